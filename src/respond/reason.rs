@@ -2,7 +2,10 @@
 
 /// Why a request is refused. The names are stable: clients, dashboards and alert rules read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each variant is its wire name in camel case; `Reason::meaning` says what it means")]
+#[expect(
+    missing_docs,
+    reason = "each variant is its wire name in camel case; `Reason::meaning` says what it means"
+)]
 pub enum Reason {
     PathAmbiguous,
     CredentialAmbiguous,
@@ -76,23 +79,24 @@ impl ErrorClass {
         }
     }
 
-    /// The `error` member of the body. A request without a token has `invalid_token` here and none in its challenge.
-    pub fn error(self) -> &'static str {
+    /// The `error` code of body and challenge; none where no token came (RFC 6750 section 3.1).
+    pub fn error(self) -> Option<&'static str> {
         match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::NoCredential | Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::NoCredential => None,
+            Self::InvalidRequest => Some("invalid_request"),
+            Self::InvalidToken => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+            Self::TemporarilyUnavailable => Some("temporarily_unavailable"),
         }
     }
 
     /// The gRPC status code that stands for the HTTP status in a gRPC answer.
     pub fn grpc_status(self) -> i32 {
         match self {
-            Self::InvalidRequest => 3,           // INVALID_ARGUMENT
+            Self::InvalidRequest => 3,                     // INVALID_ARGUMENT
             Self::NoCredential | Self::InvalidToken => 16, // UNAUTHENTICATED
-            Self::InsufficientScope => 7,        // PERMISSION_DENIED
-            Self::TemporarilyUnavailable => 14,  // UNAVAILABLE
+            Self::InsufficientScope => 7,                  // PERMISSION_DENIED
+            Self::TemporarilyUnavailable => 14,            // UNAVAILABLE
         }
     }
 }
