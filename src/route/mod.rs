@@ -1,1 +1,1 @@
-//! (being written)
+pub mod index; pub use index::OperationId;
