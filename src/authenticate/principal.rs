@@ -1,5 +1,7 @@
 //! Who calls: what a verified token says, in the terms that tenant resolution and scope matching use.
 
+use std::time::Duration;
+
 use super::ProviderId;
 
 /// The outcome of authentication. It holds nothing that depends on tenants, suites or scopes of the configuration, so
@@ -16,16 +18,16 @@ pub struct Principal {
     pub subject: Option<Box<str>>,
     /// The first present client claim.
     pub client: Option<Box<str>>,
-    /// `aud`.
-    pub audiences: Box<[Box<str>]>,
+    /// `aud`, None where it is absent.
+    pub audiences: Option<Box<[Box<str>]>>,
     /// Every present tenant claim; an error where one is not a non-empty string, which is judged when the tenant is.
     pub tenant_claims: Result<Box<[Box<str>]>, OddTenantClaim>,
     /// The token's scopes, None where it speaks of none at all.
     pub scopes: Option<Box<[Box<str>]>>,
     /// Whether the token was introspected and the response had no scope member.
     pub scope_absent_from_introspection: bool,
-    /// `iat`, seconds since the epoch.
-    pub issued_at: Option<f64>,
+    /// `iat`, since the epoch.
+    pub issued_at: Option<Duration>,
     /// All claims (of an introspected opaque token: all members), as compact JSON: what `forward.headers` and
     /// `required_claims` of an operation read.
     pub claims: Box<str>,

@@ -1,1 +1,2 @@
-pub mod index; pub use index::OperationId;
+pub mod index;
+pub use index::OperationId;
