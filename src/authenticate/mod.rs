@@ -19,6 +19,7 @@
 pub mod algorithm;
 pub mod base64url;
 pub mod claims;
+pub mod introspection;
 pub mod json;
 pub mod jwt;
 pub mod key_set;

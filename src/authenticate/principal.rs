@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use super::ProviderId;
-
 /// The outcome of authentication. It holds nothing that depends on tenants, suites or scopes of the configuration, so
-/// that it may be cached across reloads for as long as its provider's configuration and keys stay the same.
+/// that it may be cached across reloads for as long as its provider's configuration and keys stay the same; not even
+/// the provider's place in the configuration, which another provider may shift.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
-    /// The provider whose rules the token passed.
-    pub provider: ProviderId,
     /// `iss`.
     pub issuer: Option<Box<str>>,
     /// What stands at `{tenant}` in the issuer, where the provider's issuer holds it.

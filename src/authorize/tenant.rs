@@ -332,8 +332,12 @@ enum TokenConclusion {
 
 impl TokenEvidence {
     /// Reads the token's evidence. Costs lookups by name, never a walk over all tenants.
-    pub fn of(principal: &Principal, audiences: &AudienceTenants, table: &TenantTable) -> Self {
-        let provider = principal.provider;
+    pub fn of(
+        principal: &Principal,
+        provider: ProviderId,
+        audiences: &AudienceTenants,
+        table: &TenantTable,
+    ) -> Self {
         let mut kinds = EvidenceKinds::default();
         // Each entry is one piece of evidence: the tenants of which it allows one.
         let mut naming: Vec<Vec<TenantId>> = Vec::new();
@@ -384,7 +388,7 @@ impl TokenEvidence {
         } else if naming.is_empty() {
             TokenConclusion::NamesNothing
         } else {
-            match common_tenant(&naming, registered, principal, table) {
+            match common_tenant(&naming, registered, principal, provider, table) {
                 Ok(tenant) => TokenConclusion::Tenant(tenant),
                 Err(reason) => TokenConclusion::Contradiction(reason),
             }
@@ -412,9 +416,9 @@ fn common_tenant(
     naming: &[Vec<TenantId>],
     registered: &[TenantId],
     principal: &Principal,
+    provider: ProviderId,
     table: &TenantTable,
 ) -> Result<TenantId, Reason> {
-    let provider = principal.provider;
     let spoken_for = |tenants: &Vec<TenantId>| -> Vec<TenantId> {
         tenants.iter().copied().filter(|tenant| table.may_speak(provider, *tenant)).collect()
     };
@@ -427,7 +431,7 @@ fn common_tenant(
         allowed.push(spoken_for);
     }
     for tenants in &allowed {
-        if !tenants.iter().any(|tenant| takes_client(*tenant, principal, table)) {
+        if !tenants.iter().any(|tenant| client_check(*tenant, principal, provider, table).is_ok()) {
             return Err(match principal.client {
                 Some(_) => Reason::ApplicationNotRegistered,
                 None => Reason::ClaimMissing,
@@ -443,23 +447,24 @@ fn common_tenant(
         .collect();
     match common.as_slice() {
         [] => Err(Reason::TenantMismatch),
-        [tenant] => client_check(*tenant, principal, table).map(|()| *tenant),
+        [tenant] => client_check(*tenant, principal, provider, table).map(|()| *tenant),
         _ => Err(Reason::TenantAmbiguous),
     }
 }
 
 /// A tenant that registers applications takes only those; one that registers none takes any client of its providers.
-fn takes_client(tenant: TenantId, principal: &Principal, table: &TenantTable) -> bool {
-    client_check(tenant, principal, table).is_ok()
-}
-
-fn client_check(tenant: TenantId, principal: &Principal, table: &TenantTable) -> Result<(), Reason> {
+fn client_check(
+    tenant: TenantId,
+    principal: &Principal,
+    provider: ProviderId,
+    table: &TenantTable,
+) -> Result<(), Reason> {
     let tenant = table.tenant(tenant).ok_or(Reason::TenantUnknown)?;
     if tenant.applications.is_none() {
         return Ok(());
     }
     let client = principal.client.as_deref().ok_or(Reason::ClaimMissing)?;
-    tenant.application(principal.provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
+    tenant.application(provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
 }
 
 /// One piece of evidence that a request brings: the tenants that it names, none where the name is not configured.
@@ -573,6 +578,7 @@ pub fn resolve(
     request: &RequestEvidence<'_>,
     required: EvidenceKinds,
     principal: &Principal,
+    provider: ProviderId,
     rules: &ResolutionRules,
     table: &TenantTable,
 ) -> Result<TenantId, TenantFault> {
@@ -594,7 +600,7 @@ pub fn resolve(
         TokenConclusion::Contradiction(reason) => Err(reason.into()),
         TokenConclusion::Tenant(tenant) if request.agrees_with(tenant) => Ok(tenant),
         TokenConclusion::Tenant(_) => Err(Reason::TenantMismatch.into()),
-        TokenConclusion::NamesNothing => Ok(fallback(request, principal, rules, table)?),
+        TokenConclusion::NamesNothing => Ok(fallback(request, principal, provider, rules, table)?),
     }
 }
 
@@ -603,15 +609,16 @@ pub fn resolve(
 fn fallback(
     request: &RequestEvidence<'_>,
     principal: &Principal,
+    provider: ProviderId,
     rules: &ResolutionRules,
     table: &TenantTable,
 ) -> Result<TenantId, Reason> {
     let registered =
-        principal.client.as_deref().map_or(&[][..], |client| table.registered(principal.provider, client));
+        principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
     let own_token = principal.subject.is_none() || principal.subject == principal.client;
     if rules.accept_from_request && own_token {
         if let Some(tenant) = request.sole_tenant().filter(|tenant| registered.contains(tenant)) {
-            return if table.may_speak(principal.provider, tenant) {
+            return if table.may_speak(provider, tenant) {
                 Ok(tenant)
             } else {
                 Err(Reason::IssuerNotAllowedForTenant)
@@ -620,9 +627,9 @@ fn fallback(
     }
     match rules.default {
         Some(tenant)
-            if registered.is_empty() && request.is_empty() && table.may_speak(principal.provider, tenant) =>
+            if registered.is_empty() && request.is_empty() && table.may_speak(provider, tenant) =>
         {
-            client_check(tenant, principal, table).map(|()| tenant)
+            client_check(tenant, principal, provider, table).map(|()| tenant)
         }
         Some(_) | None => Err(Reason::TenantMissing),
     }
