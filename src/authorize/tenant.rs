@@ -536,6 +536,28 @@ impl<'t> RequestEvidence<'t> {
         }
     }
 
+    /// The first header whose value cannot name a tenant, and why.
+    pub fn odd(&self) -> Option<(Reason, &str)> {
+        self.odd_header.as_ref().map(|(reason, name)| (*reason, &**name))
+    }
+
+    /// The tenants that every piece of it allows; none where it is contradictory or names what is not configured, or
+    /// where there is none of it.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut allowed: Option<Vec<TenantId>> = None;
+        for named in self.all() {
+            allowed = Some(match allowed {
+                Some(allowed) => allowed.into_iter().filter(|tenant| named.includes(*tenant)).collect(),
+                None => match named {
+                    Named::One(tenant) => vec![tenant],
+                    Named::Any(tenants) => tenants.to_vec(),
+                    Named::Unknown => Vec::new(),
+                },
+            });
+        }
+        allowed.unwrap_or_default()
+    }
+
     /// Whether it names no tenant at all.
     pub fn is_empty(&self) -> bool {
         self.named.iter().all(Option::is_none)
@@ -543,12 +565,10 @@ impl<'t> RequestEvidence<'t> {
 
     /// The one tenant that all of it names.
     pub fn sole_tenant(&self) -> Option<TenantId> {
-        let candidate = self.all().find_map(|named| match named {
-            Named::One(tenant) => Some(tenant),
-            Named::Any([tenant]) => Some(*tenant),
-            Named::Any(_) | Named::Unknown => None,
-        })?;
-        self.agrees_with(candidate).then_some(candidate)
+        match self.tenants().as_slice() {
+            [tenant] => Some(*tenant),
+            _ => None,
+        }
     }
 
     /// Whether every piece of it allows `tenant`.
