@@ -79,7 +79,9 @@ pub fn form_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                encoded.push(char::from(byte))
+            }
             b' ' => encoded.push('+'),
             other => encoded.push_str(&format!("%{other:02X}")),
         }
@@ -120,9 +122,8 @@ pub fn read_response(
             Ok(claims) => Ok(Response::Active(Box::new(claims))),
             Err(_) => Err(IssuerFault::MemberMalformed),
         },
-        Some(Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) | None => {
-            Err(IssuerFault::ActiveNotBoolean)
-        }
+        Some(Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))
+        | None => Err(IssuerFault::ActiveNotBoolean),
     }
 }
 
@@ -175,7 +176,11 @@ mod tests {
 
     fn introspection(client_authentication: ClientAuthentication) -> Introspection {
         Introspection {
-            uri: HttpUri { scheme: "https".into(), authority: "idp:8443".into(), path: "/introspect?x=1".into() },
+            uri: HttpUri {
+                scheme: "https".into(),
+                authority: "idp:8443".into(),
+                path: "/introspect?x=1".into(),
+            },
             cluster: "idp".into(),
             timeout: Duration::from_secs(1),
             client_authentication,
@@ -242,7 +247,9 @@ mod tests {
     fn only_true_is_active_and_only_false_is_inactive() {
         assert!(matches!(read(r#"{"active":true}"#), Ok(Response::Active(_))));
         assert_eq!(read(r#"{"active":false,"scope":7}"#), Ok(Response::Inactive));
-        for body in [r#"{"active":"true"}"#, r#"{"active":1}"#, r#"{"active":null}"#, r#"{}"#, r#"{"Active":true}"#] {
+        for body in
+            [r#"{"active":"true"}"#, r#"{"active":1}"#, r#"{"active":null}"#, r#"{}"#, r#"{"Active":true}"#]
+        {
             assert_eq!(read(body), Err(IssuerFault::ActiveNotBoolean), "{body}");
         }
     }
@@ -252,7 +259,9 @@ mod tests {
         for body in ["", "<html>", "[true]", r#"{"active":true,"active":true}"#, r#"{"active":true} x"#] {
             assert_eq!(read(body), Err(IssuerFault::NotAnObject), "{body}");
         }
-        for member in [r#""scope":7"#, r#""exp":"1""#, r#""sub":{}"#, r#""aud":5"#, r#""client_id":null"#, r#""cnf":1"#] {
+        for member in
+            [r#""scope":7"#, r#""exp":"1""#, r#""sub":{}"#, r#""aud":5"#, r#""client_id":null"#, r#""cnf":1"#]
+        {
             let body = format!(r#"{{"active":true,{member}}}"#);
             assert_eq!(read(&body), Err(IssuerFault::MemberMalformed), "{body}");
         }

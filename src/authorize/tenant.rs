@@ -633,8 +633,7 @@ fn fallback(
     rules: &ResolutionRules,
     table: &TenantTable,
 ) -> Result<TenantId, Reason> {
-    let registered =
-        principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+    let registered = principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
     let own_token = principal.subject.is_none() || principal.subject == principal.client;
     if rules.accept_from_request && own_token {
         if let Some(tenant) = request.sole_tenant().filter(|tenant| registered.contains(tenant)) {
@@ -646,9 +645,7 @@ fn fallback(
         }
     }
     match rules.default {
-        Some(tenant)
-            if registered.is_empty() && request.is_empty() && table.may_speak(provider, tenant) =>
-        {
+        Some(tenant) if registered.is_empty() && request.is_empty() && table.may_speak(provider, tenant) => {
             client_check(tenant, principal, provider, table).map(|()| tenant)
         }
         Some(_) | None => Err(Reason::TenantMissing),

@@ -93,7 +93,12 @@ impl Identity {
 
     /// A JWT's identity with what its introspection said: bound to both, with the scopes that both grant.
     #[must_use]
-    pub fn narrowed(&self, scopes: Option<Box<[Box<str>]>>, expires_at: Option<Duration>, confirmation: Confirmation) -> Self {
+    pub fn narrowed(
+        &self,
+        scopes: Option<Box<[Box<str>]>>,
+        expires_at: Option<Duration>,
+        confirmation: Confirmation,
+    ) -> Self {
         let mut principal = self.principal.clone();
         principal.scopes = scopes;
         Self {
@@ -126,7 +131,12 @@ impl Identity {
     /// # Errors
     ///
     /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has.
-    pub fn evidence(&self, provider: ProviderId, policy: &Policy, generation: u64) -> Result<Rc<TokenEvidence>, Reason> {
+    pub fn evidence(
+        &self,
+        provider: ProviderId,
+        policy: &Policy,
+        generation: u64,
+    ) -> Result<Rc<TokenEvidence>, Reason> {
         if let Some(memo) = self.memo.borrow().as_ref().filter(|memo| memo.generation == generation) {
             return memo.evidence.clone();
         }
@@ -149,8 +159,11 @@ impl Identity {
             }
             if let AudienceRule::OneOf(patterns) = &provider.rules.audiences {
                 for pattern in patterns {
-                    is_meant_for_us |= pattern.matches(audience, &|name| policy.tenants.named(name).is_some());
-                    if let Some(tenant) = pattern.tenant_name(audience).and_then(|name| policy.tenants.named(name)) {
+                    is_meant_for_us |=
+                        pattern.matches(audience, &|name| policy.tenants.named(name).is_some());
+                    if let Some(tenant) =
+                        pattern.tenant_name(audience).and_then(|name| policy.tenants.named(name))
+                    {
                         tenants.add(tenant);
                     }
                 }
@@ -163,7 +176,13 @@ impl Identity {
     }
 
     /// What the caller amounts to under `tenant`, worked out once per generation and tenant.
-    pub fn standing(&self, tenant: TenantId, provider: ProviderId, policy: &Policy, generation: u64) -> Rc<Standing> {
+    pub fn standing(
+        &self,
+        tenant: TenantId,
+        provider: ProviderId,
+        policy: &Policy,
+        generation: u64,
+    ) -> Rc<Standing> {
         if let Some(memo) = self.memo.borrow().as_ref() {
             if let Some(standing) = memo.standing.as_ref() {
                 if memo.generation == generation && standing.tenant == tenant {

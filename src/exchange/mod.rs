@@ -312,7 +312,8 @@ impl<'w> Walk<'w, '_, '_> {
 
         self.facts.stage = Stage::Operation;
         let host = normalize_host(self.request.authority);
-        let lookup = policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
+        let lookup =
+            policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
         let called = Called::new(lookup, policy);
         if let Ok((id, operation)) = &called.operation {
             self.facts.operation = Some(*id);
@@ -360,10 +361,11 @@ impl<'w> Walk<'w, '_, '_> {
         }
 
         self.facts.stage = Stage::Tenant;
-        let token_evidence = identity.evidence(provider, policy, self.in_force.generation).map_err(|reason| {
-            self.facts.stage = Stage::Token;
-            Halt::from(reason)
-        })?;
+        let token_evidence =
+            identity.evidence(provider, policy, self.in_force.generation).map_err(|reason| {
+                self.facts.stage = Stage::Token;
+                Halt::from(reason)
+            })?;
         let required = required_evidence(called, policy);
         let tenant = resolve(
             &token_evidence,
@@ -401,9 +403,11 @@ impl<'w> Walk<'w, '_, '_> {
             Err(rejection) => Err(rejection.clone()),
             Ok((id, operation)) => {
                 self.check_tls(operation)?;
-                decide(*id, operation, &caller, &policy.catalog, &policy.tenants).map_err(|refusal| Rejection {
-                    sufficient_scope: refusal.sufficient_scope.map(String::into_boxed_str),
-                    ..refusal.reason.into()
+                decide(*id, operation, &caller, &policy.catalog, &policy.tenants).map_err(|refusal| {
+                    Rejection {
+                        sufficient_scope: refusal.sufficient_scope.map(String::into_boxed_str),
+                        ..refusal.reason.into()
+                    }
                 })
             }
         };
@@ -495,7 +499,8 @@ impl<'w> Walk<'w, '_, '_> {
             Some(found) => found,
             None => self.verify(token, providers)?,
         };
-        let introspection = self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
+        let introspection =
+            self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
         if introspection.is_some_and(|introspection| introspection.apply_to_all) {
             // What the signed token says by itself is refused before the issuer is asked.
             identity.check_time(self.surroundings.now)?;
@@ -646,7 +651,11 @@ impl<'w> Walk<'w, '_, '_> {
 
 impl<'p, 'r> Called<'p, 'r> {
     fn new(lookup: Lookup<'r>, policy: &'p Policy) -> Self {
-        let refused = |rejection: Rejection, evidence| Self { operation: Err(rejection), is_unmatched: false, evidence };
+        let refused = |rejection: Rejection, evidence| Self {
+            operation: Err(rejection),
+            is_unmatched: false,
+            evidence,
+        };
         match lookup {
             Lookup::Matched { operation: id, evidence } => Self {
                 operation: policy
@@ -681,7 +690,9 @@ fn required_evidence(called: &Called<'_, '_>, policy: &Policy) -> EvidenceKinds 
     let file = policy.resolution.required_evidence;
     match &called.operation {
         Ok((_, operation)) => file.union(operation.required_evidence),
-        Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Deny => file.without(EvidenceKind::Path),
+        Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Deny => {
+            file.without(EvidenceKind::Path)
+        }
         Err(_) => file,
     }
 }
@@ -701,7 +712,9 @@ fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(
     for path in &operation.required_claims {
         match path.lookup(&claims) {
             None => return Err(TokenError::ClaimMissing(path.to_string().into()).into()),
-            Some(value) if value.is_null() => return Err(TokenError::ClaimMalformed(path.to_string().into()).into()),
+            Some(value) if value.is_null() => {
+                return Err(TokenError::ClaimMalformed(path.to_string().into()).into());
+            }
             Some(_) => {}
         }
     }
@@ -779,7 +792,11 @@ impl Forward {
 }
 
 /// Where a provider's keys are fetched for a tenant of this name, if they are fetched at all.
-pub fn keys_call(policy: &Policy, provider: ProviderId, tenant: Option<&str>) -> Option<(Vec<(&'static str, String)>, Box<str>, Duration)> {
+pub fn keys_call(
+    policy: &Policy,
+    provider: ProviderId,
+    tenant: Option<&str>,
+) -> Option<(Vec<(&'static str, String)>, Box<str>, Duration)> {
     let KeysSource::Remote(remote) = &policy.provider(provider)?.keys else { return None };
     let headers = vec![
         (":method", "GET".to_owned()),

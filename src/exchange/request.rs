@@ -42,7 +42,9 @@ impl<'r> Request<'r> {
     /// standard, section 3.2.2), neither of them empty.
     pub fn is_cors_preflight(&self) -> bool {
         let has = |wanted: &[u8]| {
-            (0..).map_while(|index| self.headers.at(index)).any(|(name, value)| name == wanted && !value.is_empty())
+            (0..)
+                .map_while(|index| self.headers.at(index))
+                .any(|(name, value)| name == wanted && !value.is_empty())
         };
         self.method == b"OPTIONS" && has(b"origin") && has(b"access-control-request-method")
     }

@@ -63,7 +63,12 @@ impl Worker {
                 })
             })
             .collect();
-        Rc::new(InForce { policy, generation: self.generations, providers, waiting: Rc::clone(&self.waiting) })
+        Rc::new(InForce {
+            policy,
+            generation: self.generations,
+            providers,
+            waiting: Rc::clone(&self.waiting),
+        })
     }
 }
 
@@ -157,7 +162,8 @@ struct Asking {
 
 impl ProviderState {
     fn new(provider: &Provider) -> Self {
-        let cache_entries = provider.introspection.as_ref().map_or(0, |introspection| introspection.cache_entries);
+        let cache_entries =
+            provider.introspection.as_ref().map_or(0, |introspection| introspection.cache_entries);
         let key_sets = match &provider.keys {
             // Keys that depend on no tenant are fetched before the first request asks for them.
             KeysSource::Remote(remote) if !remote.uri.path.contains("{tenant}") => {
@@ -228,7 +234,9 @@ impl InForce {
         errands: &mut Vec<Errand>,
     ) -> KeysNow {
         let unavailable = KeysNow::Unavailable { retry_in: Duration::ZERO };
-        let Some(remote) = self.policy.provider(provider).map(|provider| &provider.keys) else { return unavailable };
+        let Some(remote) = self.policy.provider(provider).map(|provider| &provider.keys) else {
+            return unavailable;
+        };
         let remote = match remote {
             KeysSource::Local(keys) => return KeysNow::Keys(std::sync::Arc::clone(keys)),
             KeysSource::None => return KeysNow::Keys(std::sync::Arc::default()),
@@ -272,7 +280,9 @@ impl InForce {
         if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
             return AnswerNow::Verdict(Verdict::Active(Rc::clone(identity)));
         }
-        if let Some((rejection, _)) = state.inactive.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
+        if let Some((rejection, _)) =
+            state.inactive.lookup(token.as_bytes()).filter(|(_, until)| now < *until)
+        {
             return AnswerNow::Verdict(Verdict::Refused(rejection.clone()));
         }
         if !self.may_wait(state.waiting) {
@@ -305,7 +315,8 @@ impl InForce {
                 overdue.map(|(tenant, _)| tenant.clone()).collect()
             };
             for tenant in overdue_keys {
-                let waiters = self.keys_reply(id, tenant.as_deref(), Err(IssuerFault::Unreachable), jitter, now);
+                let waiters =
+                    self.keys_reply(id, tenant.as_deref(), Err(IssuerFault::Unreachable), jitter, now);
                 woken.extend(waiters.into_iter().map(|waiter| (waiter, None)));
             }
             let overdue_tokens: Vec<Box<str>> = {
@@ -314,7 +325,8 @@ impl InForce {
                 overdue.map(|(token, _)| token.clone()).collect()
             };
             for token in overdue_tokens {
-                let (waiters, verdict) = self.introspection_reply(id, &token, Err(IssuerFault::Unreachable), now);
+                let (waiters, verdict) =
+                    self.introspection_reply(id, &token, Err(IssuerFault::Unreachable), now);
                 woken.extend(waiters.into_iter().map(|waiter| (waiter, Some(verdict.clone()))));
             }
             if let KeysSource::Remote(remote) = &provider.keys {
@@ -338,7 +350,8 @@ impl InForce {
         jitter: u8,
         now: Duration,
     ) -> Vec<WaiterId> {
-        let Some(KeysSource::Remote(remote)) = self.policy.provider(provider).map(|provider| &provider.keys) else {
+        let Some(KeysSource::Remote(remote)) = self.policy.provider(provider).map(|provider| &provider.keys)
+        else {
             return Vec::new();
         };
         let Some(state) = self.state(provider) else { return Vec::new() };
@@ -365,8 +378,12 @@ impl InForce {
     ) -> (Vec<WaiterId>, Verdict) {
         let fault = |fault: IssuerFault| (Vec::new(), Verdict::Fault(fault));
         let Some(state) = self.state(provider) else { return fault(IssuerFault::Unreachable) };
-        let Some(asking) = state.borrow_mut().asking.remove(token) else { return fault(IssuerFault::Unreachable) };
-        let Some(rules) = self.policy.provider(provider) else { return (asking.waiting, Verdict::Fault(IssuerFault::Unreachable)) };
+        let Some(asking) = state.borrow_mut().asking.remove(token) else {
+            return fault(IssuerFault::Unreachable);
+        };
+        let Some(rules) = self.policy.provider(provider) else {
+            return (asking.waiting, Verdict::Fault(IssuerFault::Unreachable));
+        };
         let Some(introspection) = &rules.introspection else {
             return (asking.waiting, Verdict::Fault(IssuerFault::Unreachable));
         };
@@ -375,8 +392,12 @@ impl InForce {
         });
         let (verdict, time_to_live) = match response {
             Err(fault) => (Verdict::Fault(fault), Duration::ZERO),
-            Ok(Response::Inactive) => (Verdict::Refused(Reason::TokenInactive.into()), introspection.negative_ttl),
-            Ok(Response::Active(claims)) => self.judge(rules, introspection, asking.jwt.as_ref(), &claims, now),
+            Ok(Response::Inactive) => {
+                (Verdict::Refused(Reason::TokenInactive.into()), introspection.negative_ttl)
+            }
+            Ok(Response::Active(claims)) => {
+                self.judge(rules, introspection, asking.jwt.as_ref(), &claims, now)
+            }
         };
         let mut state = state.borrow_mut();
         if !time_to_live.is_zero() {
@@ -432,7 +453,9 @@ impl InForce {
     ) -> (Verdict, Duration) {
         let refused = |error: TokenError, time_to_live: Duration| {
             let about = match &error {
-                TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => Some(name.as_ref().into()),
+                TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => {
+                    Some(name.as_ref().into())
+                }
                 _ => None,
             };
             (Verdict::Refused(Rejection { about, ..error.reason().into() }), time_to_live)
@@ -443,7 +466,10 @@ impl InForce {
         };
         for member in &introspection.required_members {
             if !claims.object().contains_key(&**member) {
-                return refused(TokenError::ClaimMissing(member.to_string().into()), introspection.negative_ttl);
+                return refused(
+                    TokenError::ClaimMissing(member.to_string().into()),
+                    introspection.negative_ttl,
+                );
             }
         }
         // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
@@ -513,7 +539,9 @@ fn combine(jwt: &Identity, answer: &Identity) -> Result<Identity, IssuerFault> {
         return Err(IssuerFault::Contradiction);
     }
     let scopes = match (&signed.scopes, &said.scopes) {
-        (Some(signed), Some(said)) => Some(signed.iter().filter(|scope| said.contains(scope)).cloned().collect()),
+        (Some(signed), Some(said)) => {
+            Some(signed.iter().filter(|scope| said.contains(scope)).cloned().collect())
+        }
         (Some(scopes), None) | (None, Some(scopes)) => Some(scopes.clone()),
         (None, None) => None,
     };

@@ -7,3 +7,6 @@
 pub mod index;
 pub mod path;
 pub mod pattern;
+
+pub use index::{HeaderMatcher, Lookup, OperationId, OperationIndex, Route, RouteEvidence};
+pub use pattern::{HostPattern, PathPattern};
