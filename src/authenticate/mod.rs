@@ -25,6 +25,12 @@ pub mod key_set;
 pub mod rules;
 pub mod signature;
 
+#[cfg(test)]
+#[path = "../../tests/support/mint.rs"]
+mod mint;
+#[cfg(test)]
+mod tests;
+
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub use claims::{Claims, Confirmation};
 pub use jwt::{Jws, Part, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
