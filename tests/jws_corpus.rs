@@ -1,13 +1,15 @@
 //! Wycheproof's JWS, JWK and JWE vectors and the examples of RFC 7515, 7519, 7520, 7797 and 8037, each decided as an
 //! access token and at the level of the signature. Runs where the corpus is at hand.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use scopegate::authenticate::json::{Object, Value, parse_object};
 use scopegate::authenticate::{
     AlgorithmSet, AudiencePattern, AudienceRule, Jws, KeySet, KeySource, PureVerifier, TokenRules,
-    UntrustedToken,
+    UntrustedToken, looks_like_jwt,
 };
 
 /// 2026-01-01. The corpus holds for clocks from 2025-01-02 to 2033-05-29.
@@ -46,6 +48,8 @@ fn every_case_of_the_corpus_is_decided_as_it_says() {
                 wrong.push(format!("{} ({level} {decided}): {}", case["id"], case["note"]));
             }
         }
+        let text = case["token"].as_str().unwrap();
+        assert!(looks_like_jwt(text) || UntrustedToken::parse(text).is_err(), "{}", case["id"]);
         cases += 1;
         valid_tokens += usize::from(token);
         valid_signatures += usize::from(signature);

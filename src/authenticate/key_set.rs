@@ -54,7 +54,8 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK Set document (RFC 7517 section 5): the keys that are usable, and what was skipped and why.
+    /// Reads a JWK Set document (RFC 7517 section 5): the keys that are usable, and what was skipped and why. The
+    /// document's length is the caller's to bound.
     pub fn parse(document: &[u8], source: KeySource) -> Result<(Self, Vec<SkippedKey>), KeySetError> {
         Self::from_object(&parse_object(document).map_err(KeySetError::Json)?, source)
     }
@@ -345,6 +346,10 @@ fn check_purpose(jwk: &Object) -> Result<(), SkipReason> {
     let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
     let malformed = SkipReason::MemberMalformed("key_ops");
     let Some(operations) = operations.as_array() else { return Err(malformed) };
+    // RFC 7517 defines eight. The comparison of each with each must not be an issuer's means to stop the proxy.
+    if operations.len() > 32 {
+        return Err(malformed);
+    }
     let mut verify = false;
     for (index, operation) in operations.iter().enumerate() {
         // Section 4.3: "Duplicate key operation values MUST NOT be present in the array."
@@ -636,6 +641,10 @@ mod tests {
             (json!({"key_ops": ["sign"]}), Some(SkipReason::NotForVerifying)),
             (json!({"key_ops": ["verify", "verify"]}), Some(SkipReason::MemberMalformed("key_ops"))),
             (json!({"key_ops": ["verify", 1]}), Some(SkipReason::MemberMalformed("key_ops"))),
+            (
+                json!({"key_ops": (0..33).map(|n| format!("x{n}")).collect::<Vec<_>>()}),
+                Some(SkipReason::MemberMalformed("key_ops")),
+            ),
             (json!({"key_ops": "verify"}), Some(SkipReason::MemberMalformed("key_ops"))),
         ] {
             assert_eq!(skipped(jwk_with("ES256", changes.clone())), expected, "{changes}");
@@ -657,9 +666,9 @@ mod tests {
     #[test]
     fn symmetric_keys_are_taken_only_where_the_configuration_says_so() {
         let jwk = Signer::anonymous("HS256", 1).jwk();
-        assert_eq!(parse(&[jwk.clone()], SYMMETRIC).0.len(), 1);
+        assert_eq!(parse(std::slice::from_ref(&jwk), SYMMETRIC).0.len(), 1);
         for source in [KeySource::Remote, KeySource::Local { allow_symmetric: false }] {
-            let (keys, skipped) = parse(&[jwk.clone()], source);
+            let (keys, skipped) = parse(std::slice::from_ref(&jwk), source);
             assert!(keys.is_empty());
             assert_eq!(skipped[0].reason, SkipReason::Symmetric);
         }
@@ -679,11 +688,7 @@ mod tests {
             assert_eq!(skipped(jwk(length - 1, alg.clone())), Some(SkipReason::SymmetricTooShort));
             assert_eq!(skipped(jwk(length, alg.clone())), None);
             assert_eq!(skipped(jwk(length + 1, alg)), None);
-            assert_eq!(
-                key(jwk(length, Value::Null)).unwrap().algorithms().contains(algorithm),
-                true,
-                "{algorithm}"
-            );
+            assert!(key(jwk(length, Value::Null)).unwrap().algorithms().contains(algorithm), "{algorithm}");
         }
         assert_eq!(skipped(jwk(31, Value::Null)), Some(SkipReason::SymmetricTooShort));
         assert_eq!(key(jwk(47, Value::Null)).unwrap().algorithms(), AlgorithmSet::of(&[Algorithm::Hs256]));

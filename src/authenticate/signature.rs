@@ -262,6 +262,12 @@ mod tests {
 
     const MESSAGE: &[u8] = b"header.payload";
 
+    /// The order of Ed25519's base point, little-endian (RFC 8032 section 5.1).
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+
     fn key(jwk: Value) -> Key {
         let document = json!({"keys": [jwk]}).to_string();
         let (keys, _) =
@@ -467,11 +473,6 @@ mod tests {
     fn an_eddsa_signature_whose_s_is_not_reduced_is_refused() {
         let signer = Signer::anonymous("EdDSA", 1);
         let key = key(signer.jwk());
-        // The order of the base point, little-endian (RFC 8032 section 5.1).
-        const ORDER: [u8; 32] = [
-            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
-        ];
         let mut signature = signer.sign(MESSAGE);
         assert!(PureVerifier.verify(Algorithm::EdDsa, &key, MESSAGE, &signature));
         let mut carry = 0;
@@ -480,8 +481,30 @@ mod tests {
             (*byte, carry) = (sum as u8, sum >> 8);
         }
         assert!(!PureVerifier.verify(Algorithm::EdDsa, &key, MESSAGE, &signature));
-        let small_order_r = [&[1], &[0; 31][..], &signature[32..]].concat();
-        assert!(!PureVerifier.verify(Algorithm::EdDsa, &key, MESSAGE, &small_order_r));
+    }
+
+    /// With `R` the identity and `s = k·a`, the cofactorless equation `sB = R + kA` of RFC 8032 section 5.1.7 holds.
+    #[test]
+    fn an_eddsa_signature_whose_r_is_of_small_order_is_refused() {
+        use rsa::BigUint;
+        use sha2::{Digest as _, Sha512};
+        let signer = Signer::anonymous("EdDSA", 1);
+        let key = key(signer.jwk());
+        let KeyMaterial::Ed25519(public_key) = key.material() else { panic!("an Ed25519 key") };
+        let mut secret = Sha512::digest([1; 32])[..32].to_vec();
+        secret[0] &= 0xf8;
+        secret[31] = secret[31] & 0x7f | 0x40;
+        let mut r = [0; 32];
+        r[0] = 1;
+        let k = Sha512::digest([&r[..], public_key.as_bytes(), MESSAGE].concat());
+        let s = BigUint::from_bytes_le(&k) * BigUint::from_bytes_le(&secret) % BigUint::from_bytes_le(&ORDER);
+        let mut s = s.to_bytes_le();
+        s.resize(32, 0);
+        let signature = [&r[..], &s].concat();
+        let lenient =
+            Ed25519.verify_signature(&Ed25519Signature::from_slice(&signature).unwrap(), public_key, MESSAGE);
+        assert!(lenient, "the equation holds");
+        assert!(!PureVerifier.verify(Algorithm::EdDsa, &key, MESSAGE, &signature));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The whole way of a token, from text to claims.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::json::{Object, Value, parse_object};
@@ -96,11 +98,12 @@ fn a_token_signed_with_another_key_of_the_same_kind_is_refused() {
 #[test]
 fn a_token_with_one_bit_flipped_is_refused() {
     for algorithm in ALGORITHMS {
-        // Verifying on the larger curves takes milliseconds: there a sample of the bits has to do.
+        // Of the slower algorithms a sample of the bits has to do.
         let stride = match algorithm {
             "ES384" => 17,
             "ES512" => 29,
             "ES256" | "ES256K" => 3,
+            "RS384" | "RS512" | "PS384" | "PS512" => 5,
             _ => 1,
         };
         let signer = Signer::new(algorithm, "key", 1);
@@ -722,4 +725,57 @@ fn an_error_names_the_member_and_never_its_value() {
     let token = signer.mint(json!({}), &claims_with(json!({"sub": ["secret-value"]})));
     let error = authenticate(&token, &rules(), &key_set(&[&signer])).unwrap_err();
     assert_eq!(error.to_string(), "claim `sub` is malformed");
+}
+
+/// Well-formed tokens, written in more ways than any issuer would.
+fn well_formed_token() -> impl Strategy<Value = String> {
+    let space = "[ \\t\\r\\n]{0,2}";
+    let member =
+        prop_oneof![Just("\"kid\":\"\u{e9}\","), Just("\"x\":[{}],"), Just("\"typ\":\"?>~\","), Just("")];
+    let header = (space, space, member, "[A-Za-z0-9?>~ ]{0,9}", space).prop_map(
+        |(before, within, member, alg, after)| {
+            format!("{before}{{{within}{member}\"alg\":\"{alg}\"}}{after}")
+        },
+    );
+    let payload = prop_oneof![Just("{}"), Just(" {\"exp\":1}"), Just("{ \"\u{e9}\" : null }\n")];
+    (header, payload, any::<Vec<u8>>()).prop_map(|(header, payload, signature)| {
+        [header.as_bytes(), payload.as_bytes(), &signature].map(base64url::encode).join(".")
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_parses_as_a_token_also_looks_like_one(token in well_formed_token()) {
+        prop_assert!(UntrustedToken::parse(&token).is_ok());
+        prop_assert!(looks_like_jwt(&token));
+    }
+
+    #[test]
+    fn no_text_makes_the_parsers_panic(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+        let _ = UntrustedToken::parse(&text);
+        let _ = looks_like_jwt(&text);
+        let _ = parse_object(&bytes);
+        let _ = KeySet::parse(&bytes, KeySource::Remote);
+        let _ = host_signature_answer(&bytes);
+    }
+
+    #[test]
+    fn no_signature_makes_a_verifier_panic_or_verify(signature in proptest::collection::vec(any::<u8>(), 0..300)) {
+        static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
+            let signers = ["RS256", "ES256", "EdDSA", "HS256", "ES256K"].map(|alg| Signer::anonymous(alg, 1));
+            key_set(&signers.each_ref())
+        });
+        for key in KEYS.keys() {
+            for &algorithm in Algorithm::ALL {
+                prop_assert!(!PureVerifier.verify(algorithm, key, b"message", &signature));
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_or_names_a_member_twice(names in proptest::collection::vec("[a-c]{1,2}", 0..5)) {
+        let members: Vec<_> = names.iter().map(|name| format!("\"{name}\":1")).collect();
+        let unique = names.iter().collect::<std::collections::BTreeSet<_>>().len() == names.len();
+        prop_assert_eq!(parse_object(format!("{{{}}}", members.join(",")).as_bytes()).is_ok(), unique);
+    }
 }
