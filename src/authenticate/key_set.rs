@@ -370,11 +370,8 @@ fn rsa_key(jwk: &Object) -> Result<Parsed, SkipReason> {
     if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
         return Err(SkipReason::ModulusSize(bits));
     }
-    // An exponent of 1 makes every message its own signature. `new_with_max_size` refuses what is even in either
-    // number, and exponents of more than 33 bits, which cost time and are nobody's.
-    if e <= BigUint::from(1_u8) {
-        return Err(SkipReason::RsaNumbers);
-    }
+    // Refuses an even modulus, and an exponent that is 1, with which every message signs itself, even, or of more than
+    // 33 bits, which costs time and is nobody's.
     let key = rsa::RsaPublicKey::new_with_max_size(n, e, MAX_RSA_BITS).map_err(|_| SkipReason::RsaNumbers)?;
     let public_key_info = key.to_public_key_der().map_err(|_| SkipReason::RsaNumbers)?;
     Ok(Parsed {

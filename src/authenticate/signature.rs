@@ -39,14 +39,7 @@ impl SignatureVerifier for PureVerifier {
                 p521::ecdsa::Signature::from_slice(signature).is_ok_and(|s| key.verify(message, &s).is_ok())
             }
             KeyMaterial::Secp256k1(key) => {
-                // Bitcoin's rule that `s` be in the lower half, which `k256` enforces, is not RFC 8812's.
-                Secp256k1Signature::from_slice(signature).is_ok_and(|s| {
-                    Es256k::<sha2::Sha256>::default().verify_signature(
-                        &s.normalize_s().unwrap_or(s),
-                        key,
-                        message,
-                    )
-                })
+                verify_with(&Es256k::<sha2::Sha256>::default(), key, message, signature)
             }
             KeyMaterial::Ed25519(key) => {
                 // jwt-compact takes signatures whose `R` is of small order, with which one signature can hold for
@@ -457,6 +450,7 @@ mod tests {
         }
     }
 
+    /// Bitcoin's rule that `s` be in the lower half is not RFC 8812's.
     #[test]
     fn es256k_takes_either_of_the_two_values_of_s() {
         let signer = Signer::anonymous("ES256K", 1);
