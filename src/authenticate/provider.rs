@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_tenant_stands_percent_encoded_in_a_uri() {
-        let uri = HttpUri { scheme: "https".into(), authority: "h".into(), path: "/realms/{tenant}/certs".into() };
+        let uri =
+            HttpUri { scheme: "https".into(), authority: "h".into(), path: "/realms/{tenant}/certs".into() };
         assert_eq!(uri.path_for(Some("a/../b c?")), "/realms/a%2F..%2Fb%20c%3F/certs");
     }
 

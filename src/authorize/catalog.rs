@@ -110,7 +110,8 @@ impl Catalog {
         let Some(overrides) = tenant.overrides.as_deref() else {
             return held.iter().any(|permission| suite.permissions.contains(permission));
         };
-        let mentions = |requirement: &Requirement| requirement.permissions().any(|id: PermissionId| held.contains(id));
+        let mentions =
+            |requirement: &Requirement| requirement.permissions().any(|id: PermissionId| held.contains(id));
         let suite_scopes = overrides.suites.get(&suite_id).or(suite.scopes.as_ref());
         suite_scopes.is_some_and(mentions)
             || suite.operations.iter().any(|id| self.requirement(*id, tenant).is_some_and(mentions))

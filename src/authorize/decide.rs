@@ -158,7 +158,12 @@ struct Required<'c> {
 }
 
 /// The first reason that holds, in the order of the contract's table.
-fn diagnose(operation: &Operation, caller: &Caller<'_>, required: &Required<'_>, table: &TenantTable) -> Reason {
+fn diagnose(
+    operation: &Operation,
+    caller: &Caller<'_>,
+    required: &Required<'_>,
+    table: &TenantTable,
+) -> Reason {
     if caller.scope_absent_from_introspection {
         return Reason::ScopeAbsentFromIntrospection;
     }
@@ -212,7 +217,8 @@ fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &HashSet<&str>, tenant
         .map(|scope| essence(&format!("{prefix}{scope}")))
         .filter(|essence| !essence.is_empty())
         .collect();
-    let parts = |scope: &'_ str| scope.contains(',') && scope.split(',').any(|part| wanted.contains(&essence(part)));
+    let parts =
+        |scope: &'_ str| scope.contains(',') && scope.split(',').any(|part| wanted.contains(&essence(part)));
     token_scopes.iter().any(|scope| wanted.contains(&essence(scope)) || parts(scope))
 }
 
@@ -249,7 +255,8 @@ impl Required<'_> {
                 (scope, granted, breadth)
             })
             .collect();
-        let first_mention = |granted: &[PermissionId]| all.iter().position(|permission| granted.contains(permission));
+        let first_mention =
+            |granted: &[PermissionId]| all.iter().position(|permission| granted.contains(permission));
         candidates.sort_by_key(|(scope, granted, breadth)| (*breadth, first_mention(granted), *scope));
 
         let chosen = smallest_cover(&candidates, self.requirement)?;
@@ -282,7 +289,9 @@ fn smallest_cover<'s>(
         if missing.is_empty() {
             return Some(chosen);
         }
-        let useful = |granted: &Vec<PermissionId>| granted.iter().filter(|permission| missing.contains(permission)).count();
+        let useful = |granted: &Vec<PermissionId>| {
+            granted.iter().filter(|permission| missing.contains(permission)).count()
+        };
         // `max_by_key` keeps the last of equals; reversed, that is the narrowest.
         let (scope, granted, _) = candidates.iter().rev().max_by_key(|(_, granted, _)| useful(granted))?;
         if useful(granted) == 0 {

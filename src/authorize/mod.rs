@@ -10,4 +10,6 @@ pub mod tenant;
 pub use catalog::{Access, Catalog, Enforcement, Operation, Suite, SuiteId};
 pub use requirement::{PermissionId, PermissionSet, Permissions, Requirement};
 pub use scope_table::{ScopeKind, ScopeTable};
-pub use tenant::{Application, EvidenceKind, EvidenceKinds, Overrides, ResolutionRules, Tenant, TenantId, TenantTable};
+pub use tenant::{
+    Application, EvidenceKind, EvidenceKinds, Overrides, ResolutionRules, Tenant, TenantId, TenantTable,
+};

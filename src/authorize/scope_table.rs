@@ -43,7 +43,8 @@ impl ScopeTable {
             .iter()
             .filter(|(_, granted)| granted.iter().any(|permission| permissions.contains(&&**permission)))
             .map(|(scope, _)| &**scope);
-        let own_name = permissions.iter().copied().filter(|permission| !self.mapping.contains_key(*permission));
+        let own_name =
+            permissions.iter().copied().filter(|permission| !self.mapping.contains_key(*permission));
         let mut scopes: Vec<&str> = mapped.chain(own_name).collect();
         scopes.sort_unstable();
         scopes.dedup();

@@ -167,7 +167,10 @@ impl TenantTable {
 
     /// All tenants, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = (TenantId, &Tenant)> {
-        self.tenants.iter().enumerate().map(|(place, tenant)| (TenantId(u32::try_from(place).unwrap_or(u32::MAX)), tenant))
+        self.tenants
+            .iter()
+            .enumerate()
+            .map(|(place, tenant)| (TenantId(u32::try_from(place).unwrap_or(u32::MAX)), tenant))
     }
 
     /// The tenant behind an id that this table gave.
@@ -206,7 +209,8 @@ impl TenantTable {
     /// What stands behind the scope prefix of another tenant than `own`, if `token_scope` carries one.
     pub fn strip_other_prefix<'s>(&self, own: &Tenant, token_scope: &'s str) -> Option<&'s str> {
         // No prefix begins another, so the last one that sorts at or before the scope is the only candidate.
-        let prefix = self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(token_scope))).next_back()?;
+        let prefix =
+            self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(token_scope))).next_back()?;
         if own.scope_prefix.as_ref() == Some(prefix) { None } else { token_scope.strip_prefix(&**prefix) }
     }
 
@@ -362,7 +366,8 @@ impl TokenEvidence {
             kinds = kinds.with(EvidenceKind::Audience);
             naming.push(audiences.0.clone());
         }
-        let registered = principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+        let registered =
+            principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
         if !registered.is_empty() {
             kinds = kinds.with(EvidenceKind::Application);
         }

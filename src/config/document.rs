@@ -323,8 +323,24 @@ mod tests {
     #[test]
     fn different_values_have_different_canonical_forms() {
         let values = [
-            "null", "true", "false", "0", "1", r#""""#, r#""1""#, r#""ab""#, r#"["a","b"]"#, r#"["ab"]"#, r#"["b","a"]"#,
-            r#"[["a"],"b"]"#, r#"[["a","b"]]"#, "[]", "{}", r#"{"a":"b"}"#, r#"{"ab":""}"#, r#"{"a":{"b":null}}"#,
+            "null",
+            "true",
+            "false",
+            "0",
+            "1",
+            r#""""#,
+            r#""1""#,
+            r#""ab""#,
+            r#"["a","b"]"#,
+            r#"["ab"]"#,
+            r#"["b","a"]"#,
+            r#"[["a"],"b"]"#,
+            r#"[["a","b"]]"#,
+            "[]",
+            "{}",
+            r#"{"a":"b"}"#,
+            r#"{"ab":""}"#,
+            r#"{"a":{"b":null}}"#,
             r#"{"a":{},"b":null}"#,
         ];
         let forms: std::collections::HashSet<_> = values.iter().map(|json| canonical(json)).collect();
@@ -333,8 +349,12 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_integers_however_they_are_spelled() {
-        for (json, expected) in [("5", Some(5)), ("5.0", Some(5)), ("5e0", Some(5)), ("50e-1", Some(5)), ("5.5", None)] {
-            let Value::Number(number) = parse_json(json.as_bytes()).unwrap().value else { panic!("a number") };
+        for (json, expected) in
+            [("5", Some(5)), ("5.0", Some(5)), ("5e0", Some(5)), ("50e-1", Some(5)), ("5.5", None)]
+        {
+            let Value::Number(number) = parse_json(json.as_bytes()).unwrap().value else {
+                panic!("a number")
+            };
             assert_eq!(whole(number), expected, "{json}");
         }
         assert_eq!(whole(9_007_199_254_740_992.0), None);

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::authenticate::provider::{IssuerIndex, Provider, ProviderId};
 use crate::authenticate::ClaimPath;
+use crate::authenticate::provider::{IssuerIndex, Provider, ProviderId};
 use crate::authorize::{Catalog, Enforcement, ResolutionRules, TenantTable};
 use crate::credential::CredentialPlaces;
 use crate::route::OperationIndex;
@@ -129,7 +129,10 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", 
 
 impl GuardedHeaders {
     /// `forwarded` headers are set by the filter alone; `read` ones are evidence or matchers. Names in lower case.
-    pub fn new<'n>(forwarded: impl IntoIterator<Item = &'n str>, read: impl IntoIterator<Item = &'n str>) -> Self {
+    pub fn new<'n>(
+        forwarded: impl IntoIterator<Item = &'n str>,
+        read: impl IntoIterator<Item = &'n str>,
+    ) -> Self {
         let mut guarded = Self::default();
         for name in forwarded.into_iter().chain(METHOD_OVERRIDES) {
             guarded.exact.insert(name.into());
@@ -211,7 +214,8 @@ mod tests {
     #[test]
     fn method_overrides_are_removed_always() {
         let guarded = GuardedHeaders::new([], []);
-        for name in ["x-http-method", "x-http-method-override", "x-method-override", "x_http_method_override"] {
+        for name in ["x-http-method", "x-http-method-override", "x-method-override", "x_http_method_override"]
+        {
             assert!(guarded.removes(name), "{name}");
         }
     }

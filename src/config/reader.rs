@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::document::{self, Mark, Member, Node, Value};
+use super::document::{self, Member, Node, Value};
 use super::error::{ConfigError, ConfigErrors, MAX_REPORTED, Warning};
 use super::{duration, suggestion};
 
@@ -80,9 +80,8 @@ impl fmt::Display for Place<'_> {
                 !matches!(parent.step, Step::Root)
             }
         };
-        let is_word = |key: &str| {
-            !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-        };
+        let is_word =
+            |key: &str| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
         match self.step {
             Step::Root => Ok(()),
             Step::Index(index) => write!(f, "[{index}]"),
@@ -235,6 +234,11 @@ impl<'d> Cursor<'d> {
         matches!(self.node.value, Value::List(_))
     }
 
+    /// Whether it is a map.
+    pub fn is_map(&self) -> bool {
+        matches!(self.node.value, Value::Map(_))
+    }
+
     /// Whether it is a string.
     pub fn is_string(&self) -> bool {
         matches!(self.node.value, Value::String(_))
@@ -267,6 +271,15 @@ impl<'d> Cursor<'d> {
             return None;
         }
         Some(text)
+    }
+
+    /// As [`Cursor::string`], without regard to `{tenant}`.
+    pub fn raw_string(&self) -> Option<&'d str> {
+        self.string()?;
+        match &self.node.value {
+            Value::String(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => None,
+        }
     }
 
     /// A list of strings, each once; with at least one if `at_least_one`.
@@ -448,12 +461,12 @@ impl<'d> Fields<'d> {
     }
 
     /// A duration within `bounds`, or `default` where the key is absent.
-    pub fn duration(&self, key: &'static str, bounds: RangeInclusive<Duration>, default: Duration) -> Duration {
+    pub fn duration(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
         self.optional(key).and_then(|value| value.duration(bounds)).unwrap_or(default)
     }
-}
-
-/// Where a node stands in the text, for whoever reports on it without a cursor.
-pub fn mark_of(cursor: &Cursor<'_>) -> Option<Mark> {
-    cursor.node.mark
 }

@@ -106,9 +106,14 @@ mod tests {
         let distance = |from: &str, to: &str| {
             edit_distance(&from.chars().collect::<Vec<_>>(), &to.chars().collect::<Vec<_>>())
         };
-        for (from, to, expected) in
-            [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "ba", 1), ("ca", "abc", 3), ("a", "a", 0)]
-        {
+        for (from, to, expected) in [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 1),
+            ("ca", "abc", 3),
+            ("a", "a", 0),
+        ] {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
     }

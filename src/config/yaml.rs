@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
 use super::document::{Mark, Member, Node, Value};
 use super::error::ConfigError;
@@ -41,7 +41,8 @@ pub fn parse(text: &str) -> Result<Node<'_>, ConfigError> {
             Event::SequenceEnd | Event::MappingEnd => builder.close(),
         }
     }
-    let nothing = || ConfigError { path: String::new(), mark: None, message: "the document is empty".to_owned() };
+    let nothing =
+        || ConfigError { path: String::new(), mark: None, message: "the document is empty".to_owned() };
     builder.root.ok_or_else(nothing)
 }
 
@@ -65,7 +66,8 @@ impl<'a> Builder<'a> {
         tag: Option<&Tag>,
         span: Span,
     ) -> Result<(), ConfigError> {
-        if let Some(Open { node: Node { value: Value::Map(_), .. }, key: key @ None }) = self.open.last_mut() {
+        if let Some(Open { node: Node { value: Value::Map(_), .. }, key: key @ None }) = self.open.last_mut()
+        {
             *key = Some(text);
             return Ok(());
         }
@@ -174,7 +176,10 @@ mod tests {
             ("[~, null, Null, NULL]", "[null,null,null,null]"),
             ("[true, False, TRUE, yes, on]", r#"[true,false,true,"yes","on"]"#),
             ("[1, -1, +1, 0x1F, 0o17, 017, 1.5, .5, 1e3, -2.5E-1]", "[1,-1,1,31,15,17,1.5,0.5,1000,-0.25]"),
-            ("[inf, nan, infinity, 1_000, 0x, 1.2.3, '1', \"2\", .]", r#"["inf","nan","infinity","1_000","0x","1.2.3","1","2","."]"#),
+            (
+                "[inf, nan, infinity, 1_000, 0x, 1.2.3, '1', \"2\", .]",
+                r#"["inf","nan","infinity","1_000","0x","1.2.3","1","2","."]"#,
+            ),
             ("[!!str 1, 10m, 60s]", r#"["1","10m","60s"]"#),
             ("a: |\n  x\n  y\nb: >-\n  x\n  y\n", r#"{"a":"x\ny\n","b":"x y"}"#),
             ("a:\nb: ''", r#"{"a":null,"b":""}"#),
