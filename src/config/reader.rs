@@ -337,7 +337,12 @@ impl<'d> Cursor<'d> {
         };
         let within = u32::try_from(integer).ok().filter(|integer| bounds.contains(integer));
         if within.is_none() {
-            self.error(format_args!("must be {} to {}, not {integer}", bounds.start(), bounds.end()));
+            let (least, most) = (bounds.start(), bounds.end());
+            if least == most {
+                self.error(format_args!("must be {least}, not {integer}"));
+            } else {
+                self.error(format_args!("must be {least} to {most}, not {integer}"));
+            }
         }
         within
     }
