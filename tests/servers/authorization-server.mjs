@@ -30,7 +30,7 @@ import { createServer } from "node:http";
 import { parseArgs, promisify } from "node:util";
 import { announce, endWithParent, listen } from "./lifecycle.mjs";
 
-console.info = console.log = console.warn = console.error; // standard output is for the ready line
+console.info = console.warn = () => {}; // what oidc-provider recommends for production
 const { default: Provider } = await import("oidc-provider");
 const { createLocalJWKSet, jwtVerify } = await import("jose");
 

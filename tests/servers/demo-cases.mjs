@@ -38,6 +38,7 @@ export const cases = [
   passes("acme", "signed with EdDSA", of("acme-sync", READ, "urn:billing:eddsa"), get(INVOICES), acme(READ)),
   passes("acme", "who am I: a token, no scope needed", of("acme-sync"), get("/whoami"), acme("")),
   passes(null, "health, without a token", null, get("/health"), {}),
+  passes("acme", "health, with one: left as it is", of("acme-sync", READ), get("/health"), { credential: true }),
   passes("acme", "the scheme in capitals", of("acme-sync", READ), (token) => ({ path: INVOICES, headers: [["authorization", `BEARER ${token}`]] }), acme(READ)),
 
   // Identity is told by the filter only.
