@@ -155,6 +155,13 @@ impl AuthorizationServer {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
+    /// A refresh token for a user of a client, as a login would end.
+    pub fn refresh_token(&self, client: &str, subject: &str, scope: &str, resource: &str) -> String {
+        let what = json!({"client_id": client, "subject": subject, "scope": scope, "resource": resource});
+        let answer = self.successful(&Request::post("/test/refresh-token").json(&what));
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
     /// The claims of a good token of a client of a tenant, valid for ten minutes: to be changed and minted.
     pub fn claims(&self, tenant: &str, client: &str, scope: &str) -> Value {
         let now = now();

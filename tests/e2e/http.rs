@@ -43,7 +43,15 @@ impl Request {
         self.header("authorization", format!("Bearer {token}"))
     }
 
-    /// An `application/x-www-form-urlencoded` body of pairs that need no encoding but for space and `:`.
+    /// HTTP Basic as RFC 6749 section 2.3.1 has it: each part form-encoded first.
+    pub fn basic(self, client: &str, secret: &str) -> Self {
+        use base64::Engine as _;
+        let pair = format!("{}:{}", form_encoded(client), form_encoded(secret));
+        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+        self.header("authorization", format!("Basic {encoded}"))
+    }
+
+    /// An `application/x-www-form-urlencoded` body.
     pub fn form(self, pairs: &[(&str, &str)]) -> Self {
         let body: Vec<String> =
             pairs.iter().map(|(name, value)| format!("{name}={}", form_encoded(value))).collect();

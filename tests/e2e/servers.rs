@@ -42,6 +42,21 @@ fn the_resource_selects_format_audience_and_scopes_and_the_client_its_tenant() {
 }
 
 #[test]
+fn a_refresh_token_brings_a_token_of_the_user_with_no_more_than_was_granted() {
+    let issuer = AuthorizationServer::shared();
+    let refresh = issuer.refresh_token("acme-sync", "alice", "billing:read", "urn:billing");
+    let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    let request = || Request::post("/oauth/token").basic("acme-sync", "acme-sync-secret");
+    let answer = http::send(issuer.port, &request().form(&form)).json();
+    let claims = part(answer["access_token"].as_str().expect("an access token"), 1);
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("alice"), &json!("acme-sync")));
+    assert_eq!((&claims["scope"], &claims["tenant_id"]), (&json!("billing:read"), &json!("acme")));
+    form.push(("scope", "billing:write"));
+    let refused = http::send(issuer.port, &request().form(&form));
+    assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("invalid_scope")));
+}
+
+#[test]
 fn keys_rotate_endpoints_misbehave_and_both_are_counted() {
     let issuer = AuthorizationServer::start(Some(&json!({
         "default_resource": "urn:api",

@@ -19,6 +19,8 @@
 //                           signs anything with the real key: `header.alg` (RS256) picks it, `kid` picks an exact one,
 //                           a retired one too; `header.kid: null` leaves it out; `raw_*` are strings used as they are;
 //                           with `secret` an HMAC is made; answers {token}
+//   POST /test/refresh-token {realm, client_id, subject, resource, scope}
+//                           a refresh token for a user, as a login would end; answers {token}
 //   GET  /test/counters     {jwks, introspection, token, revocation}: requests so far; POST sets them to 0
 //   POST /test/behave       {endpoint: jwks | introspection | token, delay_ms, status, body, headers, hang_up, times}:
 //                           what the endpoint does instead; `times` requests long or until {endpoint} alone comes
@@ -77,7 +79,8 @@ class Realm {
       this.keys = this.keys.filter((key) => !replaced.includes(key));
     }
     this.keys.unshift(...fresh);
-    this.handle = this.#provider().callback();
+    this.provider = this.#provider();
+    this.handle = this.provider.callback();
     return fresh.map((key) => key.kid);
   }
 
@@ -89,6 +92,16 @@ class Realm {
     return { kid: jwk.kid, key: crypto.createPrivateKey({ key: jwk, format: "jwk" }) };
   }
 
+  /** A refresh token as it stands at the end of a user's login. */
+  async refreshToken({ client_id, subject, resource = config.default_resource, scope }) {
+    const grant = new this.provider.Grant({ accountId: subject, clientId: client_id });
+    grant.addResourceScope(resource, scope);
+    const client = await this.provider.Client.find(client_id);
+    const grantId = await grant.save();
+    const token = new this.provider.RefreshToken({ client, accountId: subject, grantId, resource, scope, gty: "authorization_code" });
+    return token.save();
+  }
+
   publicKeys() {
     return { keys: this.keys.map(({ d, p, q, dp, dq, qi, ...key }) => key) };
   }
@@ -98,13 +111,16 @@ class Realm {
     const provider = new Provider(this.issuer, {
       adapter: (model) => new Store(this.#store, model),
       clients: config.clients.map(clientMetadata),
-      clientDefaults: { grant_types: ["client_credentials"], redirect_uris: [], response_types: [] },
+      clientDefaults: { grant_types: ["client_credentials", "refresh_token"], redirect_uris: [], response_types: [] },
       jwks: { keys: this.keys },
       cookies: { keys: [crypto.randomBytes(32).toString("hex")] },
       scopes: [...new Set(Object.values(config.resources).flatMap((resource) => resource.scopes))],
       routes: PATHS,
       extraTokenClaims: (ctx, token) => clientsClaims.get(token.clientId),
-      ttl: { ClientCredentials: (ctx, token) => token.resourceServer?.accessTokenTTL ?? 600 },
+      findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
+      issueRefreshToken: () => true,
+      rotateRefreshToken: false,
+      ttl: { AccessToken: lifetime, ClientCredentials: lifetime, Grant: 3600, RefreshToken: 3600 },
       features: {
         clientCredentials: { enabled: true },
         devInteractions: { enabled: false },
@@ -134,6 +150,10 @@ class Realm {
       jwt: { sign: { alg, kid: this.privateKey(alg).kid } },
     };
   }
+}
+
+function lifetime(ctx, token) {
+  return token.resourceServer?.accessTokenTTL ?? 600;
 }
 
 async function generateKey(alg) {
@@ -292,6 +312,8 @@ async function control(action, request, response) {
     }
     case "mint":
       return answer(response, 200, { token: mint(realm, parameters) });
+    case "refresh-token":
+      return answer(response, 200, { token: await realm.refreshToken(parameters) });
     case "behave": {
       const { endpoint, ...behaviour } = parameters;
       if (Object.keys(behaviour).length) behaviours.set(endpoint, behaviour);

@@ -96,11 +96,12 @@ function differences({ expected }, answer, reached) {
   compare("status", answer.status, expected.status);
   compare("requests that reached the upstream", reached, expected.status === 200 ? 1 : 0);
   if (expected.status === 200 && answer.status === 200) {
-    const { tenant, client, scopes, credential = false } = expected.upstream;
+    const { tenant, client, scopes, credential = false, absent = [] } = expected.upstream;
     compare("x-tenant-id at the upstream", answer.upstream("x-tenant-id"), tenant ? [tenant] : []);
     compare("x-client-id at the upstream", answer.upstream("x-client-id"), client ? [client] : []);
     compare("x-scopes at the upstream", answer.upstream("x-scopes").map(sorted).filter(Boolean), scopes ? [sorted(scopes)] : []);
     compare("credentials at the upstream", answer.upstream("authorization").length, credential ? 1 : 0);
+    for (const name of absent) compare(`${name} at the upstream`, answer.upstream(name), []);
   } else if (expected.reason) {
     compare("reason", answer.body?.reason, expected.reason);
     compare("content-type", answer.headers["content-type"], "application/json");
