@@ -217,8 +217,10 @@ pub struct Options {
     pub clusters: Vec<(String, u16)>,
     /// Environment variables of the VM.
     pub environment: Vec<(String, String)>,
+    /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
+    pub reloadable: bool,
     /// Changes the bootstrap last.
-    pub bootstrap: fn(&mut Value),
+    pub bootstrap: Box<dyn Fn(&mut Value)>,
 }
 
 impl Default for Options {
@@ -230,7 +232,8 @@ impl Default for Options {
             as_struct: false,
             clusters: Vec::new(),
             environment: Vec::new(),
-            bootstrap: |_| {},
+            reloadable: false,
+            bootstrap: Box::new(|_| {}),
         }
     }
 }
@@ -261,7 +264,17 @@ impl Gateway {
         let upstream_port = port_in(&ready);
 
         let directory = Directory::new("envoy");
-        let bootstrap = bootstrap_with(configuration, options, upstream_port).to_string();
+        let filter = match (options.filter, options.reloadable) {
+            (false, _) => None,
+            (true, false) => {
+                Some(json!({"name": FILTER, "typed_config": wasm_filter(configuration, options)}))
+            }
+            (true, true) => {
+                discover(&directory, &wasm_filter(configuration, options));
+                Some(discovered_filter(&directory))
+            }
+        };
+        let bootstrap = bootstrap_with(filter, options, upstream_port).to_string();
         fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
 
         let mut command = Command::new(handed("SCOPEGATE_NODE_SERVERS").join("bound-to-parent.sh"));
@@ -304,6 +317,22 @@ impl Gateway {
         http::send(self.upstream_port, &Request::get("/__count")).json()["count"].as_u64().expect("a count")
     }
 
+    /// Hands a running, reloadable Envoy another configuration (or, by `options`, anything else of the filter).
+    /// Returns whether Envoy took it; where not, [`Self::log`] says why.
+    pub fn reload(&self, configuration: &Value, options: &Options) -> bool {
+        let count = |what: &str| {
+            self.stat(&format!("extension_config_discovery.http_filter.{FILTER}.{what}")).unwrap_or_default()
+        };
+        let before = (count("config_reload"), count("update_rejected"));
+        discover(&self.directory, &wasm_filter(configuration, options));
+        let mut after = before;
+        wait_until("envoy has taken or rejected the configuration", || {
+            after = (count("config_reload"), count("update_rejected"));
+            after != before
+        });
+        after.1 == before.1
+    }
+
     /// The value of one of Envoy's statistics; none where it does not exist (yet).
     pub fn stat(&self, name: &str) -> Option<u64> {
         self.stats(name).into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
@@ -332,14 +361,33 @@ fn port_of(address: &str) -> Option<u16> {
     address.trim().rsplit(':').next()?.parse().ok()
 }
 
+const FILTER: &str = "scopegate";
+
+/// Writes the file that Envoy discovers the filter in: another one, moved into its place, as Envoy watches for moves.
+fn discover(directory: &Directory, filter: &Value) {
+    let discovery = json!({"resources": [{
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": FILTER,
+        "typed_config": filter,
+    }]});
+    let (new, place) = (directory.0.join("discovery.new"), directory.0.join("discovery.json"));
+    fs::write(&new, discovery.to_string()).expect("to write the discovery file");
+    fs::rename(new, place).expect("to move the discovery file");
+}
+
+fn discovered_filter(directory: &Directory) -> Value {
+    let path = directory.0.join("discovery.json");
+    json!({"name": FILTER, "config_discovery": {
+        "config_source": {"path_config_source": {"path": path}, "resource_api_version": "V3"},
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+    }})
+}
+
 /// The bootstrap of `envoy.yaml` in essence, with ports that the system picks.
-fn bootstrap_with(configuration: &Value, options: &Options, upstream_port: u16) -> Value {
+fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) -> Value {
     let type_url = |name: &str| format!("type.googleapis.com/{name}");
     let loopback = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-    let mut http_filters = Vec::new();
-    if options.filter {
-        http_filters.push(wasm_filter(configuration, options));
-    }
+    let mut http_filters: Vec<Value> = filter.into_iter().collect();
     let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
     http_filters.push(json!({"name": "scopegate-tripwire", "typed_config": {
         "@type": type_url("envoy.extensions.filters.http.rbac.v3.RBAC"),
@@ -391,6 +439,7 @@ fn bootstrap_with(configuration: &Value, options: &Options, upstream_port: u16) 
     bootstrap
 }
 
+/// The filter's `typed_config`.
 fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {
         json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
@@ -400,19 +449,20 @@ fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     };
     let environment: serde_json::Map<String, Value> =
         options.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    json!({"name": "scopegate", "typed_config": {
-    "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-    "config": {
-        "name": "scopegate",
-        "root_id": "scopegate",
-        "failure_policy": "FAIL_RELOAD",
-        "reload_config": {"backoff": {"base_interval": "0.1s"}},
-        "vm_config": {
-            "vm_id": "scopegate",
-            "runtime": "envoy.wasm.runtime.v8",
-            "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
-            "environment_variables": {"key_values": environment},
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": FILTER,
+            "root_id": FILTER,
+            "failure_policy": "FAIL_RELOAD",
+            "reload_config": {"backoff": {"base_interval": "0.1s"}},
+            "vm_config": {
+                "vm_id": FILTER,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
+                "environment_variables": {"key_values": environment},
+            },
+            "configuration": configuration,
         },
-        "configuration": configuration,
-    }}})
+    })
 }

@@ -15,4 +15,5 @@ mod http;
 
 mod decisions;
 mod never_open;
+mod reload;
 mod servers;
