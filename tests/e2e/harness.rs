@@ -428,6 +428,7 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     clusters.extend(options.clusters.iter().map(|(name, port)| cluster(name, *port)));
 
     let mut bootstrap = json!({
+        "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": loopback(0)},
         "static_resources": {
             "listeners": [{"name": "gateway", "address": loopback(0), "filter_chains": [{"filters": [

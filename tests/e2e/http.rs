@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given, and reads what comes back.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A request as it goes over the wire; nothing is added but `host` and, where there is a body, `content-length`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     method: String,
     path: Vec<u8>,
@@ -83,6 +84,12 @@ impl Request {
         bytes.extend(b"\r\n");
         bytes.extend(&self.body);
         bytes
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
     }
 }
 
