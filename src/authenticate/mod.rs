@@ -1,1 +1,41 @@
-//! (being written)
+//! From the text of an access token to claims that may be believed.
+//!
+//! 1. A text that looks like a JWT is one, and is never taken for an opaque token ([`looks_like_jwt`]).
+//! 2. It is parsed strictly: three parts in canonical base64url, JSON that names no member twice, no `crit`, no
+//!    `b64`, no encryption ([`UntrustedToken::parse`]).
+//! 3. Its `iss` leads to a provider, whose rules say which `typ` and `alg` are accepted
+//!    ([`UntrustedToken::check_header`]).
+//! 4. Its signature is verified with a key that the provider's own key set has for that `alg` and `kid`; nothing in
+//!    the token brings a key or widens what a key may verify ([`UntrustedToken::verify_signature`]).
+//! 5. Its claims are validated: times, audience, what must be present, and the shape of all that is read
+//!    ([`SignedToken::validate`]).
+//!
+//! Where a token has several faults, the answer is the first in the order of [`crate::respond::Reason`]. The members
+//! of an introspection response are read and checked by the same code ([`Claims::read`], [`Claims::check`]).
+//!
+//! Not supported, and refused: JWE, the JSON serializations, detached and unencoded payloads, nested JWTs, keys from
+//! the header (`jwk`, `jku`, `x5u`, `x5c` are not read), compressed payloads, Ed448.
+
+pub mod algorithm;
+pub mod base64url;
+pub mod claims;
+pub mod introspection;
+pub mod json;
+pub mod jwt;
+pub mod key_set;
+pub mod principal;
+pub mod provider;
+pub mod remote_keys;
+pub mod rules;
+pub mod signature;
+
+pub use algorithm::{Algorithm, AlgorithmSet};
+pub use claims::{Claims, Confirmation};
+pub use jwt::{Jws, Part, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
+pub use key_set::{Key, KeyFingerprint, KeySet, KeySetError, KeySource, SkipReason, SkippedKey};
+pub use principal::{OddTenantClaim, Principal};
+pub use provider::{Provider, ProviderId};
+pub use rules::{AudiencePattern, AudienceRule, ClaimPath, ClaimPaths, TokenRules};
+pub use signature::{
+    PureVerifier, SignatureVerifier, host_signature_answer, host_signature_request, may_verify,
+};

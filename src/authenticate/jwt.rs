@@ -1,0 +1,311 @@
+//! A JWT (RFC 7519) in compact serialization on its way from text to claims that may be believed.
+//!
+//! Each step consumes the one before, so none can be left out: [`UntrustedToken`] (parsed), [`SignedToken`] (its
+//! issuer signed it), [`Claims`] (its rules hold).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+
+use super::algorithm::{Algorithm, AlgorithmSet};
+use super::base64url;
+use super::claims::Claims;
+use super::json::{Object, Value, parse_object};
+use super::key_set::{KeyFingerprint, KeySet};
+use super::rules::TokenRules;
+use super::signature::SignatureVerifier;
+use crate::respond::Reason;
+
+/// Whether some reader somewhere would take the text for a JWT: three or five parts, the first of which is a JSON
+/// object in base64 of any dialect; or a dot, and the `ey` with which the encoding of `{"` begins. Such a text is a
+/// JWT, good or bad, and never an opaque token.
+pub fn looks_like_jwt(token: &str) -> bool {
+    let Some((first, rest)) = token.split_once('.') else { return false };
+    token.starts_with("ey") || (matches!(rest.split('.').count(), 2 | 4) && encodes_object(first))
+}
+
+fn encodes_object(segment: &str) -> bool {
+    base64url::decode_leniently(segment).is_some_and(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        // `IgnoredAny` is read without recursion, so that no depth makes an object look like something else.
+        text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text.trim_end()).is_ok()
+    })
+}
+
+/// A compact JWS (RFC 7515 section 7.1) that is well-formed, its payload not looked at and its signature not
+/// verified.
+#[derive(Clone, Debug)]
+pub struct Jws {
+    signing_input: Box<str>,
+    token_type: Option<Box<str>>,
+    /// The `alg`, if it is one that is implemented.
+    algorithm: Option<Algorithm>,
+    key_id: Option<Box<str>>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Jws {
+    /// Parses three parts. A JWE, which has five, is none.
+    pub fn parse(token: &str) -> Result<Self, TokenError> {
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed(Part::Token))?;
+        let (header, payload) = signing_input.split_once('.').ok_or(TokenError::Malformed(Part::Token))?;
+        if payload.contains('.') {
+            return Err(TokenError::Malformed(Part::Token));
+        }
+        let header = decode_object(header).ok_or(TokenError::Malformed(Part::Header))?;
+        // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
+        // but whoever writes it without means something else than what would be verified.
+        for extension in ["crit", "b64"] {
+            if header.contains_key(extension) {
+                return Err(TokenError::HeaderMember(extension));
+            }
+        }
+        let algorithm = header_text(&header, "alg")?.ok_or(TokenError::HeaderMember("alg"))?;
+        Ok(Self {
+            algorithm: Algorithm::parse(algorithm),
+            token_type: header_text(&header, "typ")?.map(Box::from),
+            key_id: header_text(&header, "kid")?.map(Box::from),
+            signing_input: signing_input.into(),
+            payload: base64url::decode(payload).ok_or(TokenError::Malformed(Part::Payload))?,
+            signature: base64url::decode(signature).ok_or(TokenError::Malformed(Part::Signature))?,
+        })
+    }
+
+    /// Verifies the signature with a key of the set: the fingerprint of the key, and the payload.
+    ///
+    /// The keys come from the set alone; `jwk`, `jku`, `x5u` and `x5c` of the header are not read.
+    pub fn verify_signature(
+        self,
+        algorithms: AlgorithmSet,
+        keys: &KeySet,
+        verifier: &dyn SignatureVerifier,
+    ) -> Result<(KeyFingerprint, Vec<u8>), TokenError> {
+        let fingerprint = self.signer(algorithms, keys, verifier)?;
+        Ok((fingerprint, self.payload))
+    }
+
+    fn signer(
+        &self,
+        algorithms: AlgorithmSet,
+        keys: &KeySet,
+        verifier: &dyn SignatureVerifier,
+    ) -> Result<KeyFingerprint, TokenError> {
+        let algorithm = self.allowed_algorithm(algorithms)?;
+        let mut error = TokenError::KeyNotFound;
+        for key in keys.candidates(algorithm, self.key_id.as_deref()) {
+            if verifier.verify(algorithm, key, self.signing_input.as_bytes(), &self.signature) {
+                return Ok(*key.fingerprint());
+            }
+            error = TokenError::SignatureInvalid;
+        }
+        Err(error)
+    }
+
+    fn allowed_algorithm(&self, algorithms: AlgorithmSet) -> Result<Algorithm, TokenError> {
+        self.algorithm
+            .filter(|&algorithm| algorithms.contains(algorithm))
+            .ok_or(TokenError::AlgorithmNotAllowed)
+    }
+}
+
+/// A well-formed JWT of which nothing may be believed yet.
+#[derive(Clone, Debug)]
+pub struct UntrustedToken {
+    jws: Jws,
+    claims: Object,
+}
+
+impl UntrustedToken {
+    /// Parses strictly: canonical base64url, UTF-8, each member named once, no `crit`, no `b64`.
+    pub fn parse(token: &str) -> Result<Self, TokenError> {
+        let jws = Jws::parse(token)?;
+        let claims = parse_object(&jws.payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
+        Ok(Self { jws, claims })
+    }
+
+    /// `iss`, by which the provider is found; None where the token has none.
+    pub fn issuer(&self) -> Result<Option<&str>, TokenError> {
+        match self.claims.get("iss") {
+            None => Ok(None),
+            Some(issuer) => issuer.as_str().map(Some).ok_or(TokenError::ClaimMalformed("iss".into())),
+        }
+    }
+
+    /// The `alg`, where it is one that is implemented.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.jws.algorithm
+    }
+
+    /// The `kid`.
+    pub fn key_id(&self) -> Option<&str> {
+        self.jws.key_id.as_deref()
+    }
+
+    /// `typ` and `alg` against a provider's rules. [`Self::verify_signature`] asks the same again.
+    pub fn check_header(&self, rules: &TokenRules) -> Result<(), TokenError> {
+        if !rules.accepts_type(self.jws.token_type.as_deref()) {
+            return Err(TokenError::TypeNotAccepted);
+        }
+        self.jws.allowed_algorithm(rules.algorithms).map(|_| ())
+    }
+
+    /// `typ` and `alg` of a token whose issuer is nobody's: the type must be one that is accepted by default, and
+    /// the algorithm one that is implemented.
+    pub fn check_header_of_unknown_issuer(&self) -> Result<(), TokenError> {
+        let algorithms = AlgorithmSet::of(Algorithm::ALL);
+        self.check_header(&TokenRules { algorithms, ..TokenRules::default() })
+    }
+
+    /// Verifies the signature with a key of the issuer. The header is checked again, so that no order of calls leaves
+    /// it unchecked.
+    pub fn verify_signature(
+        self,
+        rules: &TokenRules,
+        keys: &KeySet,
+        verifier: &dyn SignatureVerifier,
+    ) -> Result<SignedToken, TokenError> {
+        self.check_header(rules)?;
+        let key_fingerprint = self.jws.signer(rules.algorithms, keys, verifier)?;
+        Ok(SignedToken { claims: self.claims, key_fingerprint })
+    }
+}
+
+/// A JWT that its issuer signed. Whether it holds now and here is not known yet.
+#[derive(Clone, Debug)]
+pub struct SignedToken {
+    claims: Object,
+    key_fingerprint: KeyFingerprint,
+}
+
+impl SignedToken {
+    /// Which key verified it.
+    pub fn key_fingerprint(&self) -> &KeyFingerprint {
+        &self.key_fingerprint
+    }
+
+    /// Validates the claims at `now` (since the Unix epoch). `is_tenant` knows the ids and aliases of the configured
+    /// tenants. Where several faults meet, the error is the one whose reason comes first in [`Reason::ALL`].
+    pub fn validate(
+        self,
+        rules: &TokenRules,
+        now: Duration,
+        is_tenant: &dyn Fn(&str) -> bool,
+    ) -> Result<Claims, TokenError> {
+        let (claims, malformed) = Claims::read_leniently(self.claims, &rules.claims);
+        match (claims.check(rules, now, is_tenant), malformed) {
+            (Ok(()), None) => Ok(claims),
+            (Ok(()) | Err(TokenError::ClaimMalformed(_)), Some(malformed)) => Err(malformed),
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+/// Why a token is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// A part of the token has not the form that it must have.
+    Malformed(Part),
+    /// A member of the header is absent, of the wrong type, or an extension that is not understood.
+    HeaderMember(&'static str),
+    /// The `typ` is not accepted.
+    TypeNotAccepted,
+    /// The `alg` is not allowed, or not implemented.
+    AlgorithmNotAllowed,
+    /// The `iss` is no provider's, or absent.
+    IssuerUnknown,
+    /// No key of the issuer fits `kid` and `alg`.
+    KeyNotFound,
+    /// No key of the issuer verifies the signature.
+    SignatureInvalid,
+    /// `exp` has come.
+    Expired,
+    /// `nbf` has not come, or `iat` lies in the future.
+    NotYetValid,
+    /// `iat` is longer ago than the configured age.
+    TooOld,
+    /// The token is meant for others.
+    AudienceMismatch,
+    /// This claim is absent.
+    ClaimMissing(Cow<'static, str>),
+    /// This claim has an unusable value.
+    ClaimMalformed(Cow<'static, str>),
+}
+
+/// A part of a compact JWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The whole: not three parts.
+    Token,
+    /// The protected header.
+    Header,
+    /// The payload.
+    Payload,
+    /// The signature.
+    Signature,
+}
+
+impl TokenError {
+    /// The reason that the client is told.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed(_) | Self::HeaderMember(_) => Reason::TokenMalformed,
+            Self::TypeNotAccepted => Reason::TokenTypeNotAccepted,
+            Self::AlgorithmNotAllowed => Reason::AlgorithmNotAllowed,
+            Self::IssuerUnknown => Reason::IssuerUnknown,
+            Self::KeyNotFound => Reason::KeyNotFound,
+            Self::SignatureInvalid => Reason::SignatureInvalid,
+            Self::Expired => Reason::TokenExpired,
+            Self::NotYetValid => Reason::TokenNotYetValid,
+            Self::TooOld => Reason::TokenTooOld,
+            Self::AudienceMismatch => Reason::AudienceMismatch,
+            Self::ClaimMissing(_) => Reason::ClaimMissing,
+            Self::ClaimMalformed(_) => Reason::ClaimMalformed,
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    /// Names members, never their values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(Part::Token) => f.write_str("the token is not a JWS of three parts"),
+            Self::Malformed(Part::Header) => f.write_str("the header is not one JSON object in base64url"),
+            Self::Malformed(Part::Payload) => f.write_str("the payload is not one JSON object in base64url"),
+            Self::Malformed(Part::Signature) => f.write_str("the signature is not in base64url"),
+            Self::HeaderMember(name) => {
+                write!(f, "header member `{name}` is missing, malformed or not understood")
+            }
+            Self::TypeNotAccepted => f.write_str("`typ` is not accepted"),
+            Self::AlgorithmNotAllowed => f.write_str("`alg` is not allowed"),
+            Self::IssuerUnknown => f.write_str("`iss` is not a configured issuer"),
+            Self::KeyNotFound => f.write_str("no key fits `kid` and `alg`"),
+            Self::SignatureInvalid => f.write_str("the signature does not verify"),
+            Self::Expired => f.write_str("`exp` has passed"),
+            Self::NotYetValid => f.write_str("`nbf` or `iat` lies in the future"),
+            Self::TooOld => f.write_str("`iat` is too long ago"),
+            Self::AudienceMismatch => f.write_str("`aud` names other audiences"),
+            Self::ClaimMissing(name) => write!(f, "claim `{name}` is missing"),
+            Self::ClaimMalformed(name) => write!(f, "claim `{name}` is malformed"),
+        }
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+fn decode_object(segment: &str) -> Option<Object> {
+    parse_object(&base64url::decode(segment)?).ok()
+}
+
+fn header_text<'a>(header: &'a Object, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(TokenError::HeaderMember(name))
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Step 6 of a request's way: may this caller, under this tenant, call this operation?
+//!
+//! The reason of a 403 is the first that holds, in the order of the contract's table; [`diagnose`] is that table.
+
+use std::collections::HashSet;
+
+use super::catalog::{Access, Catalog, Enforcement, Operation};
+use super::requirement::{PermissionId, Requirement};
+use super::scope::{EffectiveScopes, is_assigned};
+use super::scope_table::ScopeKind;
+use super::tenant::{Application, Tenant, TenantTable};
+use crate::respond::Reason;
+use crate::route::OperationId;
+
+/// Who calls, as far as scopes are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'c> {
+    /// The tenant that was resolved.
+    pub tenant: &'c Tenant,
+    /// The registered application, where the tenant registers any.
+    pub application: Option<&'c Application>,
+    /// The token's scopes as they came; None where it carries no scope claim.
+    pub token_scopes: Option<&'c [Box<str>]>,
+    /// Whether the token was introspected and the response had no scope member.
+    pub scope_absent_from_introspection: bool,
+    /// What the token's scopes amount to under the tenant.
+    pub effective: &'c EffectiveScopes,
+}
+
+/// Why access is refused, and which token scopes would open it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason code.
+    pub reason: Reason,
+    /// The smallest set of the tenant's token scopes that would do, space-separated. None where no set would.
+    pub sufficient_scope: Option<String>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, sufficient_scope: None }
+    }
+}
+
+/// Whether `caller` may call the operation `id`, leaving enforcement aside.
+pub fn decide(
+    id: OperationId,
+    operation: &Operation,
+    caller: &Caller<'_>,
+    catalog: &Catalog,
+    table: &TenantTable,
+) -> Result<(), Refusal> {
+    match &operation.access {
+        Access::Public | Access::Authenticated => return Ok(()),
+        Access::Scopes(_) => {}
+    }
+    if !caller.tenant.has_suite(operation.suite) {
+        return Err(Reason::SuiteNotAvailable.into());
+    }
+    let system = catalog.suite(operation.suite).is_some_and(|suite| suite.system);
+    // An operation that asks for scopes and has no requirement cannot be configured; if it could, nothing would meet it.
+    let requirement = catalog.requirement(id, caller.tenant).ok_or(Reason::ScopeNotGranted)?;
+    if requirement.is_met_by(caller.effective.permissions(system)) {
+        return Ok(());
+    }
+    let required = Required { requirement, system, catalog };
+    Err(Refusal {
+        reason: diagnose(operation, caller, &required, table),
+        sufficient_scope: required.sufficient_scope(caller.tenant),
+    })
+}
+
+/// How strictly the outcome is enforced: the operation's own setting comes before the application's, the tenant's and
+/// the file's.
+pub fn enforcement(
+    operation: Option<(&Operation, &Catalog)>,
+    caller_application: Option<&Application>,
+    tenant: &Tenant,
+    scopes_per_application: bool,
+    file: Enforcement,
+) -> Enforcement {
+    let system = operation
+        .and_then(|(operation, catalog)| catalog.suite(operation.suite))
+        .is_some_and(|suite| suite.system);
+    let application = caller_application.and_then(|application| {
+        // Both switches must be on; with the master switch off each registered application is as if it said `off`.
+        let own = if scopes_per_application { application.enforcement } else { Some(Enforcement::Off) };
+        // A vendor's suite is opened by the vendor's scopes, whatever an application's `off` says.
+        own.filter(|own| !(system && *own == Enforcement::Off))
+    });
+    operation
+        .and_then(|(operation, _)| operation.enforcement)
+        .or(application)
+        .or(tenant.enforcement)
+        .unwrap_or(file)
+}
+
+/// Whether `enforcement` lets a request pass although `reason` speaks against it.
+pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
+    match reason {
+        Reason::OperationNotMapped | Reason::MethodNotMapped => match enforcement {
+            Enforcement::Shadow => true,
+            Enforcement::Enforce | Enforcement::Off => false,
+        },
+        Reason::ScopeAbsentFromIntrospection
+        | Reason::NoScopesInToken
+        | Reason::ScopeOfOtherTenant
+        | Reason::ScopeNameMismatch
+        | Reason::ScopeNotDeclared
+        | Reason::ScopeNotAssignedToApplication
+        | Reason::ScopeNotAssociatedWithSuite
+        | Reason::ScopeNotGranted => match enforcement {
+            Enforcement::Shadow | Enforcement::Off => true,
+            Enforcement::Enforce => false,
+        },
+        Reason::PathAmbiguous
+        | Reason::CredentialAmbiguous
+        | Reason::CredentialMalformed
+        | Reason::HeaderMissing
+        | Reason::HeaderAmbiguous
+        | Reason::HeaderMalformed
+        | Reason::TlsRequired
+        | Reason::CredentialMissing
+        | Reason::TokenMalformed
+        | Reason::TokenTooLarge
+        | Reason::TokenTypeNotAccepted
+        | Reason::AlgorithmNotAllowed
+        | Reason::IssuerUnknown
+        | Reason::KeyNotFound
+        | Reason::SignatureInvalid
+        | Reason::TokenExpired
+        | Reason::TokenNotYetValid
+        | Reason::TokenTooOld
+        | Reason::AudienceMismatch
+        | Reason::ClaimMissing
+        | Reason::ClaimMalformed
+        | Reason::TokenInactive
+        | Reason::IntrospectionNotConfigured
+        | Reason::TenantMissing
+        | Reason::TenantUnknown
+        | Reason::TenantAmbiguous
+        | Reason::TenantMismatch
+        | Reason::IssuerNotAllowedForTenant
+        | Reason::ApplicationNotRegistered
+        | Reason::SenderConstraintFailed
+        | Reason::SuiteNotAvailable
+        | Reason::KeysUnavailable
+        | Reason::IntrospectionUnavailable
+        | Reason::IntrospectionOverloaded => false,
+    }
+}
+
+/// What an operation requires, seen from its suite's side of the fence between vendor and custom scopes.
+struct Required<'c> {
+    requirement: &'c Requirement,
+    system: bool,
+    catalog: &'c Catalog,
+}
+
+/// The first reason that holds, in the order of the contract's table.
+fn diagnose(
+    operation: &Operation,
+    caller: &Caller<'_>,
+    required: &Required<'_>,
+    table: &TenantTable,
+) -> Reason {
+    if caller.scope_absent_from_introspection {
+        return Reason::ScopeAbsentFromIntrospection;
+    }
+    let token_scopes = caller.token_scopes.unwrap_or_default();
+    if token_scopes.is_empty() {
+        return Reason::NoScopesInToken;
+    }
+    let held = caller.effective.permissions(required.system);
+    let missing = required.requirement.missing_from(held);
+    let wanted: HashSet<&str> = required.scopes_for(&missing, caller.tenant).into_iter().collect();
+    let carried: Vec<&str> = token_scopes
+        .iter()
+        .filter_map(|scope| caller.tenant.strip_prefix(scope))
+        .filter(|scope| wanted.contains(scope))
+        .collect();
+
+    let of_other_tenant = |scope: &Box<str>| {
+        table.strip_other_prefix(caller.tenant, scope).is_some_and(|behind| wanted.contains(behind))
+    };
+    if carried.is_empty() && token_scopes.iter().any(of_other_tenant) {
+        return Reason::ScopeOfOtherTenant;
+    }
+    if carried.is_empty() && carries_a_near_miss(token_scopes, &wanted, caller.tenant) {
+        return Reason::ScopeNameMismatch;
+    }
+    let declares = |scope: &&str| caller.tenant.scope_table.kind(scope).is_some();
+    if carried.iter().any(|scope| !declares(scope)) {
+        return Reason::ScopeNotDeclared;
+    }
+    let not_assigned =
+        |scope: &&str| caller.application.is_some_and(|application| !is_assigned(application, scope));
+    if carried.iter().any(not_assigned) {
+        return Reason::ScopeNotAssignedToApplication;
+    }
+    let has_effective_scopes = !caller.effective.scopes.is_empty();
+    if has_effective_scopes && !required.catalog.suite_mentions_any(operation.suite, caller.tenant, held) {
+        return Reason::ScopeNotAssociatedWithSuite;
+    }
+    Reason::ScopeNotGranted
+}
+
+/// Whether one of `token_scopes` is a wanted scope but for ASCII case or for characters other than letters and digits,
+/// or holds one as a part of a comma list.
+fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &HashSet<&str>, tenant: &Tenant) -> bool {
+    let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
+    let essence = |name: &str| -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    let wanted: HashSet<String> = wanted
+        .iter()
+        .map(|scope| essence(&format!("{prefix}{scope}")))
+        .filter(|essence| !essence.is_empty())
+        .collect();
+    let parts =
+        |scope: &'_ str| scope.contains(',') && scope.split(',').any(|part| wanted.contains(&essence(part)));
+    token_scopes.iter().any(|scope| wanted.contains(&essence(scope)) || parts(scope))
+}
+
+impl Required<'_> {
+    fn names<'n>(&'n self, permissions: &[PermissionId]) -> Vec<&'n str> {
+        permissions.iter().map(|permission| self.catalog.permissions.name(*permission)).collect()
+    }
+
+    /// Scopes of the right kind that stand for one of `permissions` under `tenant`, and undeclared ones that would.
+    fn scopes_for<'t>(&'t self, permissions: &[PermissionId], tenant: &'t Tenant) -> Vec<&'t str> {
+        let names = self.names(permissions);
+        let mut scopes = tenant.scope_table.scopes_for(&names);
+        scopes.retain(|scope| match tenant.scope_table.kind(scope) {
+            Some(ScopeKind::Custom) => !self.system,
+            Some(ScopeKind::System) => self.system,
+            None => true,
+        });
+        scopes
+    }
+
+    /// The smallest set of the tenant's token scopes that meets the requirement; among equals the one that grants
+    /// least.
+    fn sufficient_scope(&self, tenant: &Tenant) -> Option<String> {
+        let table = &*tenant.scope_table;
+        let all: Vec<PermissionId> = self.requirement.permissions().collect();
+        let mut candidates: Vec<(&str, Vec<PermissionId>, usize)> = self
+            .scopes_for(&all, tenant)
+            .into_iter()
+            .filter(|scope| table.kind(scope).is_some_and(|kind| (kind == ScopeKind::System) == self.system))
+            .map(|scope| {
+                let granted: Vec<PermissionId> =
+                    table.permissions(scope).filter_map(|name| self.catalog.permissions.id(name)).collect();
+                let breadth = table.permissions(scope).count();
+                (scope, granted, breadth)
+            })
+            .collect();
+        let first_mention =
+            |granted: &[PermissionId]| all.iter().position(|permission| granted.contains(permission));
+        candidates.sort_by_key(|(scope, granted, breadth)| (*breadth, first_mention(granted), *scope));
+
+        let chosen = smallest_cover(&candidates, self.requirement)?;
+        let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
+        Some(chosen.iter().map(|scope| format!("{prefix}{scope}")).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Exhaustive for up to two scopes, which covers what people write; beyond, each step takes the first candidate that
+/// adds something that is still missing.
+fn smallest_cover<'s>(
+    candidates: &[(&'s str, Vec<PermissionId>, usize)],
+    requirement: &Requirement,
+) -> Option<Vec<&'s str>> {
+    let meets = |granted: &mut dyn Iterator<Item = PermissionId>| requirement.is_met_by(&granted.collect());
+    if let Some((scope, ..)) = candidates.iter().find(|(_, granted, _)| meets(&mut granted.iter().copied())) {
+        return Some(vec![scope]);
+    }
+    for (place, (first, one, _)) in candidates.iter().enumerate() {
+        for (second, two, _) in candidates.iter().skip(place + 1) {
+            if meets(&mut one.iter().chain(two).copied()) {
+                return Some(vec![first, second]);
+            }
+        }
+    }
+    let mut chosen = Vec::new();
+    let mut held = Vec::new();
+    loop {
+        let missing = requirement.missing_from(&held.iter().copied().collect());
+        if missing.is_empty() {
+            return Some(chosen);
+        }
+        let useful = |granted: &Vec<PermissionId>| {
+            granted.iter().filter(|permission| missing.contains(permission)).count()
+        };
+        // `max_by_key` keeps the last of equals; reversed, that is the narrowest.
+        let (scope, granted, _) = candidates.iter().rev().max_by_key(|(_, granted, _)| useful(granted))?;
+        if useful(granted) == 0 {
+            return None;
+        }
+        chosen.push(*scope);
+        held.extend(granted.iter().copied());
+    }
+}

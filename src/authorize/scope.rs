@@ -1,0 +1,69 @@
+//! What a token's scopes amount to under a tenant (contract section 5).
+//!
+//! `effective = token scopes ∩ tenant's (prefix stripped, declared) ∩ application's assigned`, mapped to permissions.
+//! Scopes are case-sensitive and compared whole (RFC 6749 section 3.3).
+
+use super::requirement::{PermissionSet, Permissions};
+use super::scope_table::ScopeKind;
+use super::tenant::{Application, Tenant};
+
+/// The scopes of a token that count under a tenant, and the permissions that they stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EffectiveScopes {
+    /// Scopes that count, without the tenant's prefix, in the token's order.
+    pub scopes: Vec<Box<str>>,
+    /// Names of all their permissions, in the order of the scopes.
+    pub permission_names: Vec<Box<str>>,
+    custom: PermissionSet,
+    system: PermissionSet,
+}
+
+impl EffectiveScopes {
+    /// Works out which of `token_scopes` count for `application` of `tenant`.
+    pub fn of(
+        token_scopes: &[Box<str>],
+        tenant: &Tenant,
+        application: Option<&Application>,
+        permissions: &Permissions,
+    ) -> Self {
+        let table = &*tenant.scope_table;
+        let mut effective = Self::default();
+        let mut held: [Vec<_>; 2] = [Vec::new(), Vec::new()];
+        for token_scope in token_scopes {
+            let Some(scope) = tenant.strip_prefix(token_scope) else { continue };
+            let Some(kind) = table.kind(scope) else { continue };
+            if application.is_some_and(|application| !is_assigned(application, scope)) {
+                continue;
+            }
+            if effective.scopes.iter().any(|known| &**known == scope) {
+                continue;
+            }
+            effective.scopes.push(scope.into());
+            let [custom, system] = &mut held;
+            let held = match kind {
+                ScopeKind::Custom => custom,
+                ScopeKind::System => system,
+            };
+            for name in table.permissions(scope) {
+                held.extend(permissions.id(name));
+                if !effective.permission_names.iter().any(|known| &**known == name) {
+                    effective.permission_names.push(name.into());
+                }
+            }
+        }
+        let [custom, system] = held;
+        effective.custom = custom.into_iter().collect();
+        effective.system = system.into_iter().collect();
+        effective
+    }
+
+    /// The permissions that count for suites of the vendor (`system`) or for all others.
+    pub fn permissions(&self, system: bool) -> &PermissionSet {
+        if system { &self.system } else { &self.custom }
+    }
+}
+
+/// Whether `scope`, without the tenant's prefix, is assigned to `application`.
+pub fn is_assigned(application: &Application, scope: &str) -> bool {
+    application.scopes.binary_search_by(|assigned| (**assigned).cmp(scope)).is_ok()
+}

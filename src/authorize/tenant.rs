@@ -1,0 +1,653 @@
+//! Which tenant a request belongs to (contract section 4).
+//!
+//! 1. Odd evidence is never ignored: its shape is judged first.
+//! 2. Kinds of evidence that are required must be present.
+//! 3. The tenant comes from the token's evidence alone: the one tenant that all of it has in common, provided that
+//!    something in the token names it ([`TokenEvidence`]).
+//! 4. Two fallbacks, both off unless configured, where the token names nothing ([`ResolutionRules`]).
+//! 5. The request's evidence must name that same tenant; it never narrows a choice.
+//!
+//! The token's part depends on the token and the configuration alone, so it is computed once per token and policy
+//! generation; what is left for each request is a comparison.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::catalog::{Enforcement, SuiteId};
+use super::requirement::Requirement;
+use super::scope_table::ScopeTable;
+use crate::authenticate::{Principal, ProviderId};
+use crate::respond::Reason;
+use crate::route::OperationId;
+
+/// A tenant, by its place in [`TenantTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(pub u32);
+
+/// One configured tenant.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its id, as logs, metrics and the upstream see it.
+    pub id: Box<str>,
+    /// Providers that may speak for it.
+    pub providers: Arc<[ProviderId]>,
+    /// What its token scopes begin with; stripped before they are looked at. None: nothing.
+    pub scope_prefix: Option<Box<str>>,
+    /// Its declared scopes and their mapping.
+    pub scope_table: Arc<ScopeTable>,
+    /// Its registered OAuth2 clients. None: any client of its providers.
+    pub applications: Option<Box<[Application]>>,
+    /// Suites that it has, sorted. None: all.
+    pub suites: Option<Arc<[SuiteId]>>,
+    /// Requirements that it replaces.
+    pub overrides: Option<Arc<Overrides>>,
+    /// Its own enforcement.
+    pub enforcement: Option<Enforcement>,
+}
+
+impl Tenant {
+    /// Whether the tenant has `suite`.
+    pub fn has_suite(&self, suite: SuiteId) -> bool {
+        self.suites.as_deref().is_none_or(|suites| suites.binary_search(&suite).is_ok())
+    }
+
+    /// The application that `client` of `provider` is registered as.
+    pub fn application(&self, provider: ProviderId, client: &str) -> Option<&Application> {
+        self.applications
+            .as_deref()?
+            .iter()
+            .find(|application| application.provider == provider && &*application.client_id == client)
+    }
+
+    /// The part of `token_scope` behind the tenant's prefix. None: the scope is not one of this tenant's.
+    pub fn strip_prefix<'s>(&self, token_scope: &'s str) -> Option<&'s str> {
+        match &self.scope_prefix {
+            None => Some(token_scope),
+            Some(prefix) => token_scope.strip_prefix(&**prefix),
+        }
+    }
+}
+
+/// A registered OAuth2 client of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// The provider whose client it is: client ids of two issuers have nothing to do with each other.
+    pub provider: ProviderId,
+    /// The `client_id`.
+    pub client_id: Box<str>,
+    /// Scopes assigned to it, sorted, without the tenant's prefix.
+    pub scopes: Arc<[Box<str>]>,
+    /// Its own enforcement.
+    pub enforcement: Option<Enforcement>,
+}
+
+/// A tenant's replacements for what suites and operations require.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Instead of a suite's own scopes.
+    pub suites: HashMap<SuiteId, Requirement>,
+    /// Instead of an operation's own requirement.
+    pub operations: HashMap<OperationId, Requirement>,
+}
+
+/// All tenants, with the indexes by which evidence finds them. Every lookup costs the same however many there are.
+#[derive(Clone, Debug, Default)]
+pub struct TenantTable {
+    tenants: Vec<Tenant>,
+    by_name: HashMap<Box<str>, TenantId>,
+    by_audience: HashMap<Box<str>, Vec<TenantId>>,
+    by_host: HashMap<Box<str>, Vec<TenantId>>,
+    /// Per provider: how many tenants it may speak for, one of them, and where its clients are registered.
+    by_provider: HashMap<ProviderId, ProviderTenants>,
+    /// Scope prefixes, sorted; none begins another.
+    prefixes: BTreeSet<Box<str>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ProviderTenants {
+    count: usize,
+    first: Option<TenantId>,
+    registrations: HashMap<Box<str>, Vec<TenantId>>,
+}
+
+/// The names by which evidence may call a tenant.
+#[derive(Clone, Debug, Default)]
+pub struct TenantNames {
+    /// Other names than the id.
+    pub aliases: Vec<Box<str>>,
+    /// Audiences that name it.
+    pub audiences: Vec<Box<str>>,
+    /// Hosts that name it, in canonical form.
+    pub hosts: Vec<Box<str>>,
+}
+
+impl TenantTable {
+    /// Adds a tenant. The configuration has made sure that ids and aliases are unique and prefixes are prefix-free.
+    pub fn push(&mut self, tenant: Tenant, names: TenantNames) -> TenantId {
+        let id = TenantId(u32::try_from(self.tenants.len()).unwrap_or(u32::MAX));
+        self.by_name.insert(tenant.id.clone(), id);
+        for alias in names.aliases {
+            self.by_name.insert(alias, id);
+        }
+        for audience in names.audiences {
+            self.by_audience.entry(audience).or_default().push(id);
+        }
+        for host in names.hosts {
+            self.by_host.entry(host).or_default().push(id);
+        }
+        for provider in tenant.providers.iter() {
+            let known = self.by_provider.entry(*provider).or_default();
+            known.count += 1;
+            known.first.get_or_insert(id);
+        }
+        for application in tenant.applications.as_deref().unwrap_or_default() {
+            let known = self.by_provider.entry(application.provider).or_default();
+            let tenants = known.registrations.entry(application.client_id.clone()).or_default();
+            if !tenants.contains(&id) {
+                tenants.push(id);
+            }
+        }
+        if let Some(prefix) = &tenant.scope_prefix {
+            self.prefixes.insert(prefix.clone());
+        }
+        self.tenants.push(tenant);
+        id
+    }
+
+    /// How many tenants there are.
+    pub fn len(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    /// All tenants, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = (TenantId, &Tenant)> {
+        self.tenants
+            .iter()
+            .enumerate()
+            .map(|(place, tenant)| (TenantId(u32::try_from(place).unwrap_or(u32::MAX)), tenant))
+    }
+
+    /// The tenant behind an id that this table gave.
+    pub fn tenant(&self, id: TenantId) -> Option<&Tenant> {
+        self.tenants.get(id.0 as usize)
+    }
+
+    /// The tenant that is called `name`, by id or alias, byte for byte.
+    pub fn named(&self, name: &str) -> Option<TenantId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The tenants that `host`, in canonical form, names by itself.
+    pub fn at_host(&self, host: &str) -> Option<&[TenantId]> {
+        self.by_host.get(host).map(Vec::as_slice)
+    }
+
+    /// The tenants that `audience` names by itself.
+    pub fn with_audience(&self, audience: &str) -> Option<&[TenantId]> {
+        self.by_audience.get(audience).map(Vec::as_slice)
+    }
+
+    /// Whether `provider` may speak for `tenant`.
+    pub fn may_speak(&self, provider: ProviderId, tenant: TenantId) -> bool {
+        self.tenant(tenant).is_some_and(|tenant| tenant.providers.contains(&provider))
+    }
+
+    /// Tenants where `client` of `provider` is registered.
+    pub fn registered(&self, provider: ProviderId, client: &str) -> &[TenantId] {
+        self.by_provider
+            .get(&provider)
+            .and_then(|known| known.registrations.get(client))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// What stands behind the scope prefix of another tenant than `own`, if `token_scope` carries one.
+    pub fn strip_other_prefix<'s>(&self, own: &Tenant, token_scope: &'s str) -> Option<&'s str> {
+        // No prefix begins another, so the last one that sorts at or before the scope is the only candidate.
+        let prefix =
+            self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(token_scope))).next_back()?;
+        if own.scope_prefix.as_ref() == Some(prefix) { None } else { token_scope.strip_prefix(&**prefix) }
+    }
+
+    fn speaks_for(&self, provider: ProviderId) -> (usize, Option<TenantId>) {
+        self.by_provider.get(&provider).map_or((0, None), |known| (known.count, known.first))
+    }
+}
+
+/// The kinds of tenant evidence, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvidenceKinds(u8);
+
+/// One kind of tenant evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub enum EvidenceKind {
+    Claim,
+    Issuer,
+    Audience,
+    Application,
+    Header,
+    Path,
+    Host,
+}
+
+impl EvidenceKind {
+    /// Every kind, in the order in which an absent one is reported.
+    pub const ALL: [Self; 7] =
+        [Self::Claim, Self::Issuer, Self::Audience, Self::Application, Self::Header, Self::Path, Self::Host];
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Application => "application",
+            Self::Header => "header",
+            Self::Path => "path",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl EvidenceKinds {
+    /// The set with `kind` in it.
+    #[must_use]
+    pub fn with(self, kind: EvidenceKind) -> Self {
+        Self(self.0 | 1 << kind as u8)
+    }
+
+    /// The set without `kind`.
+    #[must_use]
+    pub fn without(self, kind: EvidenceKind) -> Self {
+        Self(self.0 & !(1 << kind as u8))
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `kind` is in it.
+    pub fn contains(self, kind: EvidenceKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// The kinds of it that are not in `present`.
+    pub fn absent_from(self, present: Self) -> impl Iterator<Item = EvidenceKind> {
+        EvidenceKind::ALL.into_iter().filter(move |kind| self.contains(*kind) && !present.contains(*kind))
+    }
+}
+
+/// How tenants are resolved: `tenant_resolution` of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ResolutionRules {
+    /// Headers whose value names a tenant, lower case.
+    pub headers: Box<[Box<str>]>,
+    /// Kinds of evidence that every request must bring.
+    pub required_evidence: EvidenceKinds,
+    /// Whether the request's tenant counts where the token names none, for a client's own token.
+    pub accept_from_request: bool,
+    /// The tenant where nothing names one.
+    pub default: Option<TenantId>,
+}
+
+/// Why no tenant was resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantFault {
+    /// The reason code.
+    pub reason: Reason,
+    /// What the fault is about: a kind of evidence or a header's name. Never a value.
+    pub about: Option<Box<str>>,
+}
+
+impl From<Reason> for TenantFault {
+    fn from(reason: Reason) -> Self {
+        Self { reason, about: None }
+    }
+}
+
+/// What a token's own evidence says of the tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEvidence {
+    /// A tenant claim that is not a non-empty string.
+    odd_claim: bool,
+    kinds: EvidenceKinds,
+    conclusion: TokenConclusion,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TokenConclusion {
+    /// The one tenant that all of the token's evidence has in common.
+    Tenant(TenantId),
+    NamesNothing,
+    Contradiction(Reason),
+}
+
+impl TokenEvidence {
+    /// Reads the token's evidence. Costs lookups by name, never a walk over all tenants.
+    pub fn of(
+        principal: &Principal,
+        provider: ProviderId,
+        audiences: &AudienceTenants,
+        table: &TenantTable,
+    ) -> Self {
+        let mut kinds = EvidenceKinds::default();
+        // Each entry is one piece of evidence: the tenants of which it allows one.
+        let mut naming: Vec<Vec<TenantId>> = Vec::new();
+        let mut unknown = false;
+
+        let mut odd_claim = false;
+        match &principal.tenant_claims {
+            Err(_) => odd_claim = true,
+            Ok(names) => {
+                for name in names {
+                    kinds = kinds.with(EvidenceKind::Claim);
+                    match table.named(name) {
+                        Some(tenant) => naming.push(vec![tenant]),
+                        None => unknown = true,
+                    }
+                }
+            }
+        }
+        let (speaks_for, first) = table.speaks_for(provider);
+        if let Some(name) = &principal.issuer_tenant {
+            kinds = kinds.with(EvidenceKind::Issuer);
+            match table.named(name) {
+                Some(tenant) => naming.push(vec![tenant]),
+                None => unknown = true,
+            }
+        } else if speaks_for > 0 {
+            kinds = kinds.with(EvidenceKind::Issuer);
+        }
+        if !audiences.0.is_empty() {
+            kinds = kinds.with(EvidenceKind::Audience);
+            naming.push(audiences.0.clone());
+        }
+        let registered =
+            principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+        if !registered.is_empty() {
+            kinds = kinds.with(EvidenceKind::Application);
+        }
+        // What only ever names a tenant by being the last one left.
+        if speaks_for == 1 {
+            naming.extend(first.map(|tenant| vec![tenant]));
+        }
+        if let [tenant] = registered {
+            naming.push(vec![*tenant]);
+        }
+
+        let conclusion = if unknown {
+            TokenConclusion::Contradiction(Reason::TenantUnknown)
+        } else if naming.is_empty() {
+            TokenConclusion::NamesNothing
+        } else {
+            match common_tenant(&naming, registered, principal, provider, table) {
+                Ok(tenant) => TokenConclusion::Tenant(tenant),
+                Err(reason) => TokenConclusion::Contradiction(reason),
+            }
+        };
+        Self { odd_claim, kinds, conclusion }
+    }
+}
+
+/// The tenants that a token's audiences name: by `tenants[].audiences` and by the provider's `{tenant}` patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AudienceTenants(Vec<TenantId>);
+
+impl AudienceTenants {
+    /// Adds a tenant that an audience names.
+    pub fn add(&mut self, tenant: TenantId) {
+        if !self.0.contains(&tenant) {
+            self.0.push(tenant);
+        }
+    }
+}
+
+/// The one tenant that every piece of `naming` evidence allows, that the provider may speak for and that takes the
+/// client. The order of the checks is the contract's.
+fn common_tenant(
+    naming: &[Vec<TenantId>],
+    registered: &[TenantId],
+    principal: &Principal,
+    provider: ProviderId,
+    table: &TenantTable,
+) -> Result<TenantId, Reason> {
+    let spoken_for = |tenants: &Vec<TenantId>| -> Vec<TenantId> {
+        tenants.iter().copied().filter(|tenant| table.may_speak(provider, *tenant)).collect()
+    };
+    let mut allowed = Vec::with_capacity(naming.len());
+    for tenants in naming {
+        let spoken_for = spoken_for(tenants);
+        if spoken_for.is_empty() {
+            return Err(Reason::IssuerNotAllowedForTenant);
+        }
+        allowed.push(spoken_for);
+    }
+    for tenants in &allowed {
+        if !tenants.iter().any(|tenant| client_check(*tenant, principal, provider, table).is_ok()) {
+            return Err(match principal.client {
+                Some(_) => Reason::ApplicationNotRegistered,
+                None => Reason::ClaimMissing,
+            });
+        }
+    }
+    let (first, rest) = allowed.split_first().ok_or(Reason::TenantMissing)?;
+    let common: Vec<TenantId> = first
+        .iter()
+        .copied()
+        .filter(|tenant| rest.iter().all(|tenants| tenants.contains(tenant)))
+        .filter(|tenant| registered.is_empty() || registered.contains(tenant))
+        .collect();
+    match common.as_slice() {
+        [] => Err(Reason::TenantMismatch),
+        [tenant] => client_check(*tenant, principal, provider, table).map(|()| *tenant),
+        _ => Err(Reason::TenantAmbiguous),
+    }
+}
+
+/// A tenant that registers applications takes only those; one that registers none takes any client of its providers.
+fn client_check(
+    tenant: TenantId,
+    principal: &Principal,
+    provider: ProviderId,
+    table: &TenantTable,
+) -> Result<(), Reason> {
+    let tenant = table.tenant(tenant).ok_or(Reason::TenantUnknown)?;
+    if tenant.applications.is_none() {
+        return Ok(());
+    }
+    let client = principal.client.as_deref().ok_or(Reason::ClaimMissing)?;
+    tenant.application(provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
+}
+
+/// One piece of evidence that a request brings: the tenants that it names, none where the name is not configured.
+#[derive(Clone, Copy, Debug)]
+enum Named<'t> {
+    One(TenantId),
+    Any(&'t [TenantId]),
+    Unknown,
+}
+
+impl Named<'_> {
+    fn includes(self, tenant: TenantId) -> bool {
+        match self {
+            Self::One(named) => named == tenant,
+            Self::Any(named) => named.contains(&tenant),
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// What a request's own evidence says of the tenant. It can contradict the token; it never chooses, but for
+/// `accept_from_request`.
+#[derive(Debug)]
+pub struct RequestEvidence<'t> {
+    kinds: EvidenceKinds,
+    named: [Option<Named<'t>>; 3],
+    /// Headers beyond the first, where several are configured and present.
+    more: Vec<Named<'t>>,
+    odd_header: Option<(Reason, Box<str>)>,
+}
+
+impl<'t> RequestEvidence<'t> {
+    /// No evidence yet.
+    pub fn new() -> Self {
+        Self { kinds: EvidenceKinds::default(), named: [None; 3], more: Vec::new(), odd_header: None }
+    }
+
+    /// A header that names a tenant, by id or alias.
+    pub fn header(&mut self, name: &str, table: &'t TenantTable) {
+        self.kinds = self.kinds.with(EvidenceKind::Header);
+        let named = by_name(table, name);
+        match &mut self.named[0] {
+            first @ None => *first = Some(named),
+            Some(_) => self.more.push(named),
+        }
+    }
+
+    /// A header whose value cannot name a tenant: repeated, empty or not UTF-8. The first one is reported.
+    pub fn odd_header(&mut self, reason: Reason, name: &str) {
+        self.odd_header.get_or_insert((reason, name.into()));
+    }
+
+    /// The segment at `{tenant}` of the operation's path, decoded once; none where it is not UTF-8.
+    pub fn path(&mut self, name: Option<&str>, table: &'t TenantTable) {
+        self.kinds = self.kinds.with(EvidenceKind::Path);
+        self.named[1] = Some(name.map_or(Named::Unknown, |name| by_name(table, name)));
+    }
+
+    /// The request's host: the label at `{tenant}` of the operation's host, and the host itself, in canonical form.
+    pub fn host(&mut self, label: Option<&str>, host: Option<&str>, table: &'t TenantTable) {
+        let by_label = label.map(|name| by_name(table, name));
+        let by_host = host.and_then(|host| table.at_host(host)).map(Named::Any);
+        for named in [by_label, by_host].into_iter().flatten() {
+            self.kinds = self.kinds.with(EvidenceKind::Host);
+            match &mut self.named[2] {
+                first @ None => *first = Some(named),
+                Some(_) => self.more.push(named),
+            }
+        }
+    }
+
+    /// The first header whose value cannot name a tenant, and why.
+    pub fn odd(&self) -> Option<(Reason, &str)> {
+        self.odd_header.as_ref().map(|(reason, name)| (*reason, &**name))
+    }
+
+    /// The tenants that every piece of it allows; none where it is contradictory or names what is not configured, or
+    /// where there is none of it.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut allowed: Option<Vec<TenantId>> = None;
+        for named in self.all() {
+            allowed = Some(match allowed {
+                Some(allowed) => allowed.into_iter().filter(|tenant| named.includes(*tenant)).collect(),
+                None => match named {
+                    Named::One(tenant) => vec![tenant],
+                    Named::Any(tenants) => tenants.to_vec(),
+                    Named::Unknown => Vec::new(),
+                },
+            });
+        }
+        allowed.unwrap_or_default()
+    }
+
+    /// Whether it names no tenant at all.
+    pub fn is_empty(&self) -> bool {
+        self.named.iter().all(Option::is_none)
+    }
+
+    /// The one tenant that all of it names.
+    pub fn sole_tenant(&self) -> Option<TenantId> {
+        match self.tenants().as_slice() {
+            [tenant] => Some(*tenant),
+            _ => None,
+        }
+    }
+
+    /// Whether every piece of it allows `tenant`.
+    pub fn agrees_with(&self, tenant: TenantId) -> bool {
+        self.all().all(|named| named.includes(tenant))
+    }
+
+    fn all(&self) -> impl Iterator<Item = Named<'t>> + '_ {
+        self.named.iter().flatten().chain(&self.more).copied()
+    }
+}
+
+impl Default for RequestEvidence<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn by_name<'t>(table: &'t TenantTable, name: &str) -> Named<'t> {
+    table.named(name).map_or(Named::Unknown, Named::One)
+}
+
+/// Resolves the tenant of a request. `required` are the kinds that must be present, from the file, the suite and the
+/// operation together.
+pub fn resolve(
+    token: &TokenEvidence,
+    request: &RequestEvidence<'_>,
+    required: EvidenceKinds,
+    principal: &Principal,
+    provider: ProviderId,
+    rules: &ResolutionRules,
+    table: &TenantTable,
+) -> Result<TenantId, TenantFault> {
+    if let Some((reason, name)) = &request.odd_header {
+        return Err(TenantFault { reason: *reason, about: Some(name.clone()) });
+    }
+    if token.odd_claim {
+        return Err(Reason::ClaimMalformed.into());
+    }
+    if let Some(kind) = required.absent_from(token.kinds.union(request.kinds)).next() {
+        return Err(match kind {
+            EvidenceKind::Header => {
+                TenantFault { reason: Reason::HeaderMissing, about: rules.headers.first().cloned() }
+            }
+            other => TenantFault { reason: Reason::TenantMissing, about: Some(other.as_str().into()) },
+        });
+    }
+    match token.conclusion {
+        TokenConclusion::Contradiction(reason) => Err(reason.into()),
+        TokenConclusion::Tenant(tenant) if request.agrees_with(tenant) => Ok(tenant),
+        TokenConclusion::Tenant(_) => Err(Reason::TenantMismatch.into()),
+        TokenConclusion::NamesNothing => Ok(fallback(request, principal, provider, rules, table)?),
+    }
+}
+
+/// The tenant of a token that names none: the request's, if that is accepted and the token is its client's own; else
+/// the default, where nothing at all speaks of a tenant.
+fn fallback(
+    request: &RequestEvidence<'_>,
+    principal: &Principal,
+    provider: ProviderId,
+    rules: &ResolutionRules,
+    table: &TenantTable,
+) -> Result<TenantId, Reason> {
+    let registered = principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+    let own_token = principal.subject.is_none() || principal.subject == principal.client;
+    if rules.accept_from_request && own_token {
+        if let Some(tenant) = request.sole_tenant().filter(|tenant| registered.contains(tenant)) {
+            return if table.may_speak(provider, tenant) {
+                Ok(tenant)
+            } else {
+                Err(Reason::IssuerNotAllowedForTenant)
+            };
+        }
+    }
+    match rules.default {
+        Some(tenant) if registered.is_empty() && request.is_empty() && table.may_speak(provider, tenant) => {
+            client_check(tenant, principal, provider, table).map(|()| tenant)
+        }
+        Some(_) | None => Err(Reason::TenantMissing),
+    }
+}
