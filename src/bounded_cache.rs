@@ -145,8 +145,8 @@ impl<V> BoundedCache<V> {
     }
 }
 
-/// The standard library's random state is the source of randomness that every target has.
-fn random_seed() -> u64 {
+/// A random number. The standard library's random state is the source of randomness that every target has.
+pub fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

@@ -122,8 +122,9 @@ pub struct UntrustedToken {
 impl UntrustedToken {
     /// Parses strictly: canonical base64url, UTF-8, each member named once, no `crit`, no `b64`.
     pub fn parse(token: &str) -> Result<Self, TokenError> {
-        let jws = Jws::parse(token)?;
-        let claims = parse_object(&jws.payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
+        let mut jws = Jws::parse(token)?;
+        let payload = std::mem::take(&mut jws.payload);
+        let claims = parse_object(&payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
         Ok(Self { jws, claims })
     }
 

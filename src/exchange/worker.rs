@@ -315,7 +315,7 @@ impl InForce {
                 overdue.map(|(tenant, _)| tenant.clone()).collect()
             };
             for tenant in overdue_keys {
-                let waiters =
+                let (waiters, _) =
                     self.keys_reply(id, tenant.as_deref(), Err(IssuerFault::Unreachable), jitter, now);
                 woken.extend(waiters.into_iter().map(|waiter| (waiter, None)));
             }
@@ -341,7 +341,8 @@ impl InForce {
         (errands, woken)
     }
 
-    /// Takes the answer to [`Errand::FetchKeys`]: the status and body, or why there is none. Returns who waited.
+    /// Takes the answer to [`Errand::FetchKeys`]: the status and body, or why there is none. Returns who waited, and why
+    /// the answer was of no use.
     pub fn keys_reply(
         &self,
         provider: ProviderId,
@@ -349,22 +350,28 @@ impl InForce {
         reply: Result<(u16, &[u8]), IssuerFault>,
         jitter: u8,
         now: Duration,
-    ) -> Vec<WaiterId> {
+    ) -> (Vec<WaiterId>, Option<IssuerFault>) {
         let Some(KeysSource::Remote(remote)) = self.policy.provider(provider).map(|provider| &provider.keys)
         else {
-            return Vec::new();
+            return (Vec::new(), None);
         };
-        let Some(state) = self.state(provider) else { return Vec::new() };
+        let Some(state) = self.state(provider) else { return (Vec::new(), None) };
         let mut state = state.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
-        match read_key_set(reply) {
-            Ok(keys) => set.remote.succeed(keys, remote.cache_duration, jitter, now),
-            Err(_) => set.remote.fail(jitter, now),
-        }
+        let fault = match read_key_set(reply) {
+            Ok(keys) => {
+                set.remote.succeed(keys, remote.cache_duration, jitter, now);
+                None
+            }
+            Err(fault) => {
+                set.remote.fail(jitter, now);
+                Some(fault)
+            }
+        };
         let waiting = std::mem::take(&mut set.waiting);
         state.waiting = state.waiting.saturating_sub(waiting.len());
         self.waiting.set(self.waiting.get().saturating_sub(waiting.len()));
-        waiting
+        (waiting, fault)
     }
 
     /// Takes the answer to [`Errand::Introspect`]: the status and body, or why there is none. Returns who waited, and
