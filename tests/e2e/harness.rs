@@ -363,6 +363,22 @@ fn port_of(address: &str) -> Option<u16> {
 
 const FILTER: &str = "scopegate";
 
+/// Lets Envoy try a configuration of the filter without serving anything, which is quicker than [`Gateway::start`].
+///
+/// # Errors
+/// Envoy's log, where it refuses.
+pub fn validate(configuration: &Value) -> Result<(), String> {
+    let directory = Directory::new("validate");
+    let options = Options::default();
+    let filter = json!({"name": FILTER, "typed_config": wasm_filter(configuration, &options)});
+    let bootstrap = bootstrap_with(Some(filter), &options, 0).to_string();
+    fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
+    let mut command = Command::new(handed("SCOPEGATE_ENVOY"));
+    command.args(["--mode", "validate", "--log-level", "warn", "-c"]).arg(directory.0.join("envoy.json"));
+    let output = command.output().expect("to start envoy");
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
 /// Writes the file that Envoy discovers the filter in: another one, moved into its place, as Envoy watches for moves.
 fn discover(directory: &Directory, filter: &Value) {
     let discovery = json!({"resources": [{

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Gateway, Options};
+use crate::harness::{AuthorizationServer, Gateway, Options, validate};
 use crate::http::Request;
 
 #[test]
@@ -23,9 +23,10 @@ fn without_the_filter_the_tripwire_refuses_every_request() {
 }
 
 #[test]
-fn a_configuration_that_is_none_keeps_envoy_from_starting() {
+fn a_configuration_that_is_none_is_refused_with_the_place_of_the_error_and_envoy_does_not_start() {
     let good = configuration(AuthorizationServer::shared());
-    drop(Gateway::start(&good, &Options::default()));
+    assert_eq!(validate(&good), Ok(()));
+    assert!(Gateway::try_start(&json!({}), &Options::default()).is_err());
 
     let with = |key: &str, value: Value| {
         let mut changed = good.clone();
@@ -33,14 +34,13 @@ fn a_configuration_that_is_none_keeps_envoy_from_starting() {
         changed
     };
     for (wrong, named) in [
-        (json!("{\"version\": 1,"), "scopegate"),
+        (json!("{\"version\": 1,"), "not JSON"),
         (json!({}), "version"),
         (with("tenants", json!([])), "tenants"),
         (with("tenant", json!([])), "tenant"),
-        (with("suites", json!([{"name": "billing", "scope": ["x"], "operations": []}])), "suites[0]"),
+        (with("suites", json!([{"name": "billing", "scope": ["x"], "operations": []}])), "suites[0].scope"),
     ] {
-        let log = Gateway::try_start(&wrong, &Options::default()).err();
-        let log = log.unwrap_or_else(|| panic!("envoy started with {wrong}"));
-        assert!(log.contains(named), "the log does not name `{named}`: {log}");
+        let log = validate(&wrong).expect_err("a refusal");
+        assert!(log.contains("the configuration is refused") && log.contains(named), "`{named}`: {log}");
     }
 }

@@ -24,6 +24,7 @@ fn a_new_configuration_decides_the_next_request_and_a_bad_one_leaves_the_old_in_
 
     let mut stricter: Value = good.clone();
     stricter["suites"][0]["operations"][1]["requires"] = json!(["billing:write"]);
+    stricter["suites"][0]["scopes"] = json!(["billing:read"]);
     assert!(gateway.reload(&stricter, &options), "{}", gateway.log());
     expect(403, "scope_not_granted");
 
