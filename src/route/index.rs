@@ -87,7 +87,8 @@ pub enum Lookup<'r> {
 
 /// What the host and the path of a request say of the tenant.
 ///
-/// Where no operation was chosen it holds what all operations of the pattern agree on.
+/// Where no operation was chosen it holds what all operations agree on that were left to choose from: those of the
+/// pattern and, if any has it, of the method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteEvidence<'r> {
     /// The segment at `{tenant}`, still percent-encoded; see [`super::path::decode_segment`].
@@ -220,7 +221,8 @@ impl OperationIndex {
         method: &[u8],
         headers: &dyn Headers,
     ) -> Lookup<'r> {
-        let mut shared: Option<RouteEvidence<'r>> = None;
+        let mut of_pattern: Option<RouteEvidence<'r>> = None;
+        let mut of_method: Option<RouteEvidence<'r>> = None;
         let mut chosen: Option<(&Operation, RouteEvidence<'r>)> = None;
         let mut missed: Option<(&Operation, &'r str)> = None;
         let mut odd: Option<HeaderFault<'r>> = None;
@@ -229,10 +231,11 @@ impl OperationIndex {
                 path_tenant: operation.tenant_segment.and_then(|position| path.segments().nth(position)),
                 host_tenant,
             };
-            shared = Some(shared.map_or(evidence, |shared| shared.agreed(evidence)));
+            of_pattern = Some(of_pattern.map_or(evidence, |shared| shared.agreed(evidence)));
             if !operation.allows(method) {
                 continue;
             }
+            of_method = Some(of_method.map_or(evidence, |shared| shared.agreed(evidence)));
             match operation.missed_header(headers) {
                 Err(fault) => odd = odd.or(Some(fault)),
                 Ok(None) if chosen.is_none_or(|(other, _)| operation.headers.len() > other.headers.len()) => {
@@ -246,7 +249,7 @@ impl OperationIndex {
                 Ok(None | Some(_)) => {}
             }
         }
-        let evidence = shared.unwrap_or_default();
+        let evidence = of_method.or(of_pattern).unwrap_or_default();
         if let Some(fault) = odd {
             return Lookup::Header { fault, evidence };
         }
@@ -335,8 +338,7 @@ impl OperationIndex {
         for (position, labels, ..) in hosts() {
             positions.entry(labels).or_default().insert(position);
         }
-        // Two such hosts overlap where they are equal but for the two labels: that, with the path, is the key.
-        let mut sides: BTreeMap<(usize, usize, String, &[Step]), [Vec<usize>; 2]> = BTreeMap::new();
+        let mut sides: BTreeMap<Overlap, [Vec<usize>; 2]> = BTreeMap::new();
         for (position, labels, before, after, tree) in hosts() {
             for &other in positions.get(&labels).into_iter().flatten().filter(|&&other| other != position) {
                 let host = format!("{before}*{after}");
@@ -347,8 +349,12 @@ impl OperationIndex {
                     .collect();
                 let rest = rest.join(".");
                 for pattern in &tree.patterns {
-                    let key = (position.min(other), position.max(other), rest.clone(), &*pattern.steps);
-                    let [left, right] = sides.entry(key).or_default();
+                    let overlap = Overlap {
+                        tenants: (position.min(other), position.max(other)),
+                        host: rest.clone(),
+                        steps: &pattern.steps,
+                    };
+                    let [left, right] = sides.entry(overlap).or_default();
                     let side = if position < other { left } else { right };
                     side.extend_from_slice(&pattern.operations);
                 }
@@ -476,6 +482,16 @@ impl<'i> Candidates<'i> {
     }
 }
 
+/// What two patterns share whose hosts can be the same, though `{tenant}` stands in different labels.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Overlap<'i> {
+    /// The positions of the two labels.
+    tenants: (usize, usize),
+    /// The host but for these two.
+    host: String,
+    steps: &'i [Step],
+}
+
 /// One segment of a pattern as it compares. The order is the specificity, of patterns that match the same path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
@@ -571,10 +587,9 @@ impl PathTree {
         let Some(rest) = rest else {
             return self.patterns.get(node.end?);
         };
-        let (segment, after) = match rest.split_once('/') {
-            Some((segment, after)) => (segment, Some(after)),
-            None => (rest, None),
-        };
+        let slash = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+        let segment = rest.get(..slash).unwrap_or_default();
+        let after = rest.get(slash + 1..);
         let go = |next: Option<usize>| next.and_then(|next| self.search_from(next, after));
         if let Some(pattern) = go(node.literal(segment)) {
             return Some(pattern);
@@ -830,7 +845,7 @@ mod tests {
         let index = index([
             route(0, "/{tenant}/a").on(&["{tenant}.b"]).methods(&["GET"]).header("x", "1", None),
             route(1, "/{tenant}/{y}").methods(&["GET"]),
-            route(2, "/{y}/{tenant}").methods(&["PUT"]),
+            route(2, "/{y}/{tenant}").methods(&["PUT"]).header("x", "1", None),
         ]);
         let path = canonicalize(b"/acme/a").unwrap();
         let none: &[(&str, &[u8])] = &[];
@@ -842,6 +857,13 @@ mod tests {
         assert_eq!(
             index.find(Some("umbrella.b"), &path, b"GET", &none),
             Lookup::Header { fault: HeaderFault::Missing { name: "x" }, evidence }
+        );
+        assert_eq!(
+            index.find(None, &path, b"PUT", &none),
+            Lookup::Header {
+                fault: HeaderFault::Missing { name: "x" },
+                evidence: RouteEvidence { path_tenant: Some("a"), host_tenant: None }
+            }
         );
         assert_eq!(
             index.find(None, &path, b"POST", &none),
