@@ -122,8 +122,9 @@ pub struct UntrustedToken {
 impl UntrustedToken {
     /// Parses strictly: canonical base64url, UTF-8, each member named once, no `crit`, no `b64`.
     pub fn parse(token: &str) -> Result<Self, TokenError> {
-        let jws = Jws::parse(token)?;
-        let claims = parse_object(&jws.payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
+        let mut jws = Jws::parse(token)?;
+        let payload = std::mem::take(&mut jws.payload);
+        let claims = parse_object(&payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
         Ok(Self { jws, claims })
     }
 
@@ -170,7 +171,7 @@ impl UntrustedToken {
     ) -> Result<SignedToken, TokenError> {
         self.check_header(rules)?;
         let key_fingerprint = self.jws.signer(rules.algorithms, keys, verifier)?;
-        Ok(SignedToken { claims: self.claims, key_fingerprint })
+        Ok(SignedToken { claims: self.claims, key_fingerprint, key_id: self.jws.key_id })
     }
 }
 
@@ -179,12 +180,18 @@ impl UntrustedToken {
 pub struct SignedToken {
     claims: Object,
     key_fingerprint: KeyFingerprint,
+    key_id: Option<Box<str>>,
 }
 
 impl SignedToken {
     /// Which key verified it.
     pub fn key_fingerprint(&self) -> &KeyFingerprint {
         &self.key_fingerprint
+    }
+
+    /// The `kid` of its header.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
     }
 
     /// Validates the claims at `now` (since the Unix epoch). `is_tenant` knows the ids and aliases of the configured

@@ -54,7 +54,8 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWK Set document (RFC 7517 section 5): the keys that are usable, and what was skipped and why.
+    /// Reads a JWK Set document (RFC 7517 section 5): the keys that are usable, and what was skipped and why. The
+    /// document's length is the caller's to bound.
     pub fn parse(document: &[u8], source: KeySource) -> Result<(Self, Vec<SkippedKey>), KeySetError> {
         Self::from_object(&parse_object(document).map_err(KeySetError::Json)?, source)
     }
@@ -345,6 +346,10 @@ fn check_purpose(jwk: &Object) -> Result<(), SkipReason> {
     let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
     let malformed = SkipReason::MemberMalformed("key_ops");
     let Some(operations) = operations.as_array() else { return Err(malformed) };
+    // RFC 7517 defines eight. The comparison of each with each must not be an issuer's means to stop the proxy.
+    if operations.len() > 32 {
+        return Err(malformed);
+    }
     let mut verify = false;
     for (index, operation) in operations.iter().enumerate() {
         // Section 4.3: "Duplicate key operation values MUST NOT be present in the array."
@@ -365,11 +370,8 @@ fn rsa_key(jwk: &Object) -> Result<Parsed, SkipReason> {
     if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
         return Err(SkipReason::ModulusSize(bits));
     }
-    // An exponent of 1 makes every message its own signature. `new_with_max_size` refuses what is even in either
-    // number, and exponents of more than 33 bits, which cost time and are nobody's.
-    if e <= BigUint::from(1_u8) {
-        return Err(SkipReason::RsaNumbers);
-    }
+    // Refuses an even modulus, and an exponent that is 1, with which every message signs itself, even, or of more than
+    // 33 bits, which costs time and is nobody's.
     let key = rsa::RsaPublicKey::new_with_max_size(n, e, MAX_RSA_BITS).map_err(|_| SkipReason::RsaNumbers)?;
     let public_key_info = key.to_public_key_der().map_err(|_| SkipReason::RsaNumbers)?;
     Ok(Parsed {
@@ -553,4 +555,333 @@ fn octets(jwk: &Object, name: &'static str) -> Result<Vec<u8>, SkipReason> {
 /// write, are dropped.
 fn unsigned_integer(jwk: &Object, name: &'static str) -> Result<Vec<u8>, SkipReason> {
     Ok(octets(jwk, name)?.into_iter().skip_while(|&octet| octet == 0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::authenticate::mint::{ALGORITHMS, Signer, jwks};
+
+    const SYMMETRIC: KeySource = KeySource::Local { allow_symmetric: true };
+
+    fn parse(jwks: &[Value], source: KeySource) -> (KeySet, Vec<SkippedKey>) {
+        KeySet::parse(json!({"keys": jwks}).to_string().as_bytes(), source).unwrap()
+    }
+
+    fn key(jwk: Value) -> Result<Key, SkipReason> {
+        let (keys, skipped) = parse(&[jwk], SYMMETRIC);
+        match (keys.keys, skipped.into_iter().next()) {
+            (mut keys, None) => Ok(keys.remove(0)),
+            (_, Some(skipped)) => Err(skipped.reason),
+        }
+    }
+
+    fn skipped(jwk: Value) -> Option<SkipReason> {
+        key(jwk).err()
+    }
+
+    /// A good key of the algorithm's type, with these members replaced; `null` removes one.
+    fn jwk_with(algorithm: &'static str, changes: Value) -> Value {
+        let mut jwk = Signer::anonymous(algorithm, 1).jwk();
+        for (name, value) in changes.as_object().unwrap() {
+            if value.is_null() {
+                jwk.as_object_mut().unwrap().remove(name);
+            } else {
+                jwk[name] = value.clone();
+            }
+        }
+        jwk
+    }
+
+    #[test]
+    fn a_key_may_verify_what_its_type_fits_and_its_alg_narrows() {
+        for algorithm in ALGORITHMS {
+            let parsed = Algorithm::parse(algorithm).unwrap();
+            let free = key(jwk_with(algorithm, json!({}))).unwrap();
+            assert!(free.algorithms().contains(parsed));
+            let bound = key(jwk_with(algorithm, json!({"alg": algorithm}))).unwrap();
+            assert_eq!(bound.algorithms(), AlgorithmSet::of(&[parsed]));
+            for &other in Algorithm::ALL {
+                if !free.algorithms().contains(other) {
+                    assert_eq!(
+                        skipped(jwk_with(algorithm, json!({"alg": other.as_str()}))),
+                        Some(SkipReason::AlgorithmMismatch(other)),
+                        "{algorithm} key"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_names_of_eddsa_bind_a_key_to_the_same_algorithm() {
+        for name in ["EdDSA", "Ed25519"] {
+            let key = key(jwk_with("EdDSA", json!({"alg": name}))).unwrap();
+            assert_eq!(key.algorithms(), AlgorithmSet::of(&[Algorithm::EdDsa]));
+        }
+    }
+
+    #[test]
+    fn a_key_for_another_purpose_is_skipped() {
+        for (changes, expected) in [
+            (json!({"use": "sig"}), None),
+            (json!({"key_ops": ["verify"]}), None),
+            (json!({"use": "sig", "key_ops": ["sign", "verify"]}), None),
+            (json!({"use": "enc"}), Some(SkipReason::NotForVerifying)),
+            (json!({"use": "SIG"}), Some(SkipReason::NotForVerifying)),
+            (json!({"use": ["sig"]}), Some(SkipReason::MemberMalformed("use"))),
+            (json!({"use": "enc", "key_ops": ["verify"]}), Some(SkipReason::NotForVerifying)),
+            (json!({"use": "sig", "key_ops": ["encrypt"]}), Some(SkipReason::NotForVerifying)),
+            (json!({"key_ops": []}), Some(SkipReason::NotForVerifying)),
+            (json!({"key_ops": ["sign"]}), Some(SkipReason::NotForVerifying)),
+            (json!({"key_ops": ["verify", "verify"]}), Some(SkipReason::MemberMalformed("key_ops"))),
+            (json!({"key_ops": ["verify", 1]}), Some(SkipReason::MemberMalformed("key_ops"))),
+            (
+                json!({"key_ops": (0..33).map(|n| format!("x{n}")).collect::<Vec<_>>()}),
+                Some(SkipReason::MemberMalformed("key_ops")),
+            ),
+            (json!({"key_ops": "verify"}), Some(SkipReason::MemberMalformed("key_ops"))),
+        ] {
+            assert_eq!(skipped(jwk_with("ES256", changes.clone())), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_skipped_wherever_it_stands() {
+        for algorithm in ["RS256", "ES256", "ES384", "ES512", "ES256K", "EdDSA"] {
+            for member in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+                let jwk = jwk_with(algorithm, json!({member: "AA"}));
+                assert_eq!(skipped(jwk), Some(SkipReason::Private), "{algorithm}: {member}");
+            }
+            let jwk = jwk_with(algorithm, json!({"oth": []}));
+            assert_eq!(skipped(jwk), Some(SkipReason::Private), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn symmetric_keys_are_taken_only_where_the_configuration_says_so() {
+        let jwk = Signer::anonymous("HS256", 1).jwk();
+        assert_eq!(parse(std::slice::from_ref(&jwk), SYMMETRIC).0.len(), 1);
+        for source in [KeySource::Remote, KeySource::Local { allow_symmetric: false }] {
+            let (keys, skipped) = parse(std::slice::from_ref(&jwk), source);
+            assert!(keys.is_empty());
+            assert_eq!(skipped[0].reason, SkipReason::Symmetric);
+        }
+    }
+
+    #[test]
+    fn a_symmetric_key_is_as_long_as_the_hash_of_its_algorithm() {
+        let jwk = |length: usize, alg: Value| {
+            let mut jwk = json!({"kty": "oct", "k": base64url::encode(&vec![1; length])});
+            if alg.is_string() {
+                jwk["alg"] = alg;
+            }
+            jwk
+        };
+        for (algorithm, length) in [(Algorithm::Hs256, 32), (Algorithm::Hs384, 48), (Algorithm::Hs512, 64)] {
+            let alg = json!(algorithm.as_str());
+            assert_eq!(skipped(jwk(length - 1, alg.clone())), Some(SkipReason::SymmetricTooShort));
+            assert_eq!(skipped(jwk(length, alg.clone())), None);
+            assert_eq!(skipped(jwk(length + 1, alg)), None);
+            assert!(key(jwk(length, Value::Null)).unwrap().algorithms().contains(algorithm), "{algorithm}");
+        }
+        assert_eq!(skipped(jwk(31, Value::Null)), Some(SkipReason::SymmetricTooShort));
+        assert_eq!(key(jwk(47, Value::Null)).unwrap().algorithms(), AlgorithmSet::of(&[Algorithm::Hs256]));
+    }
+
+    #[test]
+    fn an_rsa_key_out_of_bounds_is_skipped() {
+        let modulus = |bits: usize, last: u8| {
+            let mut n = vec![0xff_u8; bits.div_ceil(8)];
+            n[0] >>= (8 - bits % 8) % 8;
+            *n.last_mut().unwrap() = last;
+            json!({"n": base64url::encode(&n)})
+        };
+        let size = |bits: usize| skipped(jwk_with("RS256", modulus(bits, 0x0f)));
+        assert_eq!(size(1024), Some(SkipReason::ModulusSize(1024)));
+        assert_eq!(size(2047), Some(SkipReason::ModulusSize(2047)));
+        assert_eq!(size(2048), None);
+        assert_eq!(size(8192), None);
+        assert_eq!(size(8193), Some(SkipReason::ModulusSize(8193)));
+        assert_eq!(skipped(jwk_with("RS256", modulus(2048, 0x10))), Some(SkipReason::RsaNumbers), "even");
+        let exponent = |e: u64| {
+            let octets: Vec<u8> = e.to_be_bytes().into_iter().skip_while(|&octet| octet == 0).collect();
+            skipped(jwk_with("RS256", json!({"e": base64url::encode(&octets)})))
+        };
+        for good in [3, 17, 65537, (1 << 33) - 1] {
+            assert_eq!(exponent(good), None, "{good}");
+        }
+        for bad in [0, 1, 2, 4, 65536, 1 << 33, (1 << 33) + 1, u64::MAX] {
+            assert_eq!(exponent(bad), Some(SkipReason::RsaNumbers), "{bad}");
+        }
+    }
+
+    #[test]
+    fn leading_zeros_of_an_rsa_number_change_nothing() {
+        let plain = jwk_with("RS256", json!({}));
+        let n = base64url::decode(plain["n"].as_str().unwrap()).unwrap();
+        let padded =
+            jwk_with("RS256", json!({"n": base64url::encode(&[&[0], &n[..]].concat()), "e": "AAEAAQ"}));
+        let (plain, padded) = (key(plain).unwrap(), key(padded).unwrap());
+        assert_eq!(plain.fingerprint(), padded.fingerprint());
+        assert_eq!(plain.public_key_info(), padded.public_key_info());
+    }
+
+    #[test]
+    fn a_point_off_its_curve_is_skipped() {
+        for algorithm in ["ES256", "ES384", "ES512", "ES256K"] {
+            let jwk = jwk_with(algorithm, json!({}));
+            let y = base64url::decode(jwk["y"].as_str().unwrap()).unwrap();
+            let mut off = y.clone();
+            *off.last_mut().unwrap() ^= 1;
+            let with_y = |y: &[u8]| skipped(jwk_with(algorithm, json!({"y": base64url::encode(y)})));
+            assert_eq!(with_y(&off), Some(SkipReason::NotOnCurve), "{algorithm}");
+            assert_eq!(with_y(&vec![0xff; y.len()]), Some(SkipReason::NotOnCurve), "{algorithm}");
+            assert_eq!(with_y(&y[1..]), Some(SkipReason::MemberMalformed("y")), "{algorithm}");
+            assert_eq!(
+                with_y(&[&[0], &y[..]].concat()),
+                Some(SkipReason::MemberMalformed("y")),
+                "{algorithm}"
+            );
+        }
+        assert_eq!(skipped(jwk_with("ES256", json!({"crv": "secp256k1"}))), Some(SkipReason::NotOnCurve));
+    }
+
+    #[test]
+    fn an_ed25519_key_of_small_order_is_skipped() {
+        let with_x = |x: [u8; 32]| skipped(jwk_with("EdDSA", json!({"x": base64url::encode(&x)})));
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        for small in [identity, [0; 32]] {
+            assert_eq!(with_x(small), Some(SkipReason::NotOnCurve));
+        }
+        let mut off = [0; 32];
+        off[0] = 2;
+        assert_eq!(with_x(off), Some(SkipReason::NotOnCurve));
+        assert_eq!(skipped(jwk_with("EdDSA", json!({"x": "AAAA"}))), Some(SkipReason::MemberMalformed("x")));
+    }
+
+    #[test]
+    fn a_key_that_is_not_understood_is_skipped_with_its_reason() {
+        for (jwk, expected) in [
+            (json!([]), SkipReason::NotAnObject),
+            (json!(null), SkipReason::NotAnObject),
+            (json!({}), SkipReason::MemberMissing("kty")),
+            (json!({"kty": 1}), SkipReason::MemberMalformed("kty")),
+            (json!({"kty": "rsa"}), SkipReason::KeyTypeUnknown("rsa".into())),
+            (json!({"kty": "AKP"}), SkipReason::KeyTypeUnknown("AKP".into())),
+            (jwk_with("EdDSA", json!({"crv": "Ed448"})), SkipReason::CurveUnknown("Ed448".into())),
+            (jwk_with("EdDSA", json!({"crv": "X25519"})), SkipReason::CurveUnknown("X25519".into())),
+            (jwk_with("ES256", json!({"crv": "P-224"})), SkipReason::CurveUnknown("P-224".into())),
+            (jwk_with("ES256", json!({"crv": null})), SkipReason::MemberMissing("crv")),
+            (jwk_with("ES256", json!({"x": null})), SkipReason::MemberMissing("x")),
+            (jwk_with("RS256", json!({"n": null})), SkipReason::MemberMissing("n")),
+            (jwk_with("RS256", json!({"e": 65537})), SkipReason::MemberMalformed("e")),
+            (jwk_with("RS256", json!({"e": "AQAB="})), SkipReason::MemberMalformed("e")),
+            (jwk_with("RS256", json!({"alg": "RSA-OAEP"})), SkipReason::AlgorithmUnknown("RSA-OAEP".into())),
+            (jwk_with("RS256", json!({"alg": 1})), SkipReason::MemberMalformed("alg")),
+            (jwk_with("RS256", json!({"kid": 1})), SkipReason::MemberMalformed("kid")),
+        ] {
+            assert_eq!(skipped(jwk.clone()), Some(expected), "{jwk}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_key_leaves_the_others_in_use_and_is_reported() {
+        let good = Signer::new("ES256", "good", 1).jwk();
+        let bad = json!({"kty": "new\n", "kid": "b`ad\u{7}"});
+        let (keys, skipped) = parse(&[bad, good], KeySource::Remote);
+        assert!(keys.knows_key_id("good") && keys.len() == 1);
+        assert_eq!(skipped[0].to_string(), "keys[0] (kid `b`ad\\u{7}`): key type `new\\n` is not supported");
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_an_error() {
+        let error = |text: &str| KeySet::parse(text.as_bytes(), KeySource::Remote).map(|_| ()).unwrap_err();
+        for text in ["{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"Keys":[]}"#] {
+            assert_eq!(error(text), KeySetError::NoKeysArray, "{text}");
+        }
+        assert_eq!(error("[]"), KeySetError::Json(JsonError::NotAnObject));
+        assert_eq!(error("<html>"), KeySetError::Json(JsonError::NotJson));
+        assert_eq!(
+            error(r#"{"keys":[],"keys":[]}"#),
+            KeySetError::Json(JsonError::RepeatedMember("keys".into()))
+        );
+        assert_eq!(
+            error(r#"{"keys":[{"kty":"EC","kid":"a","kid":"b"}]}"#),
+            KeySetError::Json(JsonError::RepeatedMember("kid".into()))
+        );
+        assert!(KeySet::parse(br#"{"keys":[]}"#, KeySource::Remote).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn at_most_a_hundred_keys_are_used_and_eight_tried() {
+        let jwk = Signer::new("EdDSA", "same", 1).jwk();
+        let (keys, skipped) = parse(&vec![jwk; MAX_KEYS + 2], KeySource::Remote);
+        assert_eq!(keys.len(), MAX_KEYS);
+        let reasons: Vec<_> = skipped.iter().map(|skipped| (skipped.index, &skipped.reason)).collect();
+        assert_eq!(reasons, [(MAX_KEYS, &SkipReason::TooManyKeys), (MAX_KEYS + 1, &SkipReason::TooManyKeys)]);
+        assert_eq!(keys.candidates(Algorithm::EdDsa, Some("same")).count(), MAX_CANDIDATES);
+        assert_eq!(keys.candidates(Algorithm::EdDsa, None).count(), MAX_CANDIDATES);
+    }
+
+    #[test]
+    fn keys_without_a_key_id_serve_only_a_key_id_that_no_key_has() {
+        let signers = [
+            Signer::new("ES256", "a", 1),
+            Signer::anonymous("ES256", 2),
+            Signer::new("RS256", "r", 1),
+            Signer::new("ES256", "a", 3),
+        ];
+        let document = jwks(&signers).to_string();
+        let (keys, _) = KeySet::parse(document.as_bytes(), KeySource::Remote).unwrap();
+        let candidates = |algorithm, key_id| -> Vec<usize> {
+            keys.candidates(algorithm, key_id)
+                .map(|key| {
+                    keys.keys().iter().position(|other| other.fingerprint() == key.fingerprint()).unwrap()
+                })
+                .collect()
+        };
+        assert_eq!(candidates(Algorithm::Es256, Some("a")), [0, 3]);
+        assert_eq!(candidates(Algorithm::Es256, Some("unknown")), [1]);
+        assert_eq!(
+            candidates(Algorithm::Es256, Some("r")),
+            [0_usize; 0],
+            "the key of that `kid` does not fit"
+        );
+        assert_eq!(candidates(Algorithm::Es256, None), [0, 1, 3]);
+        assert_eq!(candidates(Algorithm::Ps256, None), [2]);
+        assert_eq!(candidates(Algorithm::Hs256, None), [0_usize; 0]);
+    }
+
+    /// RFC 7638 section 3.1 and RFC 8037 appendix A.3.
+    #[test]
+    fn the_fingerprint_is_the_thumbprint_of_rfc_7638() {
+        let rsa = json!({
+            "kty": "RSA",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjB\
+                  ZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8\
+                  KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_\
+                  xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+            "e": "AQAB",
+            "alg": "RS256",
+            "kid": "2011-04-29"
+        });
+        let ed25519 =
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let thumbprint = |jwk| base64url::encode(key(jwk).unwrap().fingerprint());
+        assert_eq!(thumbprint(rsa), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(thumbprint(ed25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn the_debug_form_of_a_key_shows_no_key_material() {
+        let key = key(Signer::new("HS256", "id", 1).jwk()).unwrap();
+        assert_eq!(
+            format!("{key:?}"),
+            r#"Key { key_id: Some("id"), algorithms: {Hs256, Hs384, Hs512}, .. }"#
+        );
+    }
 }

@@ -15,6 +15,34 @@
 //!
 //! Not supported, and refused: JWE, the JSON serializations, detached and unencoded payloads, nested JWTs, keys from
 //! the header (`jwk`, `jku`, `x5u`, `x5c` are not read), compressed payloads, Ed448.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use scopegate::authenticate::*;
+//!
+//! let token = "eyJhbGciOiJFZERTQSIsImtpZCI6IjIwMjYiLCJ0eXAiOiJhdCtqd3QifQ.\
+//!     eyJhdWQiOiJiaWxsaW5nIiwiZXhwIjo0MTAyNDQ0ODAwLCJpc3MiOiJodHRwczovL2xvZ2luLmV4YW1wbGUiLCJzY29wZSI6ImJpbGxpbmc6\
+//!     cmVhZCIsInN1YiI6ImFsaWNlIn0.\
+//!     rDsmK4dbMwqrn3OrYwCKdx6b_icIO-rC7fOpREmAXJGZ7lca1d52oRkhcA0ZNb5ZY6AP-OIwVv0KaWt88tk7Cw";
+//! let key_set = br#"{"keys":[{"crv":"Ed25519","kid":"2026","kty":"OKP","x":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"}]}"#;
+//!
+//! let (keys, skipped) = KeySet::parse(key_set, KeySource::Remote).unwrap();
+//! assert!(skipped.is_empty());
+//! let audiences = AudienceRule::OneOf(vec![AudiencePattern::Exact("billing".into())]);
+//! let rules = TokenRules { audiences, ..TokenRules::default() };
+//!
+//! let token = UntrustedToken::parse(token).unwrap();
+//! assert_eq!(token.issuer(), Ok(Some("https://login.example")));
+//! let now = Duration::from_secs(1_800_000_000);
+//! let signed = token.verify_signature(&rules, &keys, &PureVerifier).unwrap();
+//! let claims = signed.clone().validate(&rules, now, &|_tenant| false).unwrap();
+//! assert_eq!(claims.subject(), Some("alice"));
+//!
+//! let expiry = Duration::from_secs(4_102_444_800);
+//! let late = expiry + rules.clock_skew;
+//! assert_eq!(signed.validate(&rules, late, &|_tenant| false), Err(TokenError::Expired));
+//! ```
 
 pub mod algorithm;
 pub mod base64url;
@@ -26,6 +54,12 @@ pub mod principal;
 pub mod provider;
 pub mod rules;
 pub mod signature;
+
+#[cfg(test)]
+#[path = "../../tests/support/mint.rs"]
+mod mint;
+#[cfg(test)]
+mod tests;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub use claims::{Claims, Confirmation};

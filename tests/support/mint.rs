@@ -1,0 +1,183 @@
+//! An issuer for tests: keys of every type, and tokens signed with them.
+//!
+//! Include it with `#[path = "support/mint.rs"] mod mint;`.
+//!
+//! ```ignore
+//! let signer = Signer::new("RS256", "key-1", 1);
+//! let token = signer.mint(json!({"typ": "at+jwt"}), &json!({"iss": "https://issuer.example", "exp": 2}));
+//! let key_set = jwks([&signer]).to_string();
+//! ```
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "only tests use it"
+)]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jwt_compact::alg::{Ed25519, Es256, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key, Rsa};
+use jwt_compact::{Algorithm, AlgorithmSignature};
+use p384::ecdsa::signature::{RandomizedSigner as _, Signer as _};
+use rsa::{BigUint, RsaPrivateKey};
+use serde_json::{Value, json};
+
+/// Two RSA keys of 2048 bits, private parts included, made for these tests: generating one takes seconds.
+const RSA_KEYS: &str = include_str!("../fixtures/jose/rsa-test-keys.json");
+
+/// Every `alg` that can be minted.
+pub const ALGORITHMS: [&str; 15] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+    "HS256", "HS384", "HS512", "ES256K",
+];
+
+/// A key of the issuer with the algorithm that it signs with.
+pub struct Signer {
+    algorithm: &'static str,
+    key_id: Option<String>,
+    key: PrivateKey,
+}
+
+enum PrivateKey {
+    Rsa(Box<RsaPrivateKey>),
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    P521(p521::ecdsa::SigningKey),
+    Secp256k1(<Es256k as Algorithm>::SigningKey),
+    Ed25519(<Ed25519 as Algorithm>::SigningKey),
+    Symmetric(Vec<u8>),
+}
+
+impl Signer {
+    /// A key with a `kid`. The same `seed`, from 1, gives the same key; there are two RSA keys, for odd and for even
+    /// seeds.
+    pub fn new(algorithm: &'static str, key_id: &str, seed: u8) -> Self {
+        Self { key_id: Some(key_id.to_owned()), ..Self::anonymous(algorithm, seed) }
+    }
+
+    /// A key without a `kid`.
+    pub fn anonymous(algorithm: &'static str, seed: u8) -> Self {
+        assert_ne!(seed, 0, "zero is no private key");
+        let key = match algorithm {
+            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => {
+                PrivateKey::Rsa(Box::new(rsa_key(usize::from(1 - seed % 2))))
+            }
+            "ES256" => PrivateKey::P256(p256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap()),
+            "ES384" => PrivateKey::P384(p384::ecdsa::SigningKey::from_slice(&[seed; 48]).unwrap()),
+            "ES512" => {
+                let mut scalar = [seed; 66];
+                scalar[0] = 0;
+                PrivateKey::P521(p521::ecdsa::SigningKey::from_slice(&scalar).unwrap())
+            }
+            "ES256K" => PrivateKey::Secp256k1(jwt_compact::alg::SigningKey::from_slice(&[seed; 32]).unwrap()),
+            "EdDSA" | "Ed25519" => {
+                PrivateKey::Ed25519(jwt_compact::alg::SigningKey::<Ed25519>::from_slice(&[seed; 32]).unwrap())
+            }
+            "HS256" | "HS384" | "HS512" => PrivateKey::Symmetric(vec![seed; 64]),
+            other => panic!("no algorithm `{other}`"),
+        };
+        Self { algorithm, key_id: None, key }
+    }
+
+    /// A token with these claims. `header` replaces members of the header (`alg`, and `kid` where the key has one)
+    /// and adds others; `null` removes one.
+    pub fn mint(&self, header: Value, claims: &Value) -> String {
+        let mut members = json!({"alg": self.algorithm});
+        if let Some(key_id) = &self.key_id {
+            members["kid"] = json!(key_id);
+        }
+        for (name, value) in header.as_object().expect("the header's members are an object") {
+            match value {
+                Value::Null => drop(members.as_object_mut().unwrap().remove(name)),
+                value => members[name] = value.clone(),
+            }
+        }
+        self.sign_parts(members.to_string().as_bytes(), claims.to_string().as_bytes())
+    }
+
+    /// A token of these very bytes, good JSON or not.
+    pub fn sign_parts(&self, header: &[u8], payload: &[u8]) -> String {
+        let signing_input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signature = self.sign(signing_input.as_bytes());
+        format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The signature on `message`.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match (&self.key, self.algorithm) {
+            (PrivateKey::Rsa(key), name) => Rsa::with_name(name).sign(key, message).as_bytes().into_owned(),
+            (PrivateKey::P256(key), _) => Es256.sign(key, message).as_bytes().into_owned(),
+            (PrivateKey::P384(key), _) => {
+                let signature: p384::ecdsa::Signature = key.sign(message);
+                signature.to_vec()
+            }
+            (PrivateKey::P521(key), _) => key.sign_with_rng(&mut rand::rngs::OsRng, message).to_vec(),
+            (PrivateKey::Secp256k1(key), _) => {
+                Es256k::<sha2::Sha256>::default().sign(key, message).as_bytes().into_owned()
+            }
+            (PrivateKey::Ed25519(key), _) => Ed25519.sign(key, message).as_bytes().into_owned(),
+            (PrivateKey::Symmetric(key), "HS256") => {
+                Hs256.sign(&Hs256Key::new(key), message).as_bytes().into_owned()
+            }
+            (PrivateKey::Symmetric(key), "HS384") => {
+                Hs384.sign(&Hs384Key::new(key), message).as_bytes().into_owned()
+            }
+            (PrivateKey::Symmetric(key), _) => {
+                Hs512.sign(&Hs512Key::new(key), message).as_bytes().into_owned()
+            }
+        }
+    }
+
+    /// The public key as a JWK, without `alg`; of a symmetric key the secret itself.
+    pub fn jwk(&self) -> Value {
+        use rsa::traits::PublicKeyParts as _;
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let on_curve = |curve: &str, uncompressed: &[u8]| {
+            let (x, y) = uncompressed[1..].split_at((uncompressed.len() - 1) / 2);
+            json!({"kty": "EC", "crv": curve, "x": text(x), "y": text(y)})
+        };
+        let mut jwk = match &self.key {
+            PrivateKey::Rsa(key) => {
+                json!({"kty": "RSA", "n": text(&key.n().to_bytes_be()), "e": text(&key.e().to_bytes_be())})
+            }
+            PrivateKey::P256(key) => {
+                on_curve("P-256", key.verifying_key().to_encoded_point(false).as_bytes())
+            }
+            PrivateKey::P384(key) => {
+                on_curve("P-384", key.verifying_key().to_encoded_point(false).as_bytes())
+            }
+            PrivateKey::P521(key) => {
+                on_curve("P-521", p521::ecdsa::VerifyingKey::from(key).to_encoded_point(false).as_bytes())
+            }
+            PrivateKey::Secp256k1(key) => {
+                on_curve("secp256k1", key.verifying_key().to_encoded_point(false).as_bytes())
+            }
+            PrivateKey::Ed25519(key) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": text(key.verifying_key().as_bytes())})
+            }
+            PrivateKey::Symmetric(key) => json!({"kty": "oct", "k": text(key)}),
+        };
+        if let Some(key_id) = &self.key_id {
+            jwk["kid"] = json!(key_id);
+        }
+        jwk
+    }
+}
+
+/// The key set of these keys.
+pub fn jwks<'a>(signers: impl IntoIterator<Item = &'a Signer>) -> Value {
+    json!({"keys": signers.into_iter().map(Signer::jwk).collect::<Vec<_>>()})
+}
+
+fn rsa_key(index: usize) -> RsaPrivateKey {
+    let keys: Value = serde_json::from_str(RSA_KEYS).unwrap();
+    let number = |name: &str| {
+        let text = keys["keys"][index][name].as_str().unwrap();
+        BigUint::from_bytes_be(&URL_SAFE_NO_PAD.decode(text).unwrap())
+    };
+    RsaPrivateKey::from_components(number("n"), number("e"), number("d"), vec![number("p"), number("q")])
+        .unwrap()
+}
