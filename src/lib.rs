@@ -1,9 +1,27 @@
-//! scopegate
+//! Multi-tenant OAuth2 scope enforcement for Envoy and any proxy-wasm host.
+//!
+//! The way of a request, and where each step lives:
+//!
+//! 1. **Path**: one that a proxy and an upstream may read differently is refused ([`route::path`]).
+//! 2. **Operation**: the most specific one, or the reason why there is none ([`route::index`]).
+//! 3. **Credential**: exactly one token, in all places together ([`credential`]).
+//! 4. **Token to principal**: a JWT is verified here, an opaque token is introspected ([`authenticate`]).
+//! 5. **Tenant**: from all evidence, before any scope is looked at ([`authorize::tenant`]).
+//! 6. **Scopes**: with the tenant's own table ([`authorize::decide`]).
+//! 7. **Answer or forward** ([`respond`]).
+//!
+//! [`exchange`] walks these steps; [`config`] makes the policy that they are decided with. All of that is pure: it
+//! reads no clock, does no IO and runs natively. [`edge`](crate) alone speaks proxy-wasm, and is compiled for
+//! WebAssembly only.
 
 pub mod authenticate;
 pub mod authorize;
+pub mod bounded_cache;
 pub mod config;
 pub mod credential;
+#[cfg(target_arch = "wasm32")]
+mod edge;
+pub mod exchange;
 pub mod headers;
 pub mod respond;
 pub mod route;

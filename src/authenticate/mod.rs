@@ -47,11 +47,13 @@
 pub mod algorithm;
 pub mod base64url;
 pub mod claims;
+pub mod introspection;
 pub mod json;
 pub mod jwt;
 pub mod key_set;
 pub mod principal;
 pub mod provider;
+pub mod remote_keys;
 pub mod rules;
 pub mod signature;
 
@@ -65,8 +67,8 @@ pub use algorithm::{Algorithm, AlgorithmSet};
 pub use claims::{Claims, Confirmation};
 pub use jwt::{Jws, Part, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
 pub use key_set::{Key, KeyFingerprint, KeySet, KeySetError, KeySource, SkipReason, SkippedKey};
-pub use principal::Principal;
-pub use provider::ProviderId;
+pub use principal::{OddTenantClaim, Principal};
+pub use provider::{Provider, ProviderId};
 pub use rules::{AudiencePattern, AudienceRule, ClaimPath, ClaimPaths, TokenRules};
 pub use signature::{
     PureVerifier, SignatureVerifier, host_signature_answer, host_signature_request, may_verify,

@@ -1,13 +1,12 @@
 //! Who calls: what a verified token says, in the terms that tenant resolution and scope matching use.
 
-use super::ProviderId;
+use std::time::Duration;
 
 /// The outcome of authentication. It holds nothing that depends on tenants, suites or scopes of the configuration, so
-/// that it may be cached across reloads for as long as its provider's configuration and keys stay the same.
+/// that it may be cached across reloads for as long as its provider's configuration and keys stay the same; not even
+/// the provider's place in the configuration, which another provider may shift.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
-    /// The provider whose rules the token passed.
-    pub provider: ProviderId,
     /// `iss`.
     pub issuer: Option<Box<str>>,
     /// What stands at `{tenant}` in the issuer, where the provider's issuer holds it.
@@ -16,16 +15,16 @@ pub struct Principal {
     pub subject: Option<Box<str>>,
     /// The first present client claim.
     pub client: Option<Box<str>>,
-    /// `aud`.
-    pub audiences: Box<[Box<str>]>,
+    /// `aud`, None where it is absent.
+    pub audiences: Option<Box<[Box<str>]>>,
     /// Every present tenant claim; an error where one is not a non-empty string, which is judged when the tenant is.
     pub tenant_claims: Result<Box<[Box<str>]>, OddTenantClaim>,
     /// The token's scopes, None where it speaks of none at all.
     pub scopes: Option<Box<[Box<str>]>>,
     /// Whether the token was introspected and the response had no scope member.
     pub scope_absent_from_introspection: bool,
-    /// `iat`, seconds since the epoch.
-    pub issued_at: Option<f64>,
+    /// `iat`, since the epoch.
+    pub issued_at: Option<Duration>,
     /// All claims (of an introspected opaque token: all members), as compact JSON: what `forward.headers` and
     /// `required_claims` of an operation read.
     pub claims: Box<str>,

@@ -332,8 +332,12 @@ enum TokenConclusion {
 
 impl TokenEvidence {
     /// Reads the token's evidence. Costs lookups by name, never a walk over all tenants.
-    pub fn of(principal: &Principal, audiences: &AudienceTenants, table: &TenantTable) -> Self {
-        let provider = principal.provider;
+    pub fn of(
+        principal: &Principal,
+        provider: ProviderId,
+        audiences: &AudienceTenants,
+        table: &TenantTable,
+    ) -> Self {
         let mut kinds = EvidenceKinds::default();
         // Each entry is one piece of evidence: the tenants of which it allows one.
         let mut naming: Vec<Vec<TenantId>> = Vec::new();
@@ -384,7 +388,7 @@ impl TokenEvidence {
         } else if naming.is_empty() {
             TokenConclusion::NamesNothing
         } else {
-            match common_tenant(&naming, registered, principal, table) {
+            match common_tenant(&naming, registered, principal, provider, table) {
                 Ok(tenant) => TokenConclusion::Tenant(tenant),
                 Err(reason) => TokenConclusion::Contradiction(reason),
             }
@@ -412,9 +416,9 @@ fn common_tenant(
     naming: &[Vec<TenantId>],
     registered: &[TenantId],
     principal: &Principal,
+    provider: ProviderId,
     table: &TenantTable,
 ) -> Result<TenantId, Reason> {
-    let provider = principal.provider;
     let spoken_for = |tenants: &Vec<TenantId>| -> Vec<TenantId> {
         tenants.iter().copied().filter(|tenant| table.may_speak(provider, *tenant)).collect()
     };
@@ -427,7 +431,7 @@ fn common_tenant(
         allowed.push(spoken_for);
     }
     for tenants in &allowed {
-        if !tenants.iter().any(|tenant| takes_client(*tenant, principal, table)) {
+        if !tenants.iter().any(|tenant| client_check(*tenant, principal, provider, table).is_ok()) {
             return Err(match principal.client {
                 Some(_) => Reason::ApplicationNotRegistered,
                 None => Reason::ClaimMissing,
@@ -443,23 +447,24 @@ fn common_tenant(
         .collect();
     match common.as_slice() {
         [] => Err(Reason::TenantMismatch),
-        [tenant] => client_check(*tenant, principal, table).map(|()| *tenant),
+        [tenant] => client_check(*tenant, principal, provider, table).map(|()| *tenant),
         _ => Err(Reason::TenantAmbiguous),
     }
 }
 
 /// A tenant that registers applications takes only those; one that registers none takes any client of its providers.
-fn takes_client(tenant: TenantId, principal: &Principal, table: &TenantTable) -> bool {
-    client_check(tenant, principal, table).is_ok()
-}
-
-fn client_check(tenant: TenantId, principal: &Principal, table: &TenantTable) -> Result<(), Reason> {
+fn client_check(
+    tenant: TenantId,
+    principal: &Principal,
+    provider: ProviderId,
+    table: &TenantTable,
+) -> Result<(), Reason> {
     let tenant = table.tenant(tenant).ok_or(Reason::TenantUnknown)?;
     if tenant.applications.is_none() {
         return Ok(());
     }
     let client = principal.client.as_deref().ok_or(Reason::ClaimMissing)?;
-    tenant.application(principal.provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
+    tenant.application(provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
 }
 
 /// One piece of evidence that a request brings: the tenants that it names, none where the name is not configured.
@@ -531,6 +536,28 @@ impl<'t> RequestEvidence<'t> {
         }
     }
 
+    /// The first header whose value cannot name a tenant, and why.
+    pub fn odd(&self) -> Option<(Reason, &str)> {
+        self.odd_header.as_ref().map(|(reason, name)| (*reason, &**name))
+    }
+
+    /// The tenants that every piece of it allows; none where it is contradictory or names what is not configured, or
+    /// where there is none of it.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut allowed: Option<Vec<TenantId>> = None;
+        for named in self.all() {
+            allowed = Some(match allowed {
+                Some(allowed) => allowed.into_iter().filter(|tenant| named.includes(*tenant)).collect(),
+                None => match named {
+                    Named::One(tenant) => vec![tenant],
+                    Named::Any(tenants) => tenants.to_vec(),
+                    Named::Unknown => Vec::new(),
+                },
+            });
+        }
+        allowed.unwrap_or_default()
+    }
+
     /// Whether it names no tenant at all.
     pub fn is_empty(&self) -> bool {
         self.named.iter().all(Option::is_none)
@@ -538,12 +565,10 @@ impl<'t> RequestEvidence<'t> {
 
     /// The one tenant that all of it names.
     pub fn sole_tenant(&self) -> Option<TenantId> {
-        let candidate = self.all().find_map(|named| match named {
-            Named::One(tenant) => Some(tenant),
-            Named::Any([tenant]) => Some(*tenant),
-            Named::Any(_) | Named::Unknown => None,
-        })?;
-        self.agrees_with(candidate).then_some(candidate)
+        match self.tenants().as_slice() {
+            [tenant] => Some(*tenant),
+            _ => None,
+        }
     }
 
     /// Whether every piece of it allows `tenant`.
@@ -573,6 +598,7 @@ pub fn resolve(
     request: &RequestEvidence<'_>,
     required: EvidenceKinds,
     principal: &Principal,
+    provider: ProviderId,
     rules: &ResolutionRules,
     table: &TenantTable,
 ) -> Result<TenantId, TenantFault> {
@@ -594,7 +620,7 @@ pub fn resolve(
         TokenConclusion::Contradiction(reason) => Err(reason.into()),
         TokenConclusion::Tenant(tenant) if request.agrees_with(tenant) => Ok(tenant),
         TokenConclusion::Tenant(_) => Err(Reason::TenantMismatch.into()),
-        TokenConclusion::NamesNothing => Ok(fallback(request, principal, rules, table)?),
+        TokenConclusion::NamesNothing => Ok(fallback(request, principal, provider, rules, table)?),
     }
 }
 
@@ -603,15 +629,15 @@ pub fn resolve(
 fn fallback(
     request: &RequestEvidence<'_>,
     principal: &Principal,
+    provider: ProviderId,
     rules: &ResolutionRules,
     table: &TenantTable,
 ) -> Result<TenantId, Reason> {
-    let registered =
-        principal.client.as_deref().map_or(&[][..], |client| table.registered(principal.provider, client));
+    let registered = principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
     let own_token = principal.subject.is_none() || principal.subject == principal.client;
     if rules.accept_from_request && own_token {
         if let Some(tenant) = request.sole_tenant().filter(|tenant| registered.contains(tenant)) {
-            return if table.may_speak(principal.provider, tenant) {
+            return if table.may_speak(provider, tenant) {
                 Ok(tenant)
             } else {
                 Err(Reason::IssuerNotAllowedForTenant)
@@ -619,10 +645,8 @@ fn fallback(
         }
     }
     match rules.default {
-        Some(tenant)
-            if registered.is_empty() && request.is_empty() && table.may_speak(principal.provider, tenant) =>
-        {
-            client_check(tenant, principal, table).map(|()| tenant)
+        Some(tenant) if registered.is_empty() && request.is_empty() && table.may_speak(provider, tenant) => {
+            client_check(tenant, principal, provider, table).map(|()| tenant)
         }
         Some(_) | None => Err(Reason::TenantMissing),
     }

@@ -1,0 +1,340 @@
+//! The host's calls, each of which may fail without a trap.
+//!
+//! The SDK's wrappers panic on statuses that they do not expect and on names that are not UTF-8; a panic kills the VM
+//! with every request in it. These return what happened. The SDK keeps the callbacks and the bookkeeping of callouts.
+
+#![allow(
+    unsafe_code,
+    reason = "the ABI is C; every block passes pointers and lengths of live slices or takes ownership of a buffer that the host allocated through the SDK's allocator"
+)]
+
+use std::ptr::null_mut;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::headers::Headers;
+
+const OK: u32 = 0;
+const REQUEST_HEADERS: u32 = 0;
+const REQUEST: u32 = 0;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        results: *mut *mut u8,
+        results_size: *mut usize,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_register_shared_queue(name: *const u8, name_size: usize, queue: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, value_size: usize) -> u32;
+    fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+}
+
+/// How important a log line is, as the host numbers it.
+#[derive(Clone, Copy, Debug)]
+pub enum Level {
+    /// What operators of a healthy gateway want to read.
+    Info = 2,
+    /// What somebody should look at.
+    Warn = 3,
+    /// What keeps the filter from doing its work.
+    Error = 4,
+}
+
+/// Writes a log line.
+pub fn log(level: Level, message: &str) {
+    // A line that cannot be written can be reported nowhere.
+    let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+/// Since the epoch.
+pub fn now() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Takes ownership of what the host has written.
+fn taken(status: u32, data: *mut u8, size: usize) -> Option<Vec<u8>> {
+    if status != OK {
+        return None;
+    }
+    if data.is_null() {
+        return Some(Vec::new());
+    }
+    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The request's headers, in one buffer, names in lower case.
+pub struct RequestHeaders {
+    bytes: Vec<u8>,
+    spans: Vec<[u32; 4]>,
+}
+
+impl RequestHeaders {
+    /// Reads them from the host; None where it does not give them.
+    pub fn read() -> Option<Self> {
+        let (mut data, mut size) = (null_mut(), 0);
+        let status = unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) };
+        Self::parse(taken(status, data, size)?)
+    }
+
+    /// The ABI's serialization: the count, then the sizes of each name and value, then each name and value with a NUL
+    /// behind it, all numbers in 32 bits, little endian.
+    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
+        let number = |bytes: &[u8], at: usize| -> Option<usize> {
+            let four: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
+            usize::try_from(u32::from_le_bytes(four)).ok()
+        };
+        if bytes.is_empty() {
+            return Some(Self { bytes, spans: Vec::new() });
+        }
+        let count = number(&bytes, 0)?;
+        let mut at = count.checked_mul(8)?.checked_add(4)?;
+        if at > bytes.len() {
+            return None;
+        }
+        let mut spans = Vec::with_capacity(count);
+        for index in 0..count {
+            let name_size = number(&bytes, 4 + index * 8)?;
+            let value_size = number(&bytes, 8 + index * 8)?;
+            let name_end = at.checked_add(name_size)?;
+            let value_start = name_end.checked_add(1)?;
+            let value_end = value_start.checked_add(value_size)?;
+            bytes.get_mut(at..name_end)?.make_ascii_lowercase();
+            bytes.get(value_start..value_end)?;
+            let span = |offset: usize| u32::try_from(offset).ok();
+            spans.push([span(at)?, span(name_end)?, span(value_start)?, span(value_end)?]);
+            at = value_end.checked_add(1)?;
+        }
+        Some(Self { bytes, spans })
+    }
+}
+
+impl Headers for RequestHeaders {
+    fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        let [name, name_end, value, value_end] = self.spans.get(index)?.map(|offset| offset as usize);
+        Some((self.bytes.get(name..name_end)?, self.bytes.get(value..value_end)?))
+    }
+}
+
+/// Sets a request header, in place of all of its name. False where the host refuses.
+pub fn set_request_header(name: &[u8], value: &[u8]) -> bool {
+    unsafe {
+        proxy_replace_header_map_value(
+            REQUEST_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        ) == OK
+    }
+}
+
+/// Adds a request header. False where the host refuses.
+pub fn add_request_header(name: &[u8], value: &[u8]) -> bool {
+    unsafe {
+        proxy_add_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+            == OK
+    }
+}
+
+/// Removes every request header of this name. False where the host refuses.
+pub fn remove_request_header(name: &[u8]) -> bool {
+    unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) == OK }
+}
+
+/// A property of the host; None where there is none.
+pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    let (mut data, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) };
+    taken(status, data, size)
+}
+
+/// Sets a property of the request. False where the host refuses.
+pub fn set_property(name: &str, value: &[u8]) -> bool {
+    unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK }
+}
+
+/// Calls a function that some hosts offer; None where this one does not, or where it fails.
+pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (null_mut(), 0);
+    let status = unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    taken(status, data, size)
+}
+
+/// Answers the request in the upstream's place. False where the host refuses.
+pub fn send_local_response(status: u16, headers: &[(&str, String)], body: &[u8], grpc_status: i32) -> bool {
+    let headers = serialize(headers);
+    let sent = unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            null_mut(),
+            0,
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status,
+        )
+    };
+    sent == OK
+}
+
+fn serialize(headers: &[(&str, String)]) -> Vec<u8> {
+    let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    for (name, value) in headers {
+        bytes.extend(size(name));
+        bytes.extend(size(value));
+    }
+    for (name, value) in headers {
+        bytes.extend(name.as_bytes());
+        bytes.push(0);
+        bytes.extend(value.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// Lets the paused request of the effective context go on.
+pub fn continue_request() -> bool {
+    unsafe { proxy_continue_stream(REQUEST) == OK }
+}
+
+/// Makes the following calls speak of another context. False where it is gone.
+pub fn set_effective_context(context: u32) -> bool {
+    unsafe { proxy_set_effective_context(context) == OK }
+}
+
+/// What the workers of one proxy share at `key`, with its version.
+pub fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
+    let (mut data, mut size, mut cas) = (null_mut(), 0, 0);
+    let status =
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut cas) };
+    taken(status, data, size).map(|value| (value, cas))
+}
+
+/// Sets what the workers share at `key`, if its version is still `cas` (0: whatever it is). False where it is not, or
+/// where the host shares nothing.
+pub fn set_shared_data(key: &str, value: &[u8], cas: u32) -> bool {
+    unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) == OK }
+}
+
+/// Registers a queue whose messages wake the root context that registers it.
+pub fn register_queue(name: &str) -> Option<u32> {
+    let mut queue = 0;
+    let status = unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut queue) };
+    (status == OK).then_some(queue)
+}
+
+/// Puts an empty message into a queue.
+pub fn enqueue(queue: u32) -> bool {
+    let message = [0_u8];
+    unsafe { proxy_enqueue_shared_queue(queue, message.as_ptr(), message.len()) == OK }
+}
+
+/// Takes a message out of a queue. False where there is none.
+pub fn dequeue(queue: u32) -> bool {
+    let (mut data, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_dequeue_shared_queue(queue, &raw mut data, &raw mut size) };
+    taken(status, data, size).is_some()
+}
+
+/// Sets how often the root context is woken.
+pub fn set_tick_period(period: Duration) {
+    let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    // A host without ticks refreshes no keys in the background; requests still fetch them.
+    let _ = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
+}
+
+/// A buffer that the host offers in the current callback.
+#[derive(Clone, Copy, Debug)]
+pub enum Buffer {
+    /// The body of a callout's answer.
+    HttpCallResponseBody = 4,
+    /// The plugin's configuration.
+    PluginConfiguration = 7,
+}
+
+/// Up to `max` bytes of a buffer; None where the host does not give it.
+pub fn buffer(buffer: Buffer, max: usize) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_get_buffer_bytes(buffer as u32, 0, max, &raw mut data, &raw mut size) };
+    taken(status, data, size)
+}
+
+/// The headers of a callout's answer; None where it has none.
+pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
+    const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
+    let (mut data, mut size) = (null_mut(), 0);
+    let status =
+        unsafe { proxy_get_header_map_pairs(HTTP_CALL_RESPONSE_HEADERS, &raw mut data, &raw mut size) };
+    let headers = RequestHeaders::parse(taken(status, data, size)?)?;
+    let found = (0..).map_while(|index| headers.at(index)).find(|(name, _)| *name == wanted.as_bytes());
+    found.map(|(_, value)| value.to_vec())
+}

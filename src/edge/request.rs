@@ -1,0 +1,184 @@
+//! One request in the host: its headers are read once, and what the exchange says is done once.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use super::host::{self, RequestHeaders};
+use super::signature::HostVerifier;
+use super::{telemetry, with_vm};
+use crate::exchange::{
+    Errand, Exchange, HeaderEdits, InForce, Request, Step, Surroundings, Verdict, WaiterId,
+};
+use crate::respond::{Answer, Rejection};
+
+/// The context that the host makes for each request.
+pub struct RequestContext {
+    id: u32,
+    root: u32,
+    queue: Option<u32>,
+    in_force: Option<Rc<InForce>>,
+}
+
+/// A request that waits for an issuer.
+pub struct Paused {
+    exchange: Exchange,
+    headers: RequestHeaders,
+    root: u32,
+    queue: Option<u32>,
+}
+
+/// What became of a request.
+enum Outcome {
+    Passes,
+    Answered,
+    Waits,
+}
+
+impl RequestContext {
+    /// A request that begins under `in_force`.
+    pub fn new(id: u32, root: u32, queue: Option<u32>, in_force: Option<Rc<InForce>>) -> Self {
+        Self { id, root, queue, in_force }
+    }
+}
+
+impl Context for RequestContext {}
+
+impl HttpContext for RequestContext {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        // Without a configuration or headers there is nothing to decide with, and nothing passes.
+        let (Some(in_force), Some(headers)) = (self.in_force.take(), RequestHeaders::read()) else {
+            host::send_local_response(500, &[], b"", -1);
+            return Action::Pause;
+        };
+        let paused =
+            Paused { exchange: Exchange::new(in_force), headers, root: self.root, queue: self.queue };
+        match advance(self.id, paused) {
+            Outcome::Passes => Action::Continue,
+            Outcome::Answered | Outcome::Waits => Action::Pause,
+        }
+    }
+
+    fn on_log(&mut self) {
+        // The client of a waiting request went away.
+        if let Some(paused) = with_vm(|vm| vm.paused.remove(&self.id)) {
+            paused.exchange.in_force().leave(WaiterId(self.id));
+        }
+    }
+}
+
+/// Resumes requests whose answer has come. The effective context is `root` again afterwards.
+pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
+    if woken.is_empty() {
+        return;
+    }
+    for (WaiterId(id), verdict) in woken {
+        let Some(mut paused) = with_vm(|vm| vm.paused.remove(&id)) else { continue };
+        if !host::set_effective_context(id) {
+            continue;
+        }
+        paused.exchange.deliver(verdict);
+        match advance(id, paused) {
+            Outcome::Passes => {
+                host::continue_request();
+            }
+            Outcome::Answered | Outcome::Waits => {}
+        }
+    }
+    host::set_effective_context(root);
+}
+
+/// Lets the exchange decide and does what it says, in the effective context.
+fn advance(id: u32, mut paused: Paused) -> Outcome {
+    let mut errands = Vec::new();
+    let Paused { exchange, headers, root, queue } = &mut paused;
+    let request = Request::new(headers);
+    let mut surroundings = Surroundings {
+        verifier: &HostVerifier,
+        client_certificate: &client_certificate,
+        now: host::now(),
+        waiter: WaiterId(id),
+        errands: &mut errands,
+    };
+    let step = exchange.advance(&request, &mut surroundings);
+    let now = surroundings.now;
+    let in_force = Rc::clone(exchange.in_force());
+    let policy = &in_force.policy;
+    match step {
+        Step::Forward(forward) => {
+            telemetry::record(&forward.facts, &in_force, now);
+            let mut edits = HostEdits { all_done: true };
+            forward.edit(&request, policy, &mut edits);
+            if edits.all_done {
+                return Outcome::Passes;
+            }
+            // What the upstream must not see could not be taken out.
+            host::send_local_response(500, &[], b"", -1);
+            Outcome::Answered
+        }
+        Step::Reject(rejection, facts) => {
+            telemetry::record(&facts, &in_force, now);
+            answer(&rejection, &request, policy);
+            Outcome::Answered
+        }
+        Step::Await => {
+            let (root, queue) = (*root, *queue);
+            with_vm(|vm| {
+                vm.errands
+                    .entry(root)
+                    .or_default()
+                    .extend(errands.into_iter().map(|errand: Errand| (Rc::clone(&in_force), errand)));
+                vm.paused.insert(id, paused);
+            });
+            if let Some(queue) = queue {
+                // Where it fails the next tick runs the errand.
+                host::enqueue(queue);
+            }
+            Outcome::Waits
+        }
+    }
+}
+
+fn answer(rejection: &Rejection, request: &Request<'_>, policy: &crate::config::policy::Policy) {
+    let mut answer = Answer::new(rejection, &policy.realm, policy.strip_failure_response);
+    if request.is_grpc {
+        // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
+        answer.headers.retain(|(name, _)| *name != "content-type");
+        let message = format!("{}: {}", rejection.reason, rejection.description());
+        host::send_local_response(answer.status, &answer.headers, message.as_bytes(), answer.grpc_status);
+    } else {
+        host::send_local_response(answer.status, &answer.headers, answer.body.as_bytes(), -1);
+    }
+}
+
+/// SHA-256 of the certificate that the client showed on this connection.
+fn client_certificate() -> Option<[u8; 32]> {
+    let hex = host::property(&["connection", "sha256_peer_certificate_digest"])?;
+    let mut digest = [0; 32];
+    if hex.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+struct HostEdits {
+    all_done: bool,
+}
+
+impl HeaderEdits for HostEdits {
+    fn remove(&mut self, name: &[u8]) {
+        self.all_done &= host::remove_request_header(name);
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) {
+        self.all_done &= host::set_request_header(name.as_bytes(), value);
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) {
+        self.all_done &= host::add_request_header(name.as_bytes(), value);
+    }
+}

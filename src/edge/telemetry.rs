@@ -1,0 +1,118 @@
+//! What a decision leaves behind: properties for access logs and later filters, and a log line.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::host::{self, Level};
+use crate::config::policy::{AuditedDecisions, Policy};
+use crate::exchange::{Decision, Facts, InForce};
+
+thread_local! {
+    /// The second that lines are being counted in, how many were written in it, how many were left out since the last.
+    static LINES: Cell<(u64, u32, u64)> = const { Cell::new((0, 0, 0)) };
+}
+
+/// Sets the properties of the request and writes its log line.
+pub fn record(facts: &Facts, in_force: &InForce, now: Duration) {
+    let policy = &in_force.policy;
+    let described = Described::new(facts, policy);
+    described.set_properties();
+    let is_logged = match policy.audit.decisions {
+        AuditedDecisions::All => true,
+        AuditedDecisions::Denied => facts.decision != Decision::Allow,
+        AuditedDecisions::None => false,
+    };
+    if !is_logged {
+        return;
+    }
+    if let Some(suppressed) = take_line(policy.audit.max_per_second, now.as_secs()) {
+        host::log(Level::Info, &described.line(facts, suppressed));
+    }
+}
+
+/// The names behind the facts.
+struct Described<'f> {
+    tenant: Option<&'f str>,
+    client: Option<&'f str>,
+    subject: Option<&'f str>,
+    suite: Option<&'f str>,
+    operation: Option<&'f str>,
+    decision: &'static str,
+    reason: Option<&'static str>,
+}
+
+impl<'f> Described<'f> {
+    fn new(facts: &'f Facts, policy: &'f Policy) -> Self {
+        let principal = facts.identity.as_ref().map(|identity| &identity.principal);
+        let operation = facts.operation.and_then(|id| policy.catalog.operation(id));
+        Self {
+            tenant: facts
+                .standing
+                .as_ref()
+                .and_then(|standing| policy.tenants.tenant(standing.tenant))
+                .map(|tenant| &*tenant.id),
+            client: principal.and_then(|principal| principal.client.as_deref()),
+            subject: principal.and_then(|principal| principal.subject.as_deref()),
+            suite: operation
+                .and_then(|operation| policy.catalog.suite(operation.suite))
+                .map(|suite| &*suite.name),
+            operation: operation.map(|operation| &*operation.name),
+            decision: facts.decision.as_str(),
+            reason: facts.reason.map(|reason| reason.as_str()),
+        }
+    }
+
+    fn set_properties(&self) {
+        for (name, value) in [
+            ("scopegate.tenant", self.tenant),
+            ("scopegate.client", self.client),
+            ("scopegate.subject", self.subject),
+            ("scopegate.suite", self.suite),
+            ("scopegate.operation", self.operation),
+            ("scopegate.decision", Some(self.decision)),
+            ("scopegate.reason", self.reason),
+        ] {
+            if let Some(value) = value {
+                // A host that refuses a property loses an entry of its access log; the tripwire closes what is left.
+                host::set_property(name, value.as_bytes());
+            }
+        }
+    }
+
+    fn line(&self, facts: &Facts, suppressed: u64) -> String {
+        let mut members = serde_json::Map::new();
+        let mut put = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                members.insert(name.to_owned(), value.into());
+            }
+        };
+        put("event", Some("decision"));
+        put("decision", Some(self.decision));
+        put("reason", self.reason);
+        put("step", Some(facts.stage.as_str()));
+        put("tenant", self.tenant);
+        put("client", self.client);
+        put("suite", self.suite);
+        put("operation", self.operation);
+        let token = facts
+            .token_digest
+            .map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        put("token", token.as_deref());
+        if suppressed > 0 {
+            members.insert("suppressed".to_owned(), suppressed.into());
+        }
+        serde_json::Value::Object(members).to_string()
+    }
+}
+
+/// Whether a line may be written in this second, and how many were left out before it.
+fn take_line(max_per_second: u32, second: u64) -> Option<u64> {
+    let (counted, written, suppressed) = LINES.get();
+    let written = if counted == second { written } else { 0 };
+    if written >= max_per_second {
+        LINES.set((second, written, suppressed + 1));
+        return None;
+    }
+    LINES.set((second, written + 1, 0));
+    Some(suppressed)
+}

@@ -1,0 +1,286 @@
+//! An authenticated caller, as it is remembered between requests.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::authenticate::claims::{Claims, Confirmation};
+use crate::authenticate::provider::Provider;
+use crate::authenticate::{AudienceRule, KeyFingerprint, OddTenantClaim, Principal, ProviderId};
+use crate::authorize::decide::Caller;
+use crate::authorize::scope::EffectiveScopes;
+use crate::authorize::tenant::{AudienceTenants, TokenEvidence};
+use crate::authorize::{Application, TenantId};
+use crate::config::policy::{ForwardedValue, Policy};
+use crate::respond::Reason;
+
+/// A principal with the terms on which it may be believed again without another look at its token.
+#[derive(Debug)]
+pub struct Identity {
+    /// Who calls.
+    pub principal: Principal,
+    /// When the token expires, the clock skew included: refused from then on.
+    pub expires_at: Option<Duration>,
+    /// The last moment at which the token is not too old, the clock skew included.
+    pub too_old_after: Option<Duration>,
+    /// What the token is bound to.
+    pub confirmation: Confirmation,
+    /// The key that verified it; None for an introspected token.
+    pub key_fingerprint: Option<KeyFingerprint>,
+    memo: RefCell<Option<Memo>>,
+}
+
+/// What the policy in force makes of the identity: the same for every request until the policy changes.
+#[derive(Debug)]
+struct Memo {
+    generation: u64,
+    evidence: Result<Rc<TokenEvidence>, Reason>,
+    standing: Option<Rc<Standing>>,
+}
+
+/// What a caller amounts to under a tenant and the policy in force.
+#[derive(Debug)]
+pub struct Standing {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The provider whose rules the token passed.
+    pub provider: ProviderId,
+    /// Its scopes under the tenant.
+    pub effective: EffectiveScopes,
+    /// Values of the headers that the upstream is told, in the order of the configuration; None where there is nothing
+    /// to tell or where the value depends on the operation. An error where a value cannot stand in a header.
+    pub forwarded: Result<Box<[Option<Box<str>>]>, Box<str>>,
+}
+
+impl Identity {
+    /// The identity that `claims` give under `provider`'s rules.
+    pub fn new(
+        provider: &Provider,
+        issuer_tenant: Option<&str>,
+        claims: &Claims,
+        key_fingerprint: Option<KeyFingerprint>,
+    ) -> Self {
+        let rules = &provider.rules;
+        let skewed = |time: Duration| time.saturating_add(rules.clock_skew);
+        let tenant_claims = claims
+            .tenants(&rules.claims.tenant)
+            .map(|names| names.into_iter().map(Box::from).collect())
+            .map_err(|_| OddTenantClaim);
+        let principal = Principal {
+            issuer: claims.issuer().map(Box::from),
+            issuer_tenant: issuer_tenant.map(Box::from),
+            subject: claims.subject().map(Box::from),
+            client: claims.client().map(Box::from),
+            audiences: claims.audiences().map(Box::from),
+            tenant_claims,
+            scopes: claims.scope().map(Box::from),
+            scope_absent_from_introspection: false,
+            issued_at: claims.issued_at(),
+            claims: claims_text(claims),
+        };
+        Self {
+            principal,
+            expires_at: claims.expires_at().map(skewed),
+            too_old_after: claims
+                .issued_at()
+                .zip(rules.max_token_age)
+                .map(|(issued_at, age)| skewed(issued_at.saturating_add(age))),
+            confirmation: claims.confirmation(),
+            key_fingerprint,
+            memo: RefCell::new(None),
+        }
+    }
+
+    /// A JWT's identity with what its introspection said: bound to both, with the scopes that both grant.
+    #[must_use]
+    pub fn narrowed(
+        &self,
+        scopes: Option<Box<[Box<str>]>>,
+        expires_at: Option<Duration>,
+        confirmation: Confirmation,
+    ) -> Self {
+        let mut principal = self.principal.clone();
+        principal.scopes = scopes;
+        Self {
+            principal,
+            expires_at: [self.expires_at, expires_at].into_iter().flatten().min(),
+            too_old_after: self.too_old_after,
+            confirmation,
+            key_fingerprint: self.key_fingerprint,
+            memo: RefCell::new(None),
+        }
+    }
+
+    /// Whether the token may still be used at `now`.
+    ///
+    /// # Errors
+    ///
+    /// `token_expired` from `exp` on (RFC 7519 section 4.1.4), `token_too_old` after the greatest age.
+    pub fn check_time(&self, now: Duration) -> Result<(), Reason> {
+        if self.expires_at.is_some_and(|expires_at| now >= expires_at) {
+            return Err(Reason::TokenExpired);
+        }
+        if self.too_old_after.is_some_and(|last| now > last) {
+            return Err(Reason::TokenTooOld);
+        }
+        Ok(())
+    }
+
+    /// The token's evidence of its tenant under `policy`, worked out once per generation.
+    ///
+    /// # Errors
+    ///
+    /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has.
+    pub fn evidence(
+        &self,
+        provider: ProviderId,
+        policy: &Policy,
+        generation: u64,
+    ) -> Result<Rc<TokenEvidence>, Reason> {
+        if let Some(memo) = self.memo.borrow().as_ref().filter(|memo| memo.generation == generation) {
+            return memo.evidence.clone();
+        }
+        let evidence = self.read_evidence(provider, policy).map(Rc::new);
+        *self.memo.borrow_mut() = Some(Memo { generation, evidence: evidence.clone(), standing: None });
+        evidence
+    }
+
+    fn read_evidence(&self, id: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
+        let provider = policy.provider(id).ok_or(Reason::IssuerUnknown)?;
+        let mut tenants = AudienceTenants::default();
+        // A cached token was checked against the tenants of its time; names may have gone since.
+        let mut is_meant_for_us = match &provider.rules.audiences {
+            AudienceRule::Any => true,
+            AudienceRule::OneOf(_) => self.principal.audiences.is_none(),
+        };
+        for audience in self.principal.audiences.as_deref().unwrap_or_default() {
+            for tenant in policy.tenants.with_audience(audience).unwrap_or_default() {
+                tenants.add(*tenant);
+            }
+            if let AudienceRule::OneOf(patterns) = &provider.rules.audiences {
+                for pattern in patterns {
+                    is_meant_for_us |=
+                        pattern.matches(audience, &|name| policy.tenants.named(name).is_some());
+                    if let Some(tenant) =
+                        pattern.tenant_name(audience).and_then(|name| policy.tenants.named(name))
+                    {
+                        tenants.add(tenant);
+                    }
+                }
+            }
+        }
+        if !is_meant_for_us {
+            return Err(Reason::AudienceMismatch);
+        }
+        Ok(TokenEvidence::of(&self.principal, id, &tenants, &policy.tenants))
+    }
+
+    /// What the caller amounts to under `tenant`, worked out once per generation and tenant.
+    pub fn standing(
+        &self,
+        tenant: TenantId,
+        provider: ProviderId,
+        policy: &Policy,
+        generation: u64,
+    ) -> Rc<Standing> {
+        if let Some(memo) = self.memo.borrow().as_ref() {
+            if let Some(standing) = memo.standing.as_ref() {
+                if memo.generation == generation && standing.tenant == tenant {
+                    return Rc::clone(standing);
+                }
+            }
+        }
+        let standing = Rc::new(self.work_out_standing(tenant, provider, policy));
+        if let Some(memo) = self.memo.borrow_mut().as_mut().filter(|memo| memo.generation == generation) {
+            memo.standing = Some(Rc::clone(&standing));
+        }
+        standing
+    }
+
+    fn work_out_standing(&self, id: TenantId, provider: ProviderId, policy: &Policy) -> Standing {
+        let principal = &self.principal;
+        let effective = match policy.tenants.tenant(id) {
+            Some(tenant) => EffectiveScopes::of(
+                principal.scopes.as_deref().unwrap_or_default(),
+                tenant,
+                self.application(id, provider, policy),
+                &policy.catalog.permissions,
+            ),
+            None => EffectiveScopes::default(),
+        };
+        let forwarded = self.forwarded(id, &effective, policy);
+        Standing { tenant: id, provider, effective, forwarded }
+    }
+
+    /// The registered application that the caller is under `tenant`.
+    pub fn application<'p>(
+        &self,
+        tenant: TenantId,
+        provider: ProviderId,
+        policy: &'p Policy,
+    ) -> Option<&'p Application> {
+        let client = self.principal.client.as_deref()?;
+        policy.tenants.tenant(tenant)?.application(provider, client)
+    }
+
+    /// The caller as the decision about scopes sees it.
+    pub fn caller<'c>(&'c self, standing: &'c Standing, policy: &'c Policy) -> Option<Caller<'c>> {
+        Some(Caller {
+            tenant: policy.tenants.tenant(standing.tenant)?,
+            application: self.application(standing.tenant, standing.provider, policy),
+            token_scopes: self.principal.scopes.as_deref(),
+            scope_absent_from_introspection: self.principal.scope_absent_from_introspection,
+            effective: &standing.effective,
+        })
+    }
+
+    fn forwarded(
+        &self,
+        tenant: TenantId,
+        effective: &EffectiveScopes,
+        policy: &Policy,
+    ) -> Result<Box<[Option<Box<str>>]>, Box<str>> {
+        let principal = &self.principal;
+        let claims: Option<serde_json::Value> = policy
+            .forward
+            .headers
+            .iter()
+            .any(|header| matches!(header.value, ForwardedValue::Claim(_)))
+            .then(|| serde_json::from_str(&principal.claims).unwrap_or_default());
+        let value_of = |value: &ForwardedValue| -> Option<String> {
+            match value {
+                ForwardedValue::Tenant => policy.tenants.tenant(tenant).map(|tenant| tenant.id.to_string()),
+                ForwardedValue::Client => principal.client.as_deref().map(str::to_owned),
+                ForwardedValue::Subject => principal.subject.as_deref().map(str::to_owned),
+                ForwardedValue::Issuer => principal.issuer.as_deref().map(str::to_owned),
+                ForwardedValue::Scopes => Some(effective.scopes.join(" ")),
+                ForwardedValue::Permissions => Some(effective.permission_names.join(" ")),
+                ForwardedValue::Suite | ForwardedValue::Operation => None,
+                ForwardedValue::Claim(path) => {
+                    claims.as_ref().and_then(|claims| path.lookup(claims.as_object()?)).map(claim_text)
+                }
+            }
+        };
+        policy
+            .forward
+            .headers
+            .iter()
+            .map(|header| match value_of(&header.value) {
+                Some(value) if value.chars().any(char::is_control) => Err(header.name.clone()),
+                value => Ok(value.map(String::into_boxed_str)),
+            })
+            .collect()
+    }
+}
+
+/// A claim as a header's value: a string as it is, anything else as compact JSON.
+fn claim_text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn claims_text(claims: &Claims) -> Box<str> {
+    serde_json::to_string(claims.object()).unwrap_or_default().into()
+}

@@ -1,0 +1,810 @@
+//! One request on its way: what is known of it goes in, [`Step`] comes out.
+//!
+//! A request that has to wait for an issuer gives [`Step::Await`] and is advanced again, with the policy it began
+//! with, when there is an answer. It walks its way from the start then, which costs little beside the wait and leaves
+//! no half-way state to be wrong about.
+
+pub mod identity;
+pub mod request;
+pub mod shared;
+pub mod worker;
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use self::identity::{Identity, Standing};
+pub use self::request::Request;
+pub use self::worker::{AnswerNow, Errand, InForce, KeysNow, Verdict, WaiterId, Worker};
+use crate::authenticate::claims::Confirmation;
+use crate::authenticate::json::parse_object;
+use crate::authenticate::provider::{KeysSource, ProviderId};
+use crate::authenticate::{SignatureVerifier, TokenError, UntrustedToken, looks_like_jwt};
+use crate::authorize::decide::{self, decide};
+use crate::authorize::tenant::{RequestEvidence, TenantFault, resolve};
+use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
+use crate::config::policy::{ForwardedValue, Policy, Unmatched};
+use crate::credential::{
+    Credential, CredentialError, PlaceRef, ProviderSet, without_cookie, without_query_parameter,
+};
+use crate::headers::{HeaderShape, single_value, values};
+use crate::respond::{Reason, Rejection};
+use crate::route::index::HeaderFault;
+use crate::route::path::{canonicalize, decode_segment};
+use crate::route::pattern::normalize_host;
+use crate::route::{Lookup, OperationId, RouteEvidence};
+
+/// What the exchange needs from outside to decide: all of it is handed in, nothing is fetched.
+pub struct Surroundings<'s> {
+    /// Checks signatures.
+    pub verifier: &'s dyn SignatureVerifier,
+    /// SHA-256 of the client's certificate on this connection (RFC 8705), looked up only for bound tokens.
+    pub client_certificate: &'s dyn Fn() -> Option<[u8; 32]>,
+    /// Since the epoch.
+    pub now: Duration,
+    /// The request's number.
+    pub waiter: WaiterId,
+    /// Calls that have to be made for this request.
+    pub errands: &'s mut Vec<Errand>,
+}
+
+/// A request with the policy that it began with.
+pub struct Exchange {
+    in_force: Rc<InForce>,
+    delivered: Option<Verdict>,
+    waits: u8,
+}
+
+/// How often one request waits at most: for keys, for keys once more after a rotation, for introspection.
+const MAX_WAITS: u8 = 4;
+
+/// What is to be done with a request now.
+#[derive(Debug)]
+pub enum Step {
+    /// Let it pass.
+    Forward(Forward),
+    /// Answer it.
+    Reject(Box<Rejection>, Facts),
+    /// Keep it until an issuer has answered.
+    Await,
+}
+
+/// What was found out about a request, for logs, metrics and properties.
+#[derive(Debug)]
+pub struct Facts {
+    /// How it ended.
+    pub decision: Decision,
+    /// Why it was refused, or would have been.
+    pub reason: Option<Reason>,
+    /// The step that ended the decision.
+    pub stage: Stage,
+    /// The operation called.
+    pub operation: Option<OperationId>,
+    /// Who calls.
+    pub identity: Option<Rc<Identity>>,
+    /// What the caller amounts to under its tenant.
+    pub standing: Option<Rc<Standing>>,
+    /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged.
+    pub token_digest: Option<[u8; 8]>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It passed.
+    Allow,
+    /// It passed although something spoke against it, because enforcement is in shadow.
+    Shadow,
+    /// It was refused.
+    Deny,
+}
+
+impl Decision {
+    /// The value in properties, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Shadow => "shadow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A step of a request's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the steps of the crate's documentation")]
+pub enum Stage {
+    Path,
+    Operation,
+    Credential,
+    Token,
+    Tenant,
+    Scopes,
+    Forward,
+}
+
+impl Stage {
+    /// The name in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Operation => "operation",
+            Self::Credential => "credential",
+            Self::Token => "token",
+            Self::Tenant => "tenant",
+            Self::Scopes => "scopes",
+            Self::Forward => "forward",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the headers of a forwarded request are changed.
+pub trait HeaderEdits {
+    /// Removes every header of this name, lower case.
+    fn remove(&mut self, name: &[u8]);
+    /// Sets a header, in place of all of its name.
+    fn set(&mut self, name: &str, value: &[u8]);
+    /// Adds a header.
+    fn add(&mut self, name: &str, value: &[u8]);
+}
+
+/// A request that passes.
+#[derive(Debug)]
+pub struct Forward {
+    /// What was found out.
+    pub facts: Facts,
+    credential: Option<CredentialPlace>,
+}
+
+/// Where the credential stood, for its removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum CredentialPlace {
+    Header(Box<str>),
+    Cookie(Box<str>),
+    Parameter(Box<str>),
+}
+
+/// Ends a walk early.
+enum Halt {
+    Reject(Rejection),
+    Await,
+}
+
+impl From<Reason> for Halt {
+    fn from(reason: Reason) -> Self {
+        Self::Reject(reason.into())
+    }
+}
+
+impl From<TokenError> for Halt {
+    fn from(error: TokenError) -> Self {
+        let about = match &error {
+            TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => Some(name.as_ref().into()),
+            TokenError::HeaderMember(name) => Some((*name).into()),
+            TokenError::Malformed(_)
+            | TokenError::TypeNotAccepted
+            | TokenError::AlgorithmNotAllowed
+            | TokenError::IssuerUnknown
+            | TokenError::KeyNotFound
+            | TokenError::SignatureInvalid
+            | TokenError::Expired
+            | TokenError::NotYetValid
+            | TokenError::TooOld
+            | TokenError::AudienceMismatch => None,
+        };
+        Self::Reject(Rejection { about, ..error.reason().into() })
+    }
+}
+
+impl From<CredentialError> for Halt {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Missing => Reason::CredentialMissing.into(),
+            CredentialError::Ambiguous => Reason::CredentialAmbiguous.into(),
+            CredentialError::Malformed => Reason::CredentialMalformed.into(),
+        }
+    }
+}
+
+impl From<TenantFault> for Halt {
+    fn from(fault: TenantFault) -> Self {
+        Self::Reject(Rejection { about: fault.about, ..fault.reason.into() })
+    }
+}
+
+impl Exchange {
+    /// A request that begins under `in_force`.
+    pub fn new(in_force: Rc<InForce>) -> Self {
+        Self { in_force, delivered: None, waits: 0 }
+    }
+
+    /// The policy that the request began with.
+    pub fn in_force(&self) -> &Rc<InForce> {
+        &self.in_force
+    }
+
+    /// Hands in the answer that the request waited for. Keys need no handing in: they are where the next step looks.
+    pub fn deliver(&mut self, verdict: Option<Verdict>) {
+        if verdict.is_some() {
+            self.delivered = verdict;
+        }
+    }
+
+    /// Walks the request's way as far as it goes now.
+    pub fn advance(&mut self, request: &Request<'_>, surroundings: &mut Surroundings<'_>) -> Step {
+        let mut facts = Facts {
+            decision: Decision::Deny,
+            reason: None,
+            stage: Stage::Path,
+            operation: None,
+            identity: None,
+            standing: None,
+            token_digest: None,
+        };
+        let in_force = Rc::clone(&self.in_force);
+        let mut walk = Walk {
+            request,
+            in_force: &in_force,
+            surroundings,
+            facts: &mut facts,
+            delivered: self.delivered.as_ref(),
+            may_wait: self.waits < MAX_WAITS,
+        };
+        match walk.walk() {
+            Ok(credential) => Step::Forward(Forward { facts, credential }),
+            Err(Halt::Await) => {
+                self.waits += 1;
+                Step::Await
+            }
+            Err(Halt::Reject(rejection)) => {
+                facts.decision = Decision::Deny;
+                facts.reason = Some(rejection.reason);
+                Step::Reject(Box::new(rejection), facts)
+            }
+        }
+    }
+}
+
+/// The first 8 bytes of a token's SHA-256: how logs call it.
+pub fn token_digest(token: &str) -> [u8; 8] {
+    let digest = Sha256::digest(token.as_bytes());
+    let mut short = [0; 8];
+    for (to, from) in short.iter_mut().zip(digest) {
+        *to = from;
+    }
+    short
+}
+
+/// One pass over the way of a request.
+struct Walk<'w, 'r, 's> {
+    request: &'w Request<'r>,
+    in_force: &'w Rc<InForce>,
+    surroundings: &'w mut Surroundings<'s>,
+    facts: &'w mut Facts,
+    delivered: Option<&'w Verdict>,
+    may_wait: bool,
+}
+
+/// What step 2 found.
+struct Called<'p, 'r> {
+    operation: Result<(OperationId, &'p Operation), Rejection>,
+    is_unmatched: bool,
+    evidence: RouteEvidence<'r>,
+}
+
+impl<'w> Walk<'w, '_, '_> {
+    fn walk(&mut self) -> Result<Option<CredentialPlace>, Halt> {
+        let in_force: &'w InForce = self.in_force;
+        let policy = &in_force.policy;
+
+        let path = canonicalize(self.request.path)
+            .map_err(|cause| Halt::Reject(Rejection::about(Reason::PathAmbiguous, cause.to_string())))?;
+        if policy.bypass_cors_preflight && self.request.is_cors_preflight() {
+            return self.forward_anonymously();
+        }
+
+        self.facts.stage = Stage::Operation;
+        let host = normalize_host(self.request.authority);
+        let lookup =
+            policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
+        let called = Called::new(lookup, policy);
+        if let Ok((id, operation)) = &called.operation {
+            self.facts.operation = Some(*id);
+            if operation.access == Access::Public {
+                self.check_tls(operation)?;
+                return self.forward_anonymously();
+            }
+        }
+        if called.is_unmatched && policy.unmatched == Unmatched::Allow {
+            return self.forward_anonymously();
+        }
+
+        self.facts.stage = Stage::Credential;
+        let credential = policy.places.extract(self.request.headers, path.query())?;
+        let result = self.with_credential(&credential, &called, host.as_deref(), policy);
+        let is_logged = match policy.audit.decisions {
+            crate::config::policy::AuditedDecisions::All => true,
+            crate::config::policy::AuditedDecisions::Denied => {
+                result.is_err() || self.facts.decision == Decision::Shadow
+            }
+            crate::config::policy::AuditedDecisions::None => false,
+        };
+        if is_logged {
+            self.facts.token_digest = Some(token_digest(&credential.token));
+        }
+        result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))
+    }
+
+    fn with_credential(
+        &mut self,
+        credential: &Credential<'_>,
+        called: &Called<'_, '_>,
+        host: Option<&str>,
+        policy: &'w Policy,
+    ) -> Result<(), Halt> {
+        if credential.token.len() > policy.max_token_bytes {
+            self.facts.stage = Stage::Token;
+            return Err(Reason::TokenTooLarge.into());
+        }
+        let evidence = self.request_evidence(called, host);
+        let (provider, identity) = self.authenticate(credential, &evidence)?;
+        self.facts.identity = Some(Rc::clone(&identity));
+        if let Ok((_, operation)) = &called.operation {
+            check_operation_terms(operation, &identity)?;
+        }
+
+        self.facts.stage = Stage::Tenant;
+        let token_evidence =
+            identity.evidence(provider, policy, self.in_force.generation).map_err(|reason| {
+                self.facts.stage = Stage::Token;
+                Halt::from(reason)
+            })?;
+        let required = required_evidence(called, policy);
+        let tenant = resolve(
+            &token_evidence,
+            &evidence,
+            required,
+            &identity.principal,
+            provider,
+            &policy.resolution,
+            &policy.tenants,
+        )?;
+        let standing = identity.standing(tenant, provider, policy, self.in_force.generation);
+        self.facts.standing = Some(Rc::clone(&standing));
+
+        self.facts.stage = Stage::Scopes;
+        self.authorize(called, &identity, &standing, policy)?;
+
+        if let Err(header) = &standing.forwarded {
+            self.facts.stage = Stage::Forward;
+            return Err(Halt::Reject(Rejection::about(Reason::ClaimMalformed, header.clone())));
+        }
+        Ok(())
+    }
+
+    /// Step 6, with what enforcement makes of its outcome.
+    fn authorize(
+        &mut self,
+        called: &Called<'_, '_>,
+        identity: &Identity,
+        standing: &Standing,
+        policy: &Policy,
+    ) -> Result<(), Halt> {
+        let caller = identity.caller(standing, policy).ok_or(Reason::TenantUnknown)?;
+        let outcome = match &called.operation {
+            Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Authenticated => Ok(()),
+            Err(rejection) => Err(rejection.clone()),
+            Ok((id, operation)) => {
+                self.check_tls(operation)?;
+                decide(*id, operation, &caller, &policy.catalog, &policy.tenants).map_err(|refusal| {
+                    Rejection {
+                        sufficient_scope: refusal.sufficient_scope.map(String::into_boxed_str),
+                        ..refusal.reason.into()
+                    }
+                })
+            }
+        };
+        let Err(rejection) = outcome else {
+            self.facts.decision = Decision::Allow;
+            return Ok(());
+        };
+        let operation = called.operation.as_ref().ok().map(|(_, operation)| (*operation, &policy.catalog));
+        let enforcement = decide::enforcement(
+            operation,
+            caller.application,
+            caller.tenant,
+            policy.scopes_per_application,
+            policy.enforcement,
+        );
+        if !decide::is_lifted(rejection.reason, enforcement) {
+            return Err(Halt::Reject(rejection));
+        }
+        match enforcement {
+            Enforcement::Shadow => {
+                self.facts.decision = Decision::Shadow;
+                self.facts.reason = Some(rejection.reason);
+            }
+            Enforcement::Off | Enforcement::Enforce => self.facts.decision = Decision::Allow,
+        }
+        Ok(())
+    }
+
+    fn forward_anonymously(&mut self) -> Result<Option<CredentialPlace>, Halt> {
+        self.facts.stage = Stage::Forward;
+        self.facts.decision = Decision::Allow;
+        Ok(None)
+    }
+
+    fn check_tls(&self, operation: &Operation) -> Result<(), Halt> {
+        if operation.require_tls && !self.request.scheme.eq_ignore_ascii_case(b"https") {
+            return Err(Reason::TlsRequired.into());
+        }
+        Ok(())
+    }
+
+    /// What the request itself says of its tenant.
+    fn request_evidence(&self, called: &Called<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
+        let in_force: &'w InForce = self.in_force;
+        let policy = &in_force.policy;
+        let tenants = &policy.tenants;
+        let mut evidence = RequestEvidence::new();
+        for name in &policy.resolution.headers {
+            match single_value(self.request.headers, name) {
+                Ok(None) => {}
+                Ok(Some(value)) => evidence.header(value, tenants),
+                Err(HeaderShape::Ambiguous) => evidence.odd_header(Reason::HeaderAmbiguous, name),
+                Err(HeaderShape::Malformed) => evidence.odd_header(Reason::HeaderMalformed, name),
+            }
+        }
+        if let Some(segment) = called.evidence.path_tenant {
+            evidence.path(decode_segment(segment).as_deref(), tenants);
+        }
+        evidence.host(called.evidence.host_tenant, host, tenants);
+        evidence
+    }
+
+    /// Step 4.
+    fn authenticate(
+        &mut self,
+        credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<(ProviderId, Rc<Identity>), Halt> {
+        let token = &*credential.token;
+        let (provider, identity) = if looks_like_jwt(token) {
+            self.facts.stage = Stage::Token;
+            self.verified(token, credential.providers)?
+        } else {
+            if !is_b64token(token) {
+                return Err(Reason::CredentialMalformed.into());
+            }
+            self.facts.stage = Stage::Token;
+            let provider = self.introspecting_provider(credential, evidence)?;
+            (provider, self.introspected(provider, token, None)?)
+        };
+        identity.check_time(self.surroundings.now)?;
+        self.check_sender(identity.confirmation)?;
+        Ok((provider, identity))
+    }
+
+    /// A JWT's identity: remembered, or verified now. Where JWTs are introspected too, narrowed by the answer.
+    fn verified(&mut self, token: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
+        let (id, identity) = match self.remembered(token, providers) {
+            Some(found) => found,
+            None => self.verify(token, providers)?,
+        };
+        let introspection =
+            self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
+        if introspection.is_some_and(|introspection| introspection.apply_to_all) {
+            // What the signed token says by itself is refused before the issuer is asked.
+            identity.check_time(self.surroundings.now)?;
+            self.check_sender(identity.confirmation)?;
+            let narrowed = self.introspected(id, token, Some(&identity))?;
+            return Ok((id, narrowed));
+        }
+        Ok((id, identity))
+    }
+
+    fn remembered(&self, token: &str, providers: &ProviderSet) -> Option<(ProviderId, Rc<Identity>)> {
+        providers.iter().map(ProviderId).find_map(|id| {
+            let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token.as_bytes()).cloned()?;
+            if self.in_force.still_has_key(id, &identity) {
+                return Some((id, identity));
+            }
+            self.in_force.state(id)?.borrow_mut().tokens.remove(token.as_bytes());
+            None
+        })
+    }
+
+    fn verify(&mut self, text: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
+        let policy = &self.in_force.policy;
+        let token = UntrustedToken::parse(text)?;
+        let found = token
+            .issuer()?
+            .and_then(|issuer| policy.issuers.find(issuer, &policy.tenants))
+            .filter(|(id, _)| providers.contains(id.0))
+            .and_then(|(id, tenant)| Some((id, policy.provider(id)?, tenant.map(str::to_owned))));
+        let Some((id, provider, tenant)) = found else {
+            token.check_header_of_unknown_issuer()?;
+            return Err(Reason::IssuerUnknown.into());
+        };
+        token.check_header(&provider.rules)?;
+        let keys = match self.in_force.keys(
+            id,
+            tenant.as_deref(),
+            token.algorithm(),
+            token.key_id(),
+            self.surroundings.waiter,
+            self.surroundings.now,
+            self.surroundings.errands,
+        ) {
+            KeysNow::Keys(keys) => keys,
+            KeysNow::Wait => return Err(self.wait(Reason::KeysUnavailable)),
+            KeysNow::Unavailable { retry_in } => return Err(unavailable(Reason::KeysUnavailable, retry_in)),
+        };
+        let is_tenant = |name: &str| policy.tenants.named(name).is_some();
+        let signed = token.verify_signature(&provider.rules, &keys, self.surroundings.verifier)?;
+        let fingerprint = *signed.key_fingerprint();
+        let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
+        let identity = Rc::new(Identity::new(provider, tenant.as_deref(), &claims, Some(fingerprint)));
+        if let Some(state) = self.in_force.state(id) {
+            state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
+        }
+        Ok((id, identity))
+    }
+
+    /// The one provider that may be asked about an opaque token: a token is never shown to an issuer by trial and error.
+    fn introspecting_provider(
+        &self,
+        credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<ProviderId, Halt> {
+        let policy = &self.in_force.policy;
+        let introspects =
+            |id: &ProviderId| policy.provider(*id).is_some_and(|provider| provider.introspection.is_some());
+        let listed = credential.providers;
+        let mut candidates: Vec<ProviderId> = match credential.place {
+            PlaceRef::Header(_) => listed.iter().map(ProviderId).filter(introspects).collect(),
+            // Who put a token there is known only where one provider takes it from there.
+            PlaceRef::Cookie(_) | PlaceRef::Parameter(_) => {
+                listed.sole().into_iter().map(ProviderId).filter(introspects).collect()
+            }
+        };
+        if candidates.is_empty() {
+            return Err(Reason::IntrospectionNotConfigured.into());
+        }
+        if let Some((reason, name)) = evidence.odd() {
+            return Err(Halt::Reject(Rejection::about(reason, name)));
+        }
+        if !evidence.is_empty() {
+            let tenants = evidence.tenants();
+            if tenants.is_empty() {
+                return Err(Reason::TenantMismatch.into());
+            }
+            candidates.retain(|id| tenants.iter().any(|tenant| policy.tenants.may_speak(*id, *tenant)));
+        }
+        match (candidates.as_slice(), policy.default_introspection) {
+            ([], _) => Err(Reason::IntrospectionNotConfigured.into()),
+            ([sole], _) => Ok(*sole),
+            (several, Some(default)) if several.contains(&default) => Ok(default),
+            (_, Some(_) | None) => Err(Reason::IntrospectionNotConfigured.into()),
+        }
+    }
+
+    fn introspected(
+        &mut self,
+        provider: ProviderId,
+        token: &str,
+        jwt: Option<&Rc<Identity>>,
+    ) -> Result<Rc<Identity>, Halt> {
+        let answer = match self.delivered {
+            Some(verdict) => AnswerNow::Verdict(verdict.clone()),
+            None => self.in_force.introspect(
+                provider,
+                token,
+                jwt,
+                self.surroundings.waiter,
+                self.surroundings.now,
+                self.surroundings.errands,
+            ),
+        };
+        match answer {
+            AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
+            AnswerNow::Verdict(Verdict::Refused(rejection)) => Err(Halt::Reject(rejection)),
+            AnswerNow::Verdict(Verdict::Fault(_)) => {
+                Err(unavailable(Reason::IntrospectionUnavailable, Duration::ZERO))
+            }
+            AnswerNow::Wait => Err(self.wait(Reason::IntrospectionUnavailable)),
+            AnswerNow::Overloaded => Err(unavailable(Reason::IntrospectionOverloaded, Duration::ZERO)),
+        }
+    }
+
+    fn wait(&self, otherwise: Reason) -> Halt {
+        if self.may_wait {
+            return Halt::Await;
+        }
+        self.in_force.leave(self.surroundings.waiter);
+        unavailable(otherwise, Duration::ZERO)
+    }
+
+    /// Whether this connection proves what the token is bound to (RFC 8705 section 3).
+    fn check_sender(&self, confirmation: Confirmation) -> Result<(), Halt> {
+        match confirmation {
+            Confirmation::None => Ok(()),
+            Confirmation::CertificateSha256(expected)
+                if (self.surroundings.client_certificate)() == Some(expected) =>
+            {
+                Ok(())
+            }
+            Confirmation::CertificateSha256(_) | Confirmation::Unsupported => {
+                Err(Reason::SenderConstraintFailed.into())
+            }
+        }
+    }
+}
+
+impl<'p, 'r> Called<'p, 'r> {
+    fn new(lookup: Lookup<'r>, policy: &'p Policy) -> Self {
+        let refused = |rejection: Rejection, evidence| Self {
+            operation: Err(rejection),
+            is_unmatched: false,
+            evidence,
+        };
+        match lookup {
+            Lookup::Matched { operation: id, evidence } => Self {
+                operation: policy
+                    .catalog
+                    .operation(id)
+                    .map(|operation| (id, operation))
+                    .ok_or_else(|| Reason::OperationNotMapped.into()),
+                is_unmatched: false,
+                evidence,
+            },
+            Lookup::Unmatched => Self {
+                operation: Err(Reason::OperationNotMapped.into()),
+                is_unmatched: true,
+                evidence: RouteEvidence::default(),
+            },
+            Lookup::MethodNotMapped { evidence } => refused(Reason::MethodNotMapped.into(), evidence),
+            Lookup::Header { fault, evidence } => {
+                let (reason, name) = match fault {
+                    HeaderFault::Missing { name } => (Reason::HeaderMissing, name),
+                    HeaderFault::Ambiguous { name } => (Reason::HeaderAmbiguous, name),
+                    HeaderFault::Malformed { name } => (Reason::HeaderMalformed, name),
+                };
+                refused(Rejection::about(reason, name), evidence)
+            }
+        }
+    }
+}
+
+/// The kinds of evidence that must be present. A path that no operation matches holds none, and is told to be unmapped
+/// rather than to lack it, unless it would pass.
+fn required_evidence(called: &Called<'_, '_>, policy: &Policy) -> EvidenceKinds {
+    let file = policy.resolution.required_evidence;
+    match &called.operation {
+        Ok((_, operation)) => file.union(operation.required_evidence),
+        Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Deny => {
+            file.without(EvidenceKind::Path)
+        }
+        Err(_) => file,
+    }
+}
+
+/// What an operation and its suite ask of a token beyond the provider's rules.
+fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(), Halt> {
+    let carried = identity.principal.audiences.as_deref().unwrap_or_default();
+    for accepted in operation.audiences.iter().filter(|accepted| !accepted.is_empty()) {
+        if !carried.iter().any(|audience| accepted.contains(audience)) {
+            return Err(Reason::AudienceMismatch.into());
+        }
+    }
+    if operation.required_claims.is_empty() {
+        return Ok(());
+    }
+    let claims = parse_object(identity.principal.claims.as_bytes()).map_err(|_| Reason::ClaimMalformed)?;
+    for path in &operation.required_claims {
+        match path.lookup(&claims) {
+            None => return Err(TokenError::ClaimMissing(path.to_string().into()).into()),
+            Some(value) if value.is_null() => {
+                return Err(TokenError::ClaimMalformed(path.to_string().into()).into());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// RFC 6750 section 2.1: letters, digits and `-._~+/`, then any number of `=`.
+fn is_b64token(token: &str) -> bool {
+    let body = token.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+fn unavailable(reason: Reason, retry_in: Duration) -> Halt {
+    let whole_seconds = retry_in.as_secs() + u64::from(retry_in.subsec_nanos() > 0);
+    let retry_after = u32::try_from(whole_seconds).unwrap_or(u32::MAX).max(1);
+    Halt::Reject(Rejection { retry_after, ..reason.into() })
+}
+
+impl CredentialPlace {
+    fn of(credential: &Credential<'_>) -> Self {
+        match credential.place {
+            PlaceRef::Header(name) => Self::Header(name.into()),
+            PlaceRef::Cookie(name) => Self::Cookie(name.into()),
+            PlaceRef::Parameter(name) => Self::Parameter(name.into()),
+        }
+    }
+}
+
+impl Forward {
+    /// Changes the request's headers to what the upstream may see: what a client could say in the filter's place goes,
+    /// the credential goes unless it is forwarded, and what the filter has to tell comes.
+    pub fn edit(&self, request: &Request<'_>, policy: &Policy, edits: &mut dyn HeaderEdits) {
+        for (name, _) in (0..).map_while(|index| request.headers.at(index)) {
+            if std::str::from_utf8(name).is_ok_and(|name| policy.forward.guarded.removes(name)) {
+                edits.remove(name);
+            }
+        }
+        match &self.credential {
+            None => {}
+            Some(CredentialPlace::Header(name)) => edits.remove(name.as_bytes()),
+            Some(CredentialPlace::Cookie(name)) => {
+                let kept: Vec<Vec<u8>> = values(request.headers, "cookie")
+                    .filter_map(|value| without_cookie(value, &[name]))
+                    .collect();
+                edits.remove(b"cookie");
+                kept.iter().for_each(|value| edits.add("cookie", value));
+            }
+            Some(CredentialPlace::Parameter(name)) => {
+                edits.set(":path", &without_query_parameter(request.path, &[name]));
+            }
+        }
+        let operation = self.facts.operation.and_then(|id| policy.catalog.operation(id));
+        let told = self.facts.standing.as_deref().and_then(|standing| standing.forwarded.as_deref().ok());
+        for (place, header) in policy.forward.headers.iter().enumerate() {
+            let value = match &header.value {
+                ForwardedValue::Suite => operation
+                    .and_then(|operation| policy.catalog.suite(operation.suite))
+                    .map(|suite| &*suite.name),
+                ForwardedValue::Operation => operation.map(|operation| &*operation.name),
+                ForwardedValue::Tenant
+                | ForwardedValue::Client
+                | ForwardedValue::Subject
+                | ForwardedValue::Scopes
+                | ForwardedValue::Permissions
+                | ForwardedValue::Issuer
+                | ForwardedValue::Claim(_) => {
+                    told.and_then(|values| values.get(place)).and_then(|value| value.as_deref())
+                }
+            };
+            if let Some(value) = value {
+                edits.set(&header.name, value.as_bytes());
+            }
+        }
+    }
+}
+
+/// Where a provider's keys are fetched for a tenant of this name, if they are fetched at all.
+pub fn keys_call(
+    policy: &Policy,
+    provider: ProviderId,
+    tenant: Option<&str>,
+) -> Option<(Vec<(&'static str, String)>, Box<str>, Duration)> {
+    let KeysSource::Remote(remote) = &policy.provider(provider)?.keys else { return None };
+    let headers = vec![
+        (":method", "GET".to_owned()),
+        (":scheme", remote.uri.scheme.to_string()),
+        (":authority", remote.uri.authority.to_string()),
+        (":path", remote.uri.path_for(tenant)),
+        ("accept", "application/json, application/jwk-set+json".to_owned()),
+    ];
+    Some((headers, remote.cluster.clone(), remote.timeout))
+}

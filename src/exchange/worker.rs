@@ -1,0 +1,665 @@
+//! What one VM remembers between requests, and who waits for what.
+//!
+//! State is kept per *provider configuration*, by its digest: what was learnt under one decides nothing under another,
+//! and what is still valid survives a reload. The maps are bounded: tokens and answers by the provider's cache sizes,
+//! key sets by the configured providers and tenant names, waiting requests by `max_waiting_requests`, of which one
+//! provider holds at most half.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use super::identity::Identity;
+use super::shared::KeysRecord;
+use crate::authenticate::claims::{Claims, Confirmation};
+use crate::authenticate::introspection::{IssuerFault, Response, read_response};
+use crate::authenticate::provider::{Introspection, KeysSource, Provider, ProviderId};
+use crate::authenticate::remote_keys::{Cause, Need, RemoteKeys};
+use crate::authenticate::{Algorithm, AudienceRule, KeySet, KeySource, TokenError, TokenRules};
+use crate::bounded_cache::BoundedCache;
+use crate::config::policy::Policy;
+use crate::respond::{Reason, Rejection};
+
+/// What an answer may take beyond its own timeout before it is given up as lost.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A request that waits, by the number that the host gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId(pub u32);
+
+/// The state of a VM: of every provider configuration that some policy in force uses.
+#[derive(Default)]
+pub struct Worker {
+    providers: HashMap<[u8; 32], Weak<RefCell<ProviderState>>>,
+    waiting: Rc<Cell<usize>>,
+    generations: u64,
+}
+
+/// A policy with the state of its providers: what a request is decided with, from its first step to its last.
+pub struct InForce {
+    /// The configuration.
+    pub policy: Policy,
+    /// Unlike that of any other policy in this VM.
+    pub generation: u64,
+    providers: Vec<Rc<RefCell<ProviderState>>>,
+    waiting: Rc<Cell<usize>>,
+}
+
+impl Worker {
+    /// Puts `policy` in force, with the state that its providers have already.
+    pub fn put_in_force(&mut self, policy: Policy) -> Rc<InForce> {
+        self.providers.retain(|_, state| state.strong_count() > 0);
+        self.generations += 1;
+        let providers = policy
+            .providers
+            .iter()
+            .map(|provider| {
+                let known = self.providers.get(&provider.digest).and_then(Weak::upgrade);
+                known.unwrap_or_else(|| {
+                    let state = Rc::new(RefCell::new(ProviderState::new(provider)));
+                    self.providers.insert(provider.digest, Rc::downgrade(&state));
+                    state
+                })
+            })
+            .collect();
+        Rc::new(InForce {
+            policy,
+            generation: self.generations,
+            providers,
+            waiting: Rc::clone(&self.waiting),
+        })
+    }
+}
+
+/// A call that somebody has to make: the exchange itself does no IO.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// Fetch a provider's keys, those of this tenant where its URI holds `{tenant}`.
+    FetchKeys {
+        /// Whose keys.
+        provider: ProviderId,
+        /// The tenant's name in the URI.
+        tenant: Option<Box<str>>,
+        /// Why.
+        cause: Cause,
+        /// Since when they are wanted.
+        begun: Duration,
+    },
+    /// Introspect a token.
+    Introspect {
+        /// Who is asked.
+        provider: ProviderId,
+        /// About which token.
+        token: Box<str>,
+    },
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FetchKeys { provider, tenant, .. } => write!(f, "FetchKeys({provider:?}, {tenant:?})"),
+            Self::Introspect { provider, .. } => write!(f, "Introspect({provider:?}, …)"),
+        }
+    }
+}
+
+/// What introspection came to, for everyone who waited.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The token is active and passes the provider's rules.
+    Active(Rc<Identity>),
+    /// The token is refused.
+    Refused(Rejection),
+    /// The issuer could not be asked.
+    Fault(IssuerFault),
+}
+
+/// The keys of a provider, as far as a request can have them now.
+pub enum KeysNow {
+    /// These.
+    Keys(std::sync::Arc<KeySet>),
+    /// They are being fetched, and the request is among those that wait.
+    Wait,
+    /// They cannot be had.
+    Unavailable {
+        /// How long until the next try.
+        retry_in: Duration,
+    },
+}
+
+/// Introspection, as far as a request can have it now.
+pub enum AnswerNow {
+    /// This.
+    Verdict(Verdict),
+    /// The issuer is being asked, and the request is among those that wait.
+    Wait,
+    /// Too many requests wait already.
+    Overloaded,
+}
+
+/// What one VM remembers of one provider configuration.
+pub struct ProviderState {
+    /// Verified JWTs.
+    pub tokens: BoundedCache<Rc<Identity>>,
+    key_sets: HashMap<Option<Box<str>>, RemoteKeySet>,
+    active: BoundedCache<(Rc<Identity>, Duration)>,
+    /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
+    inactive: BoundedCache<(Rejection, Duration)>,
+    asking: HashMap<Box<str>, Asking>,
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct RemoteKeySet {
+    remote: RemoteKeys,
+    waiting: Vec<WaiterId>,
+}
+
+/// An introspection call in flight.
+struct Asking {
+    deadline: Duration,
+    /// The identity that a verified JWT has by itself, where JWTs are introspected too.
+    jwt: Option<Rc<Identity>>,
+    waiting: Vec<WaiterId>,
+}
+
+impl ProviderState {
+    fn new(provider: &Provider) -> Self {
+        let cache_entries =
+            provider.introspection.as_ref().map_or(0, |introspection| introspection.cache_entries);
+        let key_sets = match &provider.keys {
+            // Keys that depend on no tenant are fetched before the first request asks for them.
+            KeysSource::Remote(remote) if !remote.uri.path.contains("{tenant}") => {
+                HashMap::from([(None, RemoteKeySet::default())])
+            }
+            KeysSource::Remote(_) | KeysSource::Local(_) | KeysSource::None => HashMap::new(),
+        };
+        Self {
+            tokens: BoundedCache::new(provider.token_cache_entries),
+            key_sets,
+            active: BoundedCache::new(cache_entries),
+            inactive: BoundedCache::new(cache_entries),
+            asking: HashMap::new(),
+            waiting: 0,
+        }
+    }
+}
+
+impl InForce {
+    /// The state of a provider of this policy.
+    pub fn state(&self, provider: ProviderId) -> Option<&RefCell<ProviderState>> {
+        self.providers.get(usize::from(provider.0)).map(|state| &**state)
+    }
+
+    /// All providers with their ids.
+    pub fn providers(&self) -> impl Iterator<Item = (ProviderId, &Provider)> {
+        self.policy
+            .providers
+            .iter()
+            .enumerate()
+            .map(|(place, provider)| (ProviderId(u16::try_from(place).unwrap_or(u16::MAX)), provider))
+    }
+
+    /// How many requests wait in this VM.
+    pub fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
+    /// The key set that a cached identity was verified with still holds its key.
+    pub fn still_has_key(&self, provider: ProviderId, identity: &Identity) -> bool {
+        let Some(fingerprint) = &identity.key_fingerprint else { return true };
+        match self.policy.provider(provider).map(|provider| &provider.keys) {
+            // The provider's digest covers its local keys.
+            Some(KeysSource::Local(_)) => true,
+            Some(KeysSource::Remote(_)) => self.state(provider).is_some_and(|state| {
+                let state = state.borrow();
+                let keys = state
+                    .key_sets
+                    .get(&identity.principal.issuer_tenant)
+                    .or_else(|| state.key_sets.get(&None))
+                    .and_then(|set| set.remote.at_hand());
+                keys.is_some_and(|(keys, _)| keys.contains_fingerprint(fingerprint))
+            }),
+            Some(KeysSource::None) | None => false,
+        }
+    }
+
+    /// The keys for a token with this algorithm and `kid`. Where they have to be fetched, `waiter` waits, and an errand
+    /// goes out unless one is under way.
+    pub fn keys(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        algorithm: Option<Algorithm>,
+        key_id: Option<&str>,
+        waiter: WaiterId,
+        now: Duration,
+        errands: &mut Vec<Errand>,
+    ) -> KeysNow {
+        let unavailable = KeysNow::Unavailable { retry_in: Duration::ZERO };
+        let Some(remote) = self.policy.provider(provider).map(|provider| &provider.keys) else {
+            return unavailable;
+        };
+        let remote = match remote {
+            KeysSource::Local(keys) => return KeysNow::Keys(std::sync::Arc::clone(keys)),
+            KeysSource::None => return KeysNow::Keys(std::sync::Arc::default()),
+            KeysSource::Remote(remote) => remote,
+        };
+        let Some(state) = self.state(provider) else { return unavailable };
+        let mut state = state.borrow_mut();
+        let tenant: Option<Box<str>> = tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
+        let may_wait = self.may_wait(state.waiting);
+        let set = state.key_sets.entry(tenant.clone()).or_default();
+        match set.remote.need(algorithm, key_id, now) {
+            Need::Keys(keys, _) => return KeysNow::Keys(keys),
+            Need::Unavailable { retry_in } => return KeysNow::Unavailable { retry_in },
+            Need::Wait | Need::Fetch(_) if !may_wait => return unavailable,
+            Need::Wait => {}
+            Need::Fetch(cause) => {
+                set.remote.begin(cause, remote.timeout, now);
+                errands.push(Errand::FetchKeys { provider, tenant, cause, begun: now });
+            }
+        }
+        set.waiting.push(waiter);
+        state.waiting += 1;
+        self.waiting.set(self.waiting.get() + 1);
+        KeysNow::Wait
+    }
+
+    /// What introspection says of `token`. `jwt` is what the token is by itself, where it is a JWT.
+    pub fn introspect(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        jwt: Option<&Rc<Identity>>,
+        waiter: WaiterId,
+        now: Duration,
+        errands: &mut Vec<Errand>,
+    ) -> AnswerNow {
+        let fault = AnswerNow::Verdict(Verdict::Fault(IssuerFault::Unreachable));
+        let rules = self.policy.provider(provider).and_then(|provider| provider.introspection.as_ref());
+        let (Some(rules), Some(state)) = (rules, self.state(provider)) else { return fault };
+        let mut state = state.borrow_mut();
+        if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
+            return AnswerNow::Verdict(Verdict::Active(Rc::clone(identity)));
+        }
+        if let Some((rejection, _)) =
+            state.inactive.lookup(token.as_bytes()).filter(|(_, until)| now < *until)
+        {
+            return AnswerNow::Verdict(Verdict::Refused(rejection.clone()));
+        }
+        if !self.may_wait(state.waiting) {
+            return AnswerNow::Overloaded;
+        }
+        match state.asking.get_mut(token) {
+            Some(asking) => asking.waiting.push(waiter),
+            None => {
+                let deadline = now.saturating_add(rules.timeout).saturating_add(GRACE);
+                let asking = Asking { deadline, jwt: jwt.cloned(), waiting: vec![waiter] };
+                state.asking.insert(token.into(), asking);
+                errands.push(Errand::Introspect { provider, token: token.into() });
+            }
+        }
+        state.waiting += 1;
+        self.waiting.set(self.waiting.get() + 1);
+        AnswerNow::Wait
+    }
+
+    /// Errands that are due without any request: keys that grow old or failed to come, and answers that are lost, which
+    /// count as failed. Returns the errands and who waits no longer.
+    pub fn tick(&self, jitter: u8, now: Duration) -> (Vec<Errand>, Vec<(WaiterId, Option<Verdict>)>) {
+        let mut errands = Vec::new();
+        let mut woken = Vec::new();
+        for (id, provider) in self.providers() {
+            let Some(state) = self.state(id) else { continue };
+            let overdue_keys: Vec<Option<Box<str>>> = {
+                let state = state.borrow();
+                let overdue = state.key_sets.iter().filter(|(_, set)| set.remote.is_overdue(now));
+                overdue.map(|(tenant, _)| tenant.clone()).collect()
+            };
+            for tenant in overdue_keys {
+                let (waiters, _) =
+                    self.keys_reply(id, tenant.as_deref(), Err(IssuerFault::Unreachable), jitter, now);
+                woken.extend(waiters.into_iter().map(|waiter| (waiter, None)));
+            }
+            let overdue_tokens: Vec<Box<str>> = {
+                let state = state.borrow();
+                let overdue = state.asking.iter().filter(|(_, asking)| now >= asking.deadline);
+                overdue.map(|(token, _)| token.clone()).collect()
+            };
+            for token in overdue_tokens {
+                let (waiters, verdict) =
+                    self.introspection_reply(id, &token, Err(IssuerFault::Unreachable), now);
+                woken.extend(waiters.into_iter().map(|waiter| (waiter, Some(verdict.clone()))));
+            }
+            if let KeysSource::Remote(remote) = &provider.keys {
+                for (tenant, set) in &mut state.borrow_mut().key_sets {
+                    if set.remote.is_due(now) {
+                        set.remote.begin(Cause::Age, remote.timeout, now);
+                        errands.push(Errand::FetchKeys {
+                            provider: id,
+                            tenant: tenant.clone(),
+                            cause: Cause::Age,
+                            begun: now,
+                        });
+                    }
+                }
+            }
+        }
+        (errands, woken)
+    }
+
+    /// Takes the answer to [`Errand::FetchKeys`]: the status and body, or why there is none. Returns who waited, and why
+    /// the answer was of no use.
+    pub fn keys_reply(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        jitter: u8,
+        now: Duration,
+    ) -> (Vec<WaiterId>, Option<IssuerFault>) {
+        let Some(KeysSource::Remote(remote)) = self.policy.provider(provider).map(|provider| &provider.keys)
+        else {
+            return (Vec::new(), None);
+        };
+        let Some(state) = self.state(provider) else { return (Vec::new(), None) };
+        let mut state = state.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        let fault = match read_key_set(reply) {
+            Ok(keys) => {
+                set.remote.succeed(keys, remote.cache_duration, jitter, now);
+                None
+            }
+            Err(fault) => {
+                set.remote.fail(jitter, now);
+                Some(fault)
+            }
+        };
+        let waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, waiting.len());
+        (waiting, fault)
+    }
+
+    /// When the keys at hand were fetched; 0 where there are none.
+    pub fn keys_fetched_at(&self, provider: ProviderId, tenant: Option<&str>) -> Duration {
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        let state = self.state(provider).map(|state| state.borrow());
+        state
+            .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.fetched_at()))
+            .unwrap_or_default()
+    }
+
+    /// Takes the keys that another worker fetched. None where they are of no use, so that they have to be fetched;
+    /// else who waited.
+    pub fn adopt_keys(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        record: &KeysRecord,
+        jitter: u8,
+    ) -> Option<Vec<WaiterId>> {
+        let KeysSource::Remote(remote) = &self.policy.provider(provider)?.keys else { return None };
+        let keys = read_key_set(Ok((200, &record.body))).ok()?;
+        let mut state = self.state(provider)?.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        set.remote.adopt(
+            keys,
+            remote.cache_duration,
+            jitter,
+            record.fetched_at,
+            record.unknown_kid_fetch_ended,
+        );
+        let waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, waiting.len());
+        Some(waiting)
+    }
+
+    /// Takes the introspection answer that another worker received at `received_at`. None where it is of no use any
+    /// more, so that the issuer has to be asked; else who waited, and what it came to.
+    pub fn adopt_answer(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        body: &[u8],
+        received_at: Duration,
+        now: Duration,
+    ) -> Option<(Vec<WaiterId>, Verdict)> {
+        let rules = self.policy.provider(provider)?;
+        let introspection = rules.introspection.as_ref()?;
+        let jwt = self.state(provider)?.borrow().asking.get(token)?.jwt.clone();
+        let (verdict, until) =
+            self.conclude(rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
+        if now >= until {
+            return None;
+        }
+        Some((self.end_introspection(provider, token, &verdict, until, now), verdict))
+    }
+
+    /// Takes the answer to [`Errand::Introspect`]: the status and body, or why there is none. Returns who waited, and
+    /// what it came to.
+    pub fn introspection_reply(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        now: Duration,
+    ) -> (Vec<WaiterId>, Verdict) {
+        let rules = self.policy.provider(provider);
+        let rules =
+            rules.and_then(|rules| rules.introspection.as_ref().map(|introspection| (rules, introspection)));
+        let jwt = self
+            .state(provider)
+            .and_then(|state| state.borrow().asking.get(token).and_then(|asking| asking.jwt.clone()));
+        let (verdict, until) = match rules {
+            Some((rules, introspection)) => {
+                self.conclude(rules, introspection, jwt.as_ref(), reply, now, now)
+            }
+            None => (Verdict::Fault(IssuerFault::Unreachable), now),
+        };
+        (self.end_introspection(provider, token, &verdict, until, now), verdict)
+    }
+
+    /// What a reply received at `received_at` comes to, and until when that may be remembered.
+    fn conclude(
+        &self,
+        rules: &Provider,
+        introspection: &Introspection,
+        jwt: Option<&Rc<Identity>>,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        received_at: Duration,
+        now: Duration,
+    ) -> (Verdict, Duration) {
+        let response = reply.and_then(|(status, body)| {
+            read_response(status, body, introspection.max_response_bytes, &rules.rules.claims)
+        });
+        let (verdict, time_to_live) = match response {
+            Err(fault) => (Verdict::Fault(fault), Duration::ZERO),
+            Ok(Response::Inactive) => {
+                (Verdict::Refused(Reason::TokenInactive.into()), introspection.negative_ttl)
+            }
+            Ok(Response::Active(claims)) => self.judge(rules, introspection, jwt, &claims, now),
+        };
+        (verdict, received_at.saturating_add(time_to_live))
+    }
+
+    /// Remembers a verdict until `until` and ends the waiting for it.
+    fn end_introspection(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        verdict: &Verdict,
+        until: Duration,
+        now: Duration,
+    ) -> Vec<WaiterId> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
+        let mut state = state.borrow_mut();
+        match verdict {
+            Verdict::Active(identity) if now < until => {
+                state.inactive.remove(token.as_bytes());
+                state.active.insert(token.as_bytes(), (Rc::clone(identity), until));
+            }
+            Verdict::Refused(rejection) if now < until => {
+                state.active.remove(token.as_bytes());
+                state.inactive.insert(token.as_bytes(), (rejection.clone(), until));
+            }
+            Verdict::Active(_) | Verdict::Refused(_) | Verdict::Fault(_) => {}
+        }
+        let waiting = state.asking.remove(token).map(|asking| asking.waiting).unwrap_or_default();
+        self.end_wait(&mut state, waiting.len());
+        waiting
+    }
+
+    fn end_wait(&self, state: &mut ProviderState, count: usize) {
+        state.waiting = state.waiting.saturating_sub(count);
+        self.waiting.set(self.waiting.get().saturating_sub(count));
+    }
+
+    /// Forgets a request whose client went away.
+    pub fn leave(&self, waiter: WaiterId) {
+        for state in &self.providers {
+            let mut state = state.borrow_mut();
+            let mut left = 0;
+            let mut forget = |waiting: &mut Vec<WaiterId>| {
+                let before = waiting.len();
+                waiting.retain(|known| *known != waiter);
+                left += before - waiting.len();
+            };
+            state.key_sets.values_mut().for_each(|set| forget(&mut set.waiting));
+            state.asking.values_mut().for_each(|asking| forget(&mut asking.waiting));
+            self.end_wait(&mut state, left);
+        }
+    }
+
+    fn may_wait(&self, of_provider: usize) -> bool {
+        let limit = self.policy.max_waiting_requests;
+        // One provider holds at most half; of a single place, the whole.
+        self.waiting.get() < limit && of_provider < limit.div_ceil(2)
+    }
+
+    /// What an active response comes to, and for how long that may be remembered.
+    fn judge(
+        &self,
+        provider: &Provider,
+        introspection: &Introspection,
+        jwt: Option<&Rc<Identity>>,
+        claims: &Claims,
+        now: Duration,
+    ) -> (Verdict, Duration) {
+        let refused = |error: TokenError, time_to_live: Duration| {
+            let about = match &error {
+                TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => {
+                    Some(name.as_ref().into())
+                }
+                _ => None,
+            };
+            (Verdict::Refused(Rejection { about, ..error.reason().into() }), time_to_live)
+        };
+        let issuer_tenant = match self.issuer_tenant(provider, claims) {
+            Ok(issuer_tenant) => issuer_tenant,
+            Err(error) => return refused(error, introspection.negative_ttl),
+        };
+        for member in &introspection.required_members {
+            if !claims.object().contains_key(&**member) {
+                return refused(
+                    TokenError::ClaimMissing(member.to_string().into()),
+                    introspection.negative_ttl,
+                );
+            }
+        }
+        // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
+        let audiences =
+            if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
+        let rules = TokenRules {
+            audiences,
+            require_expiration: false,
+            required_claims: Vec::new(),
+            max_token_age: provider.rules.max_token_age.filter(|_| claims.issued_at().is_some()),
+            ..provider.rules.clone()
+        };
+        let is_tenant = |name: &str| self.policy.tenants.named(name).is_some();
+        if let Err(error) = claims.check(&rules, now, &is_tenant) {
+            // What time alone decides is not remembered.
+            let time_to_live = match error {
+                TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => Duration::ZERO,
+                _ => introspection.negative_ttl,
+            };
+            return refused(error, time_to_live);
+        }
+        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
+        identity.principal.scope_absent_from_introspection = claims.scope().is_none();
+        let identity = match jwt {
+            None => identity,
+            Some(jwt) => match combine(jwt, &identity) {
+                Ok(identity) => identity,
+                Err(fault) => return (Verdict::Fault(fault), Duration::ZERO),
+            },
+        };
+        let left = claims.expires_at().map_or(Duration::MAX, |expires_at| expires_at.saturating_sub(now));
+        (Verdict::Active(Rc::new(identity)), left.min(introspection.max_ttl))
+    }
+
+    /// The tenant's name in the response's issuer.
+    fn issuer_tenant(&self, provider: &Provider, claims: &Claims) -> Result<Option<String>, TokenError> {
+        let (Some(expected), Some(issuer)) = (&provider.issuer, claims.issuer()) else { return Ok(None) };
+        let found = self.policy.issuers.find(issuer, &self.policy.tenants);
+        let names_this = found.is_some_and(|(id, _)| {
+            self.policy.provider(id).is_some_and(|found| found.issuer.as_ref() == Some(expected))
+        });
+        match found {
+            Some((_, tenant)) if names_this => Ok(tenant.map(str::to_owned)),
+            Some(_) | None => Err(TokenError::IssuerUnknown),
+        }
+    }
+}
+
+/// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
+/// both grant where both speak of scopes, and either may bind the token to its sender.
+fn combine(jwt: &Identity, answer: &Identity) -> Result<Identity, IssuerFault> {
+    fn differ<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+        one.zip(other).is_some_and(|(one, other)| one != other)
+    }
+    let (signed, said) = (&jwt.principal, &answer.principal);
+    let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
+        (Ok(signed), Ok(said)) => !signed.is_empty() && !said.is_empty() && signed != said,
+        // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
+        (Err(_), Ok(_)) => false,
+        (_, Err(_)) => true,
+    };
+    if tenants_differ
+        || differ(signed.issuer.as_ref(), said.issuer.as_ref())
+        || differ(signed.subject.as_ref(), said.subject.as_ref())
+        || differ(signed.client.as_ref(), said.client.as_ref())
+    {
+        return Err(IssuerFault::Contradiction);
+    }
+    let scopes = match (&signed.scopes, &said.scopes) {
+        (Some(signed), Some(said)) => {
+            Some(signed.iter().filter(|scope| said.contains(scope)).cloned().collect())
+        }
+        (Some(scopes), None) | (None, Some(scopes)) => Some(scopes.clone()),
+        (None, None) => None,
+    };
+    let confirmation = match (jwt.confirmation, answer.confirmation) {
+        (Confirmation::None, other) | (other, Confirmation::None) => other,
+        (one, other) if one == other => one,
+        _ => Confirmation::Unsupported,
+    };
+    Ok(jwt.narrowed(scopes, answer.expires_at, confirmation))
+}
+
+fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<KeySet, IssuerFault> {
+    let (status, body) = reply?;
+    if status != 200 {
+        return Err(IssuerFault::Status(status));
+    }
+    if body.len() > MAX_JWKS_BYTES {
+        return Err(IssuerFault::TooLarge);
+    }
+    KeySet::parse(body, KeySource::Remote).map(|(keys, _)| keys).map_err(|_| IssuerFault::NotAKeySet)
+}
+
+/// How large a key set may be, in bytes.
+pub const MAX_JWKS_BYTES: usize = 1 << 20;
