@@ -127,7 +127,13 @@ pub fn keys_name(provider_digest: &[u8; 32], tenant: Option<&str>) -> String {
 }
 
 /// Shares an introspection answer, in place of whatever had its slot.
-pub fn publish_answer(store: &dyn SharedStore, provider_digest: &[u8; 32], token: &str, body: &[u8], now: Duration) {
+pub fn publish_answer(
+    store: &dyn SharedStore,
+    provider_digest: &[u8; 32],
+    token: &str,
+    body: &[u8],
+    now: Duration,
+) {
     if body.len() > MAX_SHARED_ANSWER {
         return;
     }
@@ -140,7 +146,11 @@ pub fn publish_answer(store: &dyn SharedStore, provider_digest: &[u8; 32], token
 }
 
 /// The answer that another worker got about `token`, and when.
-pub fn shared_answer(store: &dyn SharedStore, provider_digest: &[u8; 32], token: &str) -> Option<(Vec<u8>, Duration)> {
+pub fn shared_answer(
+    store: &dyn SharedStore,
+    provider_digest: &[u8; 32],
+    token: &str,
+) -> Option<(Vec<u8>, Duration)> {
     let (name, identity) = slot(provider_digest, token);
     let (value, _) = store.read(&name)?;
     let rest = value.strip_prefix(ANSWER_MARK)?;
@@ -157,7 +167,8 @@ fn lease_end(fetch: &Fetch, now: Duration) -> Duration {
 }
 
 fn slot(provider_digest: &[u8; 32], token: &str) -> (String, [u8; 32]) {
-    let identity: [u8; 32] = Sha256::new().chain_update(provider_digest).chain_update(token.as_bytes()).finalize().into();
+    let identity: [u8; 32] =
+        Sha256::new().chain_update(provider_digest).chain_update(token.as_bytes()).finalize().into();
     let [high, low, ..] = identity;
     let number = u16::from_be_bytes([high, low]) % INTROSPECTION_SLOTS;
     (format!("scopegate.introspection.{number}"), identity)
