@@ -1,10 +1,13 @@
 //! Each rule of the configuration, by what is reported where it is broken.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails")]
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scopegate::authenticate::provider::{ClientAuthentication, KeysSource, SecretSource, TenantPattern};
 use scopegate::authenticate::{Algorithm, AudienceRule, ClaimPath};
-use scopegate::authorize::{Access, Enforcement, EvidenceKind};
+use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
 use scopegate::config::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
 use serde_json::{Value, json};
@@ -176,7 +179,7 @@ fn the_contracts_example_loads() {
     assert_eq!(tenant("alias-of-prod-tenant-02").1.id, second.id);
     assert_eq!(policy.tenants.with_audience("https://prod-tenant-02.example").map(<[_]>::len), Some(1));
     assert_eq!(policy.tenants.at_host("billing.acme.example"), Some(&[first_id][..]));
-    assert!(std::sync::Arc::ptr_eq(&first.scope_table, &second.scope_table));
+    assert!(Arc::ptr_eq(&first.scope_table, &second.scope_table));
     let applications = first.applications.as_deref().unwrap();
     assert_eq!(applications.len(), 2);
     assert_eq!(&*applications[1].scopes, ["billing:write".into(), "tc.service.read".into()]);
@@ -780,6 +783,26 @@ fn what_is_allowed_and_doubtful_is_a_warning() {
             ],
         ),
         (with("unmatched: authenticated"), &[]),
+        (
+            with("tenant_resolution: {required_evidence: [claim]}"),
+            &[
+                "tenant_resolution.required_evidence: `claim` is required, but no provider has tenant claims, so every token is refused",
+            ],
+        ),
+        (
+            provider("from_headers: [{name: authorization, value_prefix: Bearer}]"),
+            &[
+                "providers.corp.from_headers[0]: `value_prefix` lacks the space that ends a scheme, so every token has a space before it",
+            ],
+        ),
+        (
+            bare_provider(
+                "audiences: [a], introspection: {uri: 'https://i/x', cluster: c, client_auth: {method: none}, apply_to: all}",
+            ),
+            &[
+                "providers.corp.introspection: `apply_to: all` is for JWTs that were verified, but the provider has no keys",
+            ],
+        ),
     ];
     for (yaml, expected) in cases {
         assert_eq!(&warnings(yaml), expected, "{yaml}");
@@ -810,6 +833,80 @@ tenants: [{id: one, template: t}, {id: two, template: t}, {id: 'a b', template: 
             "tenant_templates.t.hosts[0]: `a b.example` is not a host",
         ]
     );
+}
+
+#[test]
+fn tenants_share_what_their_template_says_without_tenant() {
+    let yaml = with(
+        "suites: [{name: s, scopes: [a], operations: [{name: o, path: /o}]}]
+tenant_templates:
+  t:
+    providers: [corp]
+    scopes: [{name: a}, {name: b}]
+    scope_mapping: {a: [a, b]}
+    suites: [s]
+    suite_scopes: {s: [b]}
+    operation_requires: {s/o: [b]}
+    applications: [{client_id: '{tenant}-sync', scopes: [b, a]}]
+tenants: [{id: one, template: t}, {id: two, template: t}, {id: three, template: t, scopes: [{name: a}, {name: b}]}]",
+    );
+    let policy = loaded(&yaml).policy;
+    let [one, two, three] = ["one", "two", "three"]
+        .map(|name| policy.tenants.named(name).and_then(|id| policy.tenants.tenant(id)).unwrap());
+    assert!(Arc::ptr_eq(&one.providers, &two.providers));
+    assert!(Arc::ptr_eq(&one.scope_table, &two.scope_table));
+    assert!(!Arc::ptr_eq(&one.scope_table, &three.scope_table));
+    assert_eq!(one.scope_table, three.scope_table, "its own scopes, the template's mapping");
+    assert!(Arc::ptr_eq(one.suites.as_ref().unwrap(), two.suites.as_ref().unwrap()));
+    assert!(Arc::ptr_eq(one.overrides.as_ref().unwrap(), three.overrides.as_ref().unwrap()));
+    let application = |tenant: &Tenant| tenant.applications.as_deref().unwrap()[0].clone();
+    assert_eq!((&*application(one).client_id, &*application(two).client_id), ("one-sync", "two-sync"));
+    assert!(Arc::ptr_eq(&application(one).scopes, &application(two).scopes));
+}
+
+#[test]
+fn what_a_template_says_with_tenant_is_each_tenants_own() {
+    let yaml = with(
+        "tenant_templates:
+  t:
+    scopes: [{name: '{tenant}.read'}]
+    scope_mapping: {'{tenant}.read': ['{tenant}-r']}
+    scope_prefix: '{tenant}:'
+    hosts: ['{tenant}.example']
+tenants: [{id: one, template: t}, {id: two, template: t}]",
+    );
+    let policy = loaded(&yaml).policy;
+    let (id, two) = policy.tenants.named("two").map(|id| (id, policy.tenants.tenant(id).unwrap())).unwrap();
+    assert!(two.scope_table.kind("two.read").is_some() && two.scope_table.kind("one.read").is_none());
+    assert_eq!(two.scope_table.permissions("two.read").collect::<Vec<_>>(), ["two-r"]);
+    assert_eq!(two.scope_prefix.as_deref(), Some("two:"));
+    assert_eq!(policy.tenants.at_host("two.example"), Some(&[id][..]));
+}
+
+#[test]
+fn a_tenants_own_scopes_must_bear_the_templates_mapping() {
+    let yaml = with(
+        "tenant_templates: {t: {scopes: [{name: a}], scope_mapping: {a: [x]}}}
+tenants: [{id: one, template: t}, {id: two, template: t, scopes: [{name: b}]}]",
+    );
+    assert_eq!(
+        errors(&yaml),
+        ["tenant_templates.t.scope_mapping.a: scope `a` is not declared by tenant `two`"]
+    );
+}
+
+#[test]
+fn the_default_place_counts_only_where_no_place_is_configured() {
+    let places = |keys: &str| loaded(&provider(keys)).policy.places;
+    let header: &[(&str, &[u8])] = &[("authorization", b"Bearer t")];
+    let cookie: &[(&str, &[u8])] = &[("cookie", b"session=t")];
+    assert!(places("clock_skew: 1s").extract(&header, None).is_ok());
+    let cookies = places("from_cookies: [session]");
+    assert!(cookies.extract(&header, None).is_err());
+    assert!(cookies.extract(&cookie, None).is_ok());
+    let params = places("from_params: [access_token]");
+    assert!(params.extract(&header, None).is_err());
+    assert!(params.extract(&header, Some(b"access_token=t")).is_ok());
 }
 
 #[test]
@@ -887,7 +984,7 @@ fn errors_of_suites_and_operations() {
         (
             operation("access: public, requires: [a], required_claims: [x]"),
             &[
-                "suites[0].operations[0].requires: has no meaning where `access` is `public`",
+                "suites[0].operations[0].requires: has no meaning where `access` is `public`: no token is read",
                 "suites[0].operations[0].required_claims: has no meaning where `access` is `public`: no token is read",
             ],
         ),
@@ -1176,4 +1273,169 @@ fn ten_thousand_tenants_are_built_in_good_time() {
 #[expect(clippy::disallowed_methods, reason = "measures what it tests")]
 fn begin() -> Instant {
     Instant::now()
+}
+
+#[test]
+fn the_reference_speaks_of_every_key_of_the_contracts_example() {
+    // Keys that are names, which stand below these.
+    const NAMED: [&str; 5] =
+        ["providers", "tenant_templates", "scope_mapping", "suite_scopes", "operation_requires"];
+    fn check(value: &Value, keys_are_names: bool, reference: &str) {
+        match value {
+            Value::Object(members) => {
+                for (key, member) in members {
+                    let is_there = reference.split('`').skip(1).step_by(2).any(|code| {
+                        code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key)
+                    });
+                    assert!(keys_are_names || is_there, "{key}");
+                    check(member, NAMED.contains(&&**key) && !keys_are_names, reference);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| check(item, false, reference)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = yaml_to_json(CONTRACT).unwrap();
+    check(&document, false, include_str!("../docs/configuration.md"));
+}
+
+mod laws {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static EXAMPLE: LazyLock<Value> = LazyLock::new(|| yaml_to_json(CONTRACT).unwrap());
+
+    /// Any JSON, of the keys and values that a configuration has and of others.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            prop::sample::select(vec![
+                "corp",
+                "{tenant}",
+                "1s",
+                "scopes",
+                "/a/{tenant}/**",
+                "claim:a",
+                "https://i/x"
+            ])
+            .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec(
+                    (prop_oneof![any_key(), "\\PC{0,8}".prop_map(String::from)], inner),
+                    0..6
+                )
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// A key that the contract's example has somewhere.
+    fn any_key() -> impl Strategy<Value = String> {
+        fn collect(value: &Value, keys: &mut Vec<String>) {
+            if let Value::Object(members) = value {
+                keys.extend(members.keys().cloned());
+            }
+            children(value).into_iter().for_each(|(_, child)| collect(child, keys));
+        }
+        let mut keys = Vec::new();
+        collect(&EXAMPLE, &mut keys);
+        prop::sample::select(keys)
+    }
+
+    fn children(value: &Value) -> Vec<(String, &Value)> {
+        match value {
+            Value::Array(items) => items.iter().enumerate().map(|(n, item)| (n.to_string(), item)).collect(),
+            Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), value)).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        }
+    }
+
+    fn pointers(value: &Value, pointer: &str, all: &mut Vec<String>) {
+        for (key, child) in children(value) {
+            let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+            all.push(pointer.clone());
+            pointers(child, &pointer, all);
+        }
+    }
+
+    /// Whether the path of an error leads somewhere.
+    fn leads_somewhere(document: &Value, path: &str) -> bool {
+        let mut value = document;
+        let mut rest = path;
+        while !rest.is_empty() {
+            let step;
+            if let Some(quoted) = rest.strip_prefix("[\"") {
+                let end = quoted.find("\"]").unwrap();
+                step = quoted[..end].to_owned();
+                rest = &quoted[end + 2..];
+            } else if let Some(index) = rest.strip_prefix('[') {
+                let end = index.find(']').unwrap();
+                step = index[..end].to_owned();
+                rest = &index[end + 1..];
+            } else {
+                let key = rest.strip_prefix('.').unwrap_or(rest);
+                let end = key.find(['.', '[']).unwrap_or(key.len());
+                step = key[..end].to_owned();
+                rest = &key[end..];
+            }
+            match children(value).into_iter().find(|(key, _)| *key == step) {
+                Some((_, child)) => value = child,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,200}") {
+            let _ = parse_json(&bytes);
+            let _ = parse_json(text.as_bytes());
+            let _ = parse_yaml(&text);
+        }
+
+        #[test]
+        fn no_json_makes_it_panic(json in any_json(), key in any_key()) {
+            let _ = parse_json(json.to_string().as_bytes());
+            let mut document = EXAMPLE.clone();
+            document[key] = json;
+            let _ = parse_json(document.to_string().as_bytes());
+        }
+
+        #[test]
+        fn an_error_of_a_changed_configuration_has_a_path_that_leads_somewhere(
+            choice in any::<prop::sample::Index>(), json in any_json(), removed in any::<bool>(),
+        ) {
+            let mut document = EXAMPLE.clone();
+            let mut all = Vec::new();
+            pointers(&document, "", &mut all);
+            let pointer = choice.get(&all);
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let key = key.replace("~1", "/").replace("~0", "~");
+            if let (true, Some(Value::Object(members))) = (removed, document.pointer_mut(parent)) {
+                members.remove(&key);
+            } else {
+                *document.pointer_mut(pointer).unwrap() = json;
+            }
+            if let Err(errors) = parse_json(document.to_string().as_bytes()) {
+                prop_assert!(errors.iter().count() > 0);
+                for error in errors.iter().filter(|error| !error.path.contains('\\')) {
+                    prop_assert!(leads_somewhere(&document, &error.path), "{} in {}", error, document);
+                    prop_assert!(error.message != "the configuration is incomplete", "{}", document);
+                }
+            }
+        }
+    }
 }

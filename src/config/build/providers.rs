@@ -101,7 +101,7 @@ pub fn read<'d>(cursor: &Cursor<'d>, resolution_claims: Option<&Cursor<'d>>) -> 
     }
     // Where a provider inherits its tenant claims; read once, so that an error in them is reported once.
     let inherited = resolution_claims.and_then(claim_paths).unwrap_or_default();
-    let mut issuers: Vec<(TenantPattern, Cow<'d, str>)> = Vec::new();
+    let mut issuers: Vec<(TenantPattern, Box<str>)> = Vec::new();
     for (index, (name, entry)) in (0..=u16::MAX).zip(entries) {
         let mut provider = None;
         let mut places = None;
@@ -166,6 +166,7 @@ fn read_provider(
             "`{algorithm}` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`"
         ));
     }
+    let has_keys = local.is_some() || remote.is_some();
     let keys = match (local, remote) {
         (Some(local), _) => KeysSource::Local(Arc::new(read_local_jwks(&local, symmetric.is_some())?)),
         (None, Some(remote)) => KeysSource::Remote(read_remote_jwks(&remote, issuer_holds_tenant)?),
@@ -173,7 +174,14 @@ fn read_provider(
     };
     let introspection = match introspection {
         None => None,
-        Some(introspection) => Some(read_introspection(&introspection, allow_any_audience)?),
+        Some(cursor) => {
+            let introspection = read_introspection(&cursor, allow_any_audience)?;
+            if introspection.apply_to_all && !has_keys {
+                cursor
+                    .warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
+            }
+            Some(introspection)
+        }
     };
     let token_cache_entries = match fields.optional("token_cache") {
         None => DEFAULT_CACHE_ENTRIES,
@@ -226,11 +234,11 @@ fn read_issuer(cursor: &Cursor<'_>) -> Option<TenantPattern> {
 }
 
 /// Two providers never share an issuer, and no `iss` fits the patterns of two.
-fn check_issuer<'d>(
-    fields: &Fields<'d>,
-    name: &Cow<'d, str>,
+fn check_issuer(
+    fields: &Fields<'_>,
+    name: &str,
     provider: Option<&Provider>,
-    issuers: &mut Vec<(TenantPattern, Cow<'d, str>)>,
+    issuers: &mut Vec<(TenantPattern, Box<str>)>,
 ) {
     let Some(cursor) = fields.optional("issuer") else { return };
     // Where the provider has another error, its issuer is compared nevertheless; an error in it was reported.
@@ -248,7 +256,7 @@ fn check_issuer<'d>(
             ));
         }
     }
-    issuers.push((issuer, name.clone()));
+    issuers.push((issuer, name.into()));
 }
 
 /// An issuer that fits both patterns. Exact issuers come before patterns and overlap with none.
@@ -353,7 +361,13 @@ fn read_places(fields: &Fields<'_>) -> Option<ProviderPlaces> {
             let fields = item.map(&["name", "value_prefix"])?;
             let name = fields.required("name").and_then(|name| header_name(&name));
             let prefix = fields.optional("value_prefix").map_or(Some("".into()), |prefix| prefix.text());
-            Some((name?, Box::from(prefix?)))
+            let prefix = prefix?;
+            if prefix.eq_ignore_ascii_case("bearer") {
+                item.warning(
+                    "`value_prefix` lacks the space that ends a scheme, so every token has a space before it",
+                );
+            }
+            Some((name?, Box::from(prefix)))
         }),
     };
     let from_cookies = list(cookies, http_token);

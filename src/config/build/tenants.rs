@@ -532,3 +532,15 @@ fn assigned_scopes(cursor: &Cursor<'_>, table: &ScopeTable, declarer: &Declarer)
     }
     complete.then_some(scopes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_has_the_keys_of_a_tenant_but_for_its_own_name_and_template() {
+        let own: Vec<&str> =
+            TENANT_KEYS.iter().copied().filter(|key| !matches!(*key, "id" | "template")).collect();
+        assert_eq!(own, TEMPLATE_KEYS);
+    }
+}
