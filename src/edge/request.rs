@@ -1,17 +1,20 @@
 //! One request in the host: its headers are read once, and what the exchange says is done once.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::host::{self, RequestHeaders};
+use super::host::{self, Buffer, RequestHeaders};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
 use crate::exchange::{
     Errand, Exchange, HeaderEdits, InForce, Request, Step, Surroundings, Verdict, WaiterId,
 };
+use crate::headers::values;
 use crate::respond::{Answer, Rejection};
+use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 /// The context that the host makes for each request.
 pub struct RequestContext {
@@ -19,14 +22,28 @@ pub struct RequestContext {
     root: u32,
     queue: Option<u32>,
     in_force: Option<Rc<InForce>>,
+    progress: Progress,
 }
 
-/// A request that waits for an issuer.
+/// How far a request has come. Nothing of it but a passed one gets any further, whatever the host calls next.
+enum Progress {
+    /// Not decided: nothing of it passes.
+    Stopped,
+    /// It waits for an issuer. True from when it passes.
+    Waits(Rc<Cell<bool>>),
+    /// It is held, headers and all, until its body is complete.
+    HeldForBody(Box<Paused>),
+    Passed,
+}
+
+/// A request that waits for an issuer, or for its own body.
 pub struct Paused {
     exchange: Exchange,
     headers: RequestHeaders,
     root: u32,
     queue: Option<u32>,
+    passes: Option<Rc<Cell<bool>>>,
+    body_size: usize,
 }
 
 /// What became of a request.
@@ -34,30 +51,107 @@ enum Outcome {
     Passes,
     Answered,
     Waits,
+    NeedsBody(Box<Paused>),
 }
 
 impl RequestContext {
     /// A request that begins under `in_force`.
     pub fn new(id: u32, root: u32, queue: Option<u32>, in_force: Option<Rc<InForce>>) -> Self {
-        Self { id, root, queue, in_force }
+        Self { id, root, queue, in_force, progress: Progress::Stopped }
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Action {
+        self.progress = match outcome {
+            Outcome::Passes => Progress::Passed,
+            Outcome::Answered => Progress::Stopped,
+            Outcome::NeedsBody(paused) => Progress::HeldForBody(paused),
+            Outcome::Waits => {
+                let passes = Rc::new(Cell::new(false));
+                with_vm(|vm| {
+                    if let Some(paused) = vm.paused.get_mut(&self.id) {
+                        paused.passes = Some(Rc::clone(&passes));
+                    }
+                });
+                Progress::Waits(passes)
+            }
+        };
+        self.action()
+    }
+
+    fn action(&self) -> Action {
+        match &self.progress {
+            Progress::Passed => Action::Continue,
+            Progress::Waits(passes) if passes.get() => Action::Continue,
+            Progress::Waits(_) | Progress::Stopped | Progress::HeldForBody(_) => Action::Pause,
+        }
+    }
+
+    /// Lets a held request go on its way with its body, or with what keeps it from having one.
+    fn resume(&mut self, body_size: usize, body: Result<Vec<u8>, Fault>) -> Action {
+        match std::mem::replace(&mut self.progress, Progress::Stopped) {
+            Progress::HeldForBody(mut paused) => {
+                paused.body_size = body_size;
+                paused.exchange.deliver_body(body);
+                self.settle(advance(self.id, *paused))
+            }
+            other @ (Progress::Stopped | Progress::Waits(_) | Progress::Passed) => {
+                self.progress = other;
+                self.action()
+            }
+        }
     }
 }
 
 impl Context for RequestContext {}
 
 impl HttpContext for RequestContext {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         // Without a configuration or headers there is nothing to decide with, and nothing passes.
         let (Some(in_force), Some(headers)) = (self.in_force.take(), RequestHeaders::read()) else {
             host::send_local_response(500, &[], b"", -1);
             return Action::Pause;
         };
-        let paused =
-            Paused { exchange: Exchange::new(in_force), headers, root: self.root, queue: self.queue };
-        match advance(self.id, paused) {
-            Outcome::Passes => Action::Continue,
-            Outcome::Answered | Outcome::Waits => Action::Pause,
+        let paused = Paused {
+            exchange: Exchange::new(in_force),
+            headers,
+            root: self.root,
+            queue: self.queue,
+            passes: None,
+            body_size: 0,
+        };
+        let action = self.settle(advance(self.id, paused));
+        match self.progress {
+            Progress::HeldForBody(_) if end_of_stream => self.resume(0, Ok(Vec::new())),
+            Progress::HeldForBody(_) | Progress::Stopped | Progress::Waits(_) | Progress::Passed => action,
         }
+    }
+
+    /// `size` is that of all that has come, because a host keeps what it was told to hold back.
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        match self.progress {
+            Progress::HeldForBody(_) => {}
+            Progress::Stopped | Progress::Waits(_) | Progress::Passed => return self.action(),
+        }
+        if size > MAX_BODY_BYTES {
+            return self.resume(size, Err(Fault::TooLarge));
+        }
+        if !end_of_stream {
+            return Action::Pause;
+        }
+        match host::buffer(Buffer::HttpRequestBody, size) {
+            Some(body) if body.len() == size => self.resume(size, Ok(body)),
+            // An empty buffer is none to some hosts.
+            None if size == 0 => self.resume(0, Ok(Vec::new())),
+            Some(_) | None => {
+                self.progress = Progress::Stopped;
+                host::send_local_response(500, &[], b"", -1);
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.resume(0, Err(Fault::Trailers))
     }
 
     fn on_log(&mut self) {
@@ -83,7 +177,8 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
             Outcome::Passes => {
                 host::continue_request();
             }
-            Outcome::Answered | Outcome::Waits => {}
+            // No request waits for an issuer and then for its body.
+            Outcome::Answered | Outcome::Waits | Outcome::NeedsBody(_) => {}
         }
     }
     host::set_effective_context(root);
@@ -92,7 +187,7 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
 /// Lets the exchange decide and does what it says, in the effective context.
 fn advance(id: u32, mut paused: Paused) -> Outcome {
     let mut errands = Vec::new();
-    let Paused { exchange, headers, root, queue } = &mut paused;
+    let Paused { exchange, headers, root, queue, passes, body_size } = &mut paused;
     let request = Request::new(headers);
     let mut surroundings = Surroundings {
         verifier: &HostVerifier,
@@ -110,7 +205,13 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             telemetry::record(&forward.facts, &in_force, now);
             let mut edits = HostEdits { all_done: true };
             forward.edit(&request, policy, &mut edits);
+            if let Some(body) = &forward.body {
+                edits.all_done &= host::replace_request_body(*body_size, body);
+            }
             if edits.all_done {
+                if let Some(passes) = passes {
+                    passes.set(true);
+                }
                 return Outcome::Passes;
             }
             // What the upstream must not see could not be taken out.
@@ -122,6 +223,19 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             answer(&rejection, &request, policy);
             Outcome::Answered
         }
+        Step::RejectTokenRequest(fault, facts) => {
+            telemetry::record(&facts, &in_force, now);
+            let has_authorization = values(request.headers, "authorization").next().is_some();
+            let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
+            host::send_local_response(
+                answer.status,
+                &answer.headers,
+                answer.body.as_bytes(),
+                answer.grpc_status,
+            );
+            Outcome::Answered
+        }
+        Step::AwaitBody => Outcome::NeedsBody(Box::new(paused)),
         Step::Await => {
             let (root, queue) = (*root, *queue);
             with_vm(|vm| {
