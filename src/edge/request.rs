@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::host::{self, Buffer, RequestHeaders};
+use super::host::{self, Buffer, Level, RequestHeaders};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
 use crate::exchange::{
@@ -31,8 +32,8 @@ enum Progress {
     Stopped,
     /// It waits for an issuer. True from when it passes.
     Waits(Rc<Cell<bool>>),
-    /// It is held, headers and all, until its body is complete.
-    HeldForBody(Box<Paused>),
+    /// It is held, headers and all, until its body is complete: see [`Held`].
+    HeldForBody,
     Passed,
 }
 
@@ -46,12 +47,22 @@ pub struct Paused {
     body_size: usize,
 }
 
+/// A token request whose body has not come yet.
+pub struct Held {
+    paused: Paused,
+    /// When its headers came; none once a part of its body has.
+    bodiless_since: Option<Duration>,
+}
+
+/// How long the first part of a token request's body may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What became of a request.
 enum Outcome {
     Passes,
     Answered,
     Waits,
-    NeedsBody(Box<Paused>),
+    NeedsBody,
 }
 
 impl RequestContext {
@@ -64,7 +75,7 @@ impl RequestContext {
         self.progress = match outcome {
             Outcome::Passes => Progress::Passed,
             Outcome::Answered => Progress::Stopped,
-            Outcome::NeedsBody(paused) => Progress::HeldForBody(paused),
+            Outcome::NeedsBody => Progress::HeldForBody,
             Outcome::Waits => {
                 let passes = Rc::new(Cell::new(false));
                 with_vm(|vm| {
@@ -82,23 +93,19 @@ impl RequestContext {
         match &self.progress {
             Progress::Passed => Action::Continue,
             Progress::Waits(passes) if passes.get() => Action::Continue,
-            Progress::Waits(_) | Progress::Stopped | Progress::HeldForBody(_) => Action::Pause,
+            Progress::Waits(_) | Progress::Stopped | Progress::HeldForBody => Action::Pause,
         }
     }
 
     /// Lets a held request go on its way with its body, or with what keeps it from having one.
     fn resume(&mut self, body_size: usize, body: Result<Vec<u8>, Fault>) -> Action {
-        match std::mem::replace(&mut self.progress, Progress::Stopped) {
-            Progress::HeldForBody(mut paused) => {
-                paused.body_size = body_size;
-                paused.exchange.deliver_body(body);
-                self.settle(advance(self.id, *paused))
-            }
-            other @ (Progress::Stopped | Progress::Waits(_) | Progress::Passed) => {
-                self.progress = other;
-                self.action()
-            }
-        }
+        self.progress = Progress::Stopped;
+        let Some(Held { mut paused, .. }) = with_vm(|vm| vm.held.remove(&self.id)) else {
+            return self.action();
+        };
+        paused.body_size = body_size;
+        paused.exchange.deliver_body(body);
+        self.settle(advance(self.id, paused))
     }
 }
 
@@ -120,22 +127,26 @@ impl HttpContext for RequestContext {
             body_size: 0,
         };
         let action = self.settle(advance(self.id, paused));
-        match self.progress {
-            Progress::HeldForBody(_) if end_of_stream => self.resume(0, Ok(Vec::new())),
-            Progress::HeldForBody(_) | Progress::Stopped | Progress::Waits(_) | Progress::Passed => action,
+        if matches!(self.progress, Progress::HeldForBody) && end_of_stream {
+            return self.resume(0, Ok(Vec::new()));
         }
+        action
     }
 
     /// `size` is that of all that has come, because a host keeps what it was told to hold back.
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        match self.progress {
-            Progress::HeldForBody(_) => {}
-            Progress::Stopped | Progress::Waits(_) | Progress::Passed => return self.action(),
+        if !matches!(self.progress, Progress::HeldForBody) {
+            return self.action();
         }
         if size > MAX_BODY_BYTES {
             return self.resume(size, Err(Fault::TooLarge));
         }
         if !end_of_stream {
+            with_vm(|vm| {
+                if let Some(held) = vm.held.get_mut(&self.id) {
+                    held.bodiless_since = None;
+                }
+            });
             return Action::Pause;
         }
         match host::buffer(Buffer::HttpRequestBody, size) {
@@ -144,6 +155,7 @@ impl HttpContext for RequestContext {
             None if size == 0 => self.resume(0, Ok(Vec::new())),
             Some(_) | None => {
                 self.progress = Progress::Stopped;
+                with_vm(|vm| vm.held.remove(&self.id));
                 host::send_local_response(500, &[], b"", -1);
                 Action::Pause
             }
@@ -151,11 +163,15 @@ impl HttpContext for RequestContext {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if !matches!(self.progress, Progress::HeldForBody) {
+            return self.action();
+        }
         self.resume(0, Err(Fault::Trailers))
     }
 
     fn on_log(&mut self) {
         // The client of a waiting request went away.
+        with_vm(|vm| vm.held.remove(&self.id));
         if let Some(paused) = with_vm(|vm| vm.paused.remove(&self.id)) {
             paused.exchange.in_force().leave(WaiterId(self.id));
         }
@@ -178,7 +194,36 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
                 host::continue_request();
             }
             // No request waits for an issuer and then for its body.
-            Outcome::Answered | Outcome::Waits | Outcome::NeedsBody(_) => {}
+            Outcome::Answered | Outcome::Waits | Outcome::NeedsBody => {}
+        }
+    }
+    host::set_effective_context(root);
+}
+
+/// Refuses token requests of which no part of a body has come for too long. The effective context is `root` again
+/// afterwards.
+pub fn refuse_bodiless(root: u32, now: Duration) {
+    let is_late = |held: &Held| {
+        let patience_ends = held.bodiless_since.map(|since| since.saturating_add(BODY_PATIENCE));
+        held.paused.root == root && patience_ends.is_some_and(|end| now >= end)
+    };
+    let late: Vec<(u32, Held)> = with_vm(|vm| {
+        let late: Vec<u32> = vm.held.iter().filter(|(_, held)| is_late(held)).map(|(id, _)| *id).collect();
+        late.into_iter().filter_map(|id| Some((id, vm.held.remove(&id)?))).collect()
+    });
+    if late.is_empty() {
+        return;
+    }
+    host::log(
+        Level::Warn,
+        "scopegate: no body of a token request has come to the filter; does the host hand bodies over while headers \
+         are held? Envoy does so with `allow_on_headers_stop_iteration: true` in the plugin's configuration",
+    );
+    for (id, Held { mut paused, .. }) in late {
+        if host::set_effective_context(id) {
+            paused.exchange.deliver_body(Err(Fault::NoBody));
+            // It is answered, whatever else could be said of it.
+            let _ = advance(id, paused);
         }
     }
     host::set_effective_context(root);
@@ -235,7 +280,10 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             );
             Outcome::Answered
         }
-        Step::AwaitBody => Outcome::NeedsBody(Box::new(paused)),
+        Step::AwaitBody => {
+            with_vm(|vm| vm.held.insert(id, Held { paused, bodiless_since: Some(now) }));
+            Outcome::NeedsBody
+        }
         Step::Await => {
             let (root, queue) = (*root, *queue);
             with_vm(|vm| {

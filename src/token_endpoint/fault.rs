@@ -15,6 +15,8 @@ pub enum Fault {
     ContentEncoding,
     /// The body is longer than [`MAX_BODY_BYTES`].
     TooLarge,
+    /// No part of the body has come in time.
+    NoBody,
     /// The request has trailers.
     Trailers,
     /// This parameter stands in the query (RFC 6749 section 2.3.1), where some servers look for it first.
@@ -108,6 +110,7 @@ impl Fault {
             Self::ContentType
             | Self::ContentEncoding
             | Self::TooLarge
+            | Self::NoBody
             | Self::Trailers
             | Self::InQuery(_)
             | Self::Query
@@ -172,6 +175,7 @@ impl fmt::Display for Fault {
             }
             Self::ContentEncoding => f.write_str("the body must not be compressed"),
             Self::TooLarge => write!(f, "the body is longer than {MAX_BODY_BYTES} bytes"),
+            Self::NoBody => f.write_str("no body came in time"),
             Self::Trailers => f.write_str("a token request must not have trailers"),
             Self::InQuery(name) => write!(f, "parameter `{name}` must stand in the body, not in the query"),
             Self::Query => f.write_str("the query cannot be read"),

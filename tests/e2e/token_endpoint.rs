@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::decisions;
 use crate::harness::{AuthorizationServer, Gateway, Options, wait_until};
-use crate::http::{self, Connection, Request, Response};
+use crate::http::{Connection, Request, Response};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -234,7 +234,7 @@ fn http_2_is_guarded_as_http_1_is() {
     let passing = requests.len();
     requests.extend([
         request(json!({"trailers": {"x-trailer": "a"}})),
-        request(json!({"body": ""})),
+        request(json!({"body": "client_id=tenant1-sync"})),
         request(json!({"body": "a=1;scope=x"})),
         request(json!({"headers": {"content-type": "application/json"}})),
     ]);
@@ -365,4 +365,75 @@ fn trailers_do_not_let_a_body_past_the_guard() {
     // Envoy drops trailers of HTTP/1.1 unless told otherwise; either way the request is looked at.
     assert_eq!(connection.receive(false).expect("an answer").status, 400);
     assert_eq!(gateway.upstream_count(), 0);
+}
+
+#[test]
+fn a_host_that_hands_no_body_over_has_the_request_refused_and_says_so() {
+    let configuration = configuration(AuthorizationServer::shared(), &endpoint("reject"));
+    let gateway = Gateway::start(&configuration, &Options::default());
+    let response = gateway.send(&token_request(&[]));
+    assert_oauth_error(&response, "invalid_request");
+    assert_eq!(response.json()["error_description"], "no body came in time");
+    wait_until("the log says why", || gateway.log().contains("allow_on_headers_stop_iteration"));
+    // A request without a body needs no handing over.
+    assert_oauth_error(
+        &gateway.send(&Request::post("/oauth/token").header("content-type", FORM)),
+        "invalid_client",
+    );
+    assert_eq!(gateway.upstream_count(), 0);
+}
+
+#[test]
+fn a_request_that_waits_for_keys_keeps_its_body_where_bodies_are_handed_over() {
+    let issuer = AuthorizationServer::start(None);
+    issuer.behave(&json!({"endpoint": "jwks", "delay_ms": 1500, "times": 1}));
+    let mut configuration = configuration(&issuer, &endpoint("reject"));
+    let provider = configuration["providers"]["corp"].as_object_mut().expect("a provider");
+    provider.remove("local_jwks");
+    let jwks = json!({"uri": format!("http://127.0.0.1:{}/jwks.json", issuer.port), "cluster": "idp"});
+    provider.insert("remote_jwks".to_owned(), jwks);
+    let token = issuer.token("tenant1-sync", "billing:write", "urn:billing");
+    let gateway = guarding(&issuer, &configuration);
+    let post = |token: &str| Request::post("/tenant1/invoices").bearer(token).json(&json!({"amount": 1}));
+    let mut connection = Connection::open(gateway.port);
+    let good = connection.send(&post(&token));
+    assert_eq!(good.status, 200, "{}", good.text());
+    assert_eq!(good.json()["body"], "{\"amount\":1}");
+    assert_eq!(gateway.send(&post(&format!("{token}x"))).status, 401);
+    assert_eq!(gateway.upstream_count(), 1);
+}
+
+#[test]
+fn no_secret_reaches_a_log_at_trace_level() {
+    let configuration = {
+        let mut all = configuration(AuthorizationServer::shared(), &endpoint("narrow"));
+        all["audit"] = json!({"decisions": "all"});
+        all
+    };
+    let gateway =
+        Gateway::start(&configuration, &Options { bootstrap: Box::new(prepare), ..Options::default() });
+    gateway.log_everything_of_wasm();
+    let secret = "hunter2-of-the-client";
+    let form = |client: &str, scope: &str| {
+        Request::post("/oauth/token").header("content-type", FORM).body(format!(
+            "grant_type=client_credentials&client_id={client}&client_secret={secret}&scope={scope}&code={secret}"
+        ))
+    };
+    assert_eq!(gateway.send(&form("tenant1-sync", "billing:read+billing:admin")).status, 200);
+    assert_eq!(gateway.send(&form("tenant1-sync", "billing:admin")).status, 400);
+    assert_eq!(gateway.send(&form(secret, "billing:read")).status, 400);
+    assert_eq!(gateway.send(&form("tenant1-sync%zz", "billing:read")).status, 400);
+    let basic = Request::post("/oauth/token").basic("tenant1-sync", secret);
+    assert_eq!(gateway.send(&basic.clone().form(&[("grant_type", "client_credentials")])).status, 200);
+    assert_eq!(
+        gateway.send(&basic.form(&[("grant_type", "client_credentials"), ("scope", "x")])).status,
+        400
+    );
+    wait_until("all six decisions are logged", || {
+        gateway.log().matches("\"event\":\"decision\"").count() == 6
+    });
+    for log in [gateway.log(), gateway.access_log()] {
+        assert!(!log.contains(secret), "{log}");
+        assert!(!log.contains("dGVuYW50MS1zeW5j"), "{log}");
+    }
 }
