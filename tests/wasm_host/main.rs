@@ -1,0 +1,22 @@
+//! The built module in a small proxy-wasm host of the tests' own, which can do what Envoy rarely does.
+//!
+//! It runs `SCOPEGATE_WASM`, or `target/wasm32-wasip1/release/scopegate.wasm`, which `make build` makes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+#![allow(missing_docs, reason = "tests")]
+
+#[path = "../support/mint.rs"]
+mod mint;
+
+mod abi;
+mod crypto;
+mod decisions;
+mod fixture;
+mod host;
+mod module;
