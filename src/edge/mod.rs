@@ -97,9 +97,21 @@ impl Context for Root {
 
 impl RootContext for Root {
     /// A function of the configuration's bytes alone: a host that is told `false` by one worker, but not by the thread
-    /// that tried the configuration first, lets that worker's requests pass unfiltered.
+    /// that tried the configuration first, lets that worker's requests pass unfiltered. Where the host does not give
+    /// the bytes, the filter has no policy and refuses every request.
     fn on_configure(&mut self, configuration_size: usize) -> bool {
-        let bytes = host::buffer(Buffer::PluginConfiguration, configuration_size).unwrap_or_default();
+        let bytes = if configuration_size == 0 {
+            Some(Vec::new())
+        } else {
+            host::buffer(Buffer::PluginConfiguration, configuration_size)
+        };
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() == configuration_size) else {
+            host::log(
+                Level::Error,
+                "scopegate: the host does not give the configuration: requests are refused",
+            );
+            return true;
+        };
         let loaded = match config::parse_json(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {

@@ -54,15 +54,13 @@ impl Shared {
 
     /// The next queue of a VM that has to be told of a message, with the root context that registered it.
     pub fn next_ready(&mut self, vm: usize) -> Option<(u32, u32)> {
-        let (place, queue) =
-            self.queues.iter_mut().enumerate().find(|(_, queue)| queue.vm == vm && queue.notifications > 0)?;
+        let (place, queue) = self
+            .queues
+            .iter_mut()
+            .enumerate()
+            .find(|(_, queue)| queue.vm == vm && queue.notifications > 0)?;
         queue.notifications -= 1;
         Some((queue.root, place as u32 + 1))
-    }
-
-    /// The keys of the shared data.
-    pub fn shared_keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.data.keys().map(Vec::as_slice)
     }
 
     /// The names of the queues.
@@ -182,13 +180,16 @@ impl State {
     /// The headers of the stream in force, as long as they may be changed.
     fn request_headers(&mut self) -> Result<&mut HeaderMap, u32> {
         match self.stream() {
-            Some(stream) if matches!(stream.phase, Phase::Deciding | Phase::Paused) => Ok(&mut stream.headers),
+            Some(stream) if matches!(stream.phase, Phase::Deciding | Phase::Paused) => {
+                Ok(&mut stream.headers)
+            }
             Some(_) | None => Err(status::BAD_ARGUMENT),
         }
     }
 
     fn fault(&self, name: &str) -> Option<u32> {
-        let general = self.fail_all_but.filter(|(_, spared)| !spared.contains(&name)).map(|(status, _)| status);
+        let general =
+            self.fail_all_but.filter(|(_, spared)| !spared.contains(&name)).map(|(status, _)| status);
         self.faults.get(name).copied().or(general)
     }
 }
@@ -278,9 +279,7 @@ pub fn serialize(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 
 /// The header map that a module sent; it has to be whole.
 pub fn deserialize(bytes: &[u8]) -> Option<HeaderMap> {
-    let number = |at: usize| {
-        Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize)
-    };
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
     if bytes.is_empty() {
         return Some(HeaderMap::new());
     }
@@ -292,8 +291,9 @@ pub fn deserialize(bytes: &[u8]) -> Option<HeaderMap> {
         at += size + 1;
         Some(part)
     };
-    let headers: Option<HeaderMap> =
-        (0..count).map(|index| Some((take(number(4 + index * 8)?)?, take(number(8 + index * 8)?)?))).collect();
+    let headers: Option<HeaderMap> = (0..count)
+        .map(|index| Some((take(number(4 + index * 8)?)?, take(number(8 + index * 8)?)?)))
+        .collect();
     headers.filter(|_| at == bytes.len())
 }
 
@@ -327,8 +327,7 @@ fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
          grpc_status: i32| {
             serve(caller, "proxy_send_local_response", |guest| {
                 let body = guest.read(body, body_size)?;
-                let headers =
-                    deserialize(&guest.read(headers, headers_size)?).ok_or(status::BAD_ARGUMENT)?;
+                let headers = deserialize(&guest.read(headers, headers_size)?).ok_or(status::BAD_ARGUMENT)?;
                 let context = guest.state().context();
                 let reply = LocalReply { status: code, headers, body, grpc_status };
                 match guest.state().stream() {
@@ -338,9 +337,14 @@ fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
                     }
                     Some(stream) => {
                         stream.replies.push(reply);
-                        guest.state().violations.push(format!("stream {context} is answered when it is over"));
+                        guest
+                            .state()
+                            .violations
+                            .push(format!("stream {context} is answered when it is over"));
                     }
-                    None => guest.state().violations.push(format!("context {context}, no stream, is answered")),
+                    None => {
+                        guest.state().violations.push(format!("context {context}, no stream, is answered"))
+                    }
                 }
                 Ok(())
             })
@@ -355,7 +359,10 @@ fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
                     stream.resumed += 1;
                 }
                 Some(_) | None => {
-                    guest.state().violations.push(format!("context {context} is resumed, which is not paused"));
+                    guest
+                        .state()
+                        .violations
+                        .push(format!("context {context} is resumed, which is not paused"));
                 }
             }
             Ok(())
@@ -386,8 +393,7 @@ fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
          token_at: u32| {
             serve(caller, "proxy_http_call", |guest| {
                 let cluster = guest.text(cluster, cluster_size)?;
-                let headers =
-                    deserialize(&guest.read(headers, headers_size)?).ok_or(status::BAD_ARGUMENT)?;
+                let headers = deserialize(&guest.read(headers, headers_size)?).ok_or(status::BAD_ARGUMENT)?;
                 let body = guest.read(body, body_size)?;
                 let is_complete =
                     [":method", ":path", ":authority"].iter().all(|name| header(&headers, name).is_some());
@@ -555,14 +561,18 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
             })
         },
     )?;
-    linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |caller: Caller<'_, State>, period: u32| {
-        serve(caller, "proxy_set_tick_period_milliseconds", |guest| {
-            let state = guest.state();
-            let root = state.current;
-            state.tick_periods.insert(root, period);
-            Ok(())
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_tick_period_milliseconds",
+        |caller: Caller<'_, State>, period: u32| {
+            serve(caller, "proxy_set_tick_period_milliseconds", |guest| {
+                let state = guest.state();
+                let root = state.current;
+                state.tick_periods.insert(root, period);
+                Ok(())
+            })
+        },
+    )?;
     define_metrics(linker)
 }
 
@@ -710,23 +720,19 @@ fn define_wasi(linker: &mut Linker<State>) -> Result<(), Error> {
             })
         },
     )?;
-    linker.func_wrap(
-        WASI,
-        "environ_get",
-        |caller: Caller<'_, State>, pointers_at: u32, text_at: u32| {
-            serve(caller, "environ_get", |guest| {
-                let (mut pointers_at, mut text_at) = (pointers_at, text_at);
-                for (name, value) in guest.state().environment.clone() {
-                    let text = format!("{name}={value}\0");
-                    guest.write_number(pointers_at, text_at)?;
-                    guest.write(text_at, text.as_bytes())?;
-                    pointers_at += 4;
-                    text_at += text.len() as u32;
-                }
-                Ok(())
-            })
-        },
-    )?;
+    linker.func_wrap(WASI, "environ_get", |caller: Caller<'_, State>, pointers_at: u32, text_at: u32| {
+        serve(caller, "environ_get", |guest| {
+            let (mut pointers_at, mut text_at) = (pointers_at, text_at);
+            for (name, value) in guest.state().environment.clone() {
+                let text = format!("{name}={value}\0");
+                guest.write_number(pointers_at, text_at)?;
+                guest.write(text_at, text.as_bytes())?;
+                pointers_at += 4;
+                text_at += text.len() as u32;
+            }
+            Ok(())
+        })
+    })?;
     linker.func_wrap(
         WASI,
         "fd_write",

@@ -85,7 +85,10 @@ fn each_refusal_of_a_token_is_told_apart() {
         let outcome = vm.decide(root, request("GET", "/orders", &token));
         assert_refused(&outcome, status, reason);
     }
-    passed(vm.decide(root, request("GET", "/orders", &signer().mint(json!({}), &claims_with(json!({"exp": NOW - 59}))))));
+    passed(vm.decide(
+        root,
+        request("GET", "/orders", &signer().mint(json!({}), &claims_with(json!({"exp": NOW - 59})))),
+    ));
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub fn configuration() -> Value {
         "tenants": [tenant("acme"), tenant("globex")],
         "suites": [{"name": "orders", "operations": [
             {"name": "list", "path": "/orders", "methods": ["GET"], "requires": ["orders:read"]},
+            {"name": "head", "path": "/orders", "methods": ["HEAD"], "requires": ["orders:read"]},
             {"name": "post", "path": "/orders", "methods": ["POST"], "requires": ["orders:write"]},
             {"name": "grpc", "path": "/orders.Orders/List", "methods": ["POST"], "requires": ["orders:write"]},
             {"name": "health", "path": "/health", "access": "public"},

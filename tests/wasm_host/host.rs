@@ -171,6 +171,11 @@ impl Vm {
     pub fn end(&mut self, stream: u32) {
         self.call::<_, u32>("proxy_on_done", stream, stream);
         self.call::<_, ()>("proxy_on_log", stream, stream);
+        self.delete(stream);
+    }
+
+    /// Deletes a request's context and says nothing before.
+    pub fn delete(&mut self, stream: u32) {
         self.call::<_, ()>("proxy_on_delete", stream, stream);
         self.state_mut().streams.get_mut(&stream).unwrap().is_gone = true;
         self.serve_queues();
@@ -213,7 +218,10 @@ impl Vm {
 
     /// Answers a call.
     pub fn answer(&mut self, callout: &Callout, answer: CalloutAnswer) {
-        assert!(self.state_mut().callouts.remove(&callout.token).is_some(), "{callout:?} is answered already");
+        assert!(
+            self.state_mut().callouts.remove(&callout.token).is_some(),
+            "{callout:?} is answered already"
+        );
         let count = answer.headers.as_ref().map_or(0, |headers| headers.len() as u32);
         let size = answer.claimed_body_size.unwrap_or(answer.body.len() as u32);
         self.state_mut().answer = Some(answer);
@@ -274,7 +282,10 @@ impl Drop for Vm {
         }
         assert_eq!(self.state().violations, Vec::<String>::new());
         for (id, stream) in &self.state().streams {
-            assert!(stream.replies.len() <= 1 && stream.resumed <= 1, "stream {id} is answered twice: {stream:?}");
+            assert!(
+                stream.replies.len() <= 1 && stream.resumed <= 1,
+                "stream {id} is answered twice: {stream:?}"
+            );
         }
         let environment = self.state().environment.iter().map(|(_, value)| value);
         for secret in self.secrets.iter().chain(environment).filter(|secret| secret.len() >= SECRET_LENGTH) {
