@@ -112,7 +112,7 @@ impl RootContext for Root {
             );
             return true;
         };
-        let loaded = match config::parse_json(&bytes) {
+        let loaded = match config::parse_plugin(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
                 host::log(Level::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
@@ -127,7 +127,7 @@ impl RootContext for Root {
         });
         let in_force = with_vm(|vm| vm.worker.put_in_force(loaded.policy));
         if asks_issuers {
-            self.callouts = Some(Callouts::new());
+            self.callouts = Some(Callouts::new(&in_force));
             host::set_tick_period(SHORT_TICK);
         }
         self.in_force = Some(in_force);
