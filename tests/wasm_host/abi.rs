@@ -32,7 +32,8 @@ pub struct Shared {
     /// Since the epoch.
     pub now: Duration,
     random: u64,
-    data: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    /// Values with their versions.
+    pub data: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     queues: Vec<Queue>,
 }
 
@@ -151,6 +152,7 @@ pub struct State {
     /// Clusters that calls may go to.
     pub clusters: BTreeSet<String>,
     pub environment: Vec<(String, String)>,
+    pub vm_id: String,
 
     /// Calls that fail, with their statuses.
     pub faults: BTreeMap<&'static str, u32>,
@@ -520,8 +522,7 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
                     b"connection\0sha256_peer_certificate_digest" => {
                         guest.state().stream().and_then(|stream| stream.certificate.clone())
                     }
-                    b"plugin_vm_id" => Some(b"scopegate".to_vec()),
-                    b"plugin_root_id" => Some(b"scopegate".to_vec()),
+                    b"plugin_vm_id" => Some(guest.state().vm_id.clone().into_bytes()),
                     _ => None,
                 };
                 guest.give(&value.ok_or(status::NOT_FOUND)?, pointer_at, size_at)

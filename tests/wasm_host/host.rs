@@ -329,6 +329,7 @@ fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
         offers_verify_signature: true,
         clusters: BTreeSet::from([CLUSTER.to_owned()]),
         environment: Vec::new(),
+        vm_id: "scopegate".to_owned(),
         faults: BTreeMap::new(),
         fail_all_but: None,
         calls: BTreeMap::new(),

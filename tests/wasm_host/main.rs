@@ -20,4 +20,5 @@ mod introspection;
 mod keys;
 mod module;
 mod reload;
+mod sharing;
 mod signatures;
