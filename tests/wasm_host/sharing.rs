@@ -188,6 +188,13 @@ fn what_somebody_else_writes_into_shared_data_opens_nothing_and_kills_nothing() 
     ];
     let longest = records.iter().map(Vec::len).max().unwrap();
     for place in (0..longest.min(120)).step_by(3) {
+        writes.push(Box::new(move |record| {
+            let mut record = record.to_vec();
+            if let Some(byte) = record.get_mut(place) {
+                *byte = 0x7f;
+            }
+            record
+        }));
         writes.push(Box::new(move |record| record[..place.min(record.len())].to_vec()));
         writes.push(Box::new(move |record| {
             let mut record = record.to_vec();
@@ -216,6 +223,7 @@ fn what_somebody_else_writes_into_shared_data_opens_nothing_and_kills_nothing() 
         }
         assert!(!matches!(second.outcome(bad), Outcome::Passed(_)));
         assert_ne!(second.outcome(good), Outcome::Waiting, "nobody waits for ever");
+        passed(second.decide(second_root, good_request()));
         passed(first.decide(first_root, good_request()));
     }
 }
@@ -246,4 +254,49 @@ fn a_shared_answer_is_checked_against_the_clock() {
     let stream = second.request(second_root, request("GET", "/orders", "opaque"));
     assert_eq!(second.outcome(stream), Outcome::Waiting);
     assert_eq!(second.state().callouts_made, 1);
+}
+
+#[test]
+fn a_shared_answer_from_the_future_is_as_none() {
+    let mut proxy = Proxy::new();
+    let mut first = proxy.vm();
+    let mut second = proxy.vm();
+    let first_root = first.configure(&configuration_with_introspection());
+    let second_root = second.configure(&configuration_with_introspection());
+    first.request(first_root, request("GET", "/orders", "opaque"));
+    let callout = first.callout();
+    first.answer_with(&callout, 200, &active().to_string());
+    for (value, _) in first.state().shared.borrow_mut().data.values_mut() {
+        // The time stands behind a mark of four bytes, in little-endian milliseconds.
+        value[4..12].copy_from_slice(&(NOW * 1000 + 1).to_le_bytes());
+    }
+    let stream = second.request(second_root, request("GET", "/orders", "opaque"));
+    assert_eq!(second.outcome(stream), Outcome::Waiting);
+    assert_eq!(second.state().callouts_made, 1);
+}
+
+#[test]
+fn a_shared_key_set_with_a_time_from_the_future_is_as_none() {
+    // The times stand behind a mark of four bytes, in little-endian milliseconds.
+    for field in 0..4 {
+        for ahead in [3_600_000, u64::MAX / 2] {
+            for is_fetched in [false, true] {
+                let mut proxy = Proxy::new();
+                let [(mut first, first_root), (mut second, second_root)] = workers(&mut proxy);
+                if is_fetched {
+                    first.tick(first_root);
+                    let callout = first.callout();
+                    first.answer_with(&callout, 200, &key_set());
+                }
+                for (value, _) in first.state().shared.borrow_mut().data.values_mut() {
+                    let place = 4 + field * 8;
+                    value[place..place + 8].copy_from_slice(&(NOW * 1000 + ahead).to_le_bytes());
+                }
+                let stream = second.request(second_root, good_request());
+                let callout = second.callout();
+                second.answer_with(&callout, 200, &key_set());
+                passed(second.outcome(stream));
+            }
+        }
+    }
 }
