@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::abi::{header, status};
+use super::abi::{Callout, header, status};
 use super::fixture::*;
 use super::host::{Outcome, Proxy, Vm, response};
 use super::mint::{Signer, jwks};
 
 /// Every function of the ABI that the filter calls.
-const FUNCTIONS: [&str; 17] = [
+const FUNCTIONS: [&str; 19] = [
     "proxy_log",
     "proxy_get_header_map_pairs",
     "proxy_replace_header_map_value",
@@ -20,6 +20,8 @@ const FUNCTIONS: [&str; 17] = [
     "proxy_call_foreign_function",
     "proxy_send_local_response",
     "proxy_continue_stream",
+    "proxy_set_effective_context",
+    "proxy_http_call",
     "proxy_get_shared_data",
     "proxy_set_shared_data",
     "proxy_register_shared_queue",
@@ -173,7 +175,7 @@ fn whether_a_configuration_is_taken_is_decided_by_its_bytes_alone() {
 
 #[test]
 fn calls_to_issuers_that_cannot_be_made_are_the_issuers_fault() {
-    for status in [status::BAD_ARGUMENT, status::INTERNAL_FAILURE] {
+    for status in status::ERRORS {
         let mut vm = Proxy::new().vm();
         let root = vm.configure(&all_of_it());
         vm.state_mut().faults.insert("proxy_http_call", status);
@@ -205,4 +207,60 @@ fn without_ticks_waiting_requests_are_served_by_queues() {
     let callout = vm.callout();
     vm.answer_with(&callout, 200, &jwks([&signer()]).to_string());
     passed(vm.outcome(stream));
+}
+
+#[test]
+fn callbacks_about_what_there_is_not_are_passed_over() {
+    const UNKNOWN: u32 = 4_000_000;
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&all_of_it());
+    let stream = vm.request(root, good_request());
+    let callout = vm.callout();
+    for (token, asked) in [(UNKNOWN, root), (callout.token, UNKNOWN), (0, 0), (u32::MAX, stream)] {
+        let other = Callout { token, root: asked, ..callout.clone() };
+        vm.answer_again(&other, response(200, &jwks([&signer()]).to_string()));
+        assert_eq!(vm.outcome(stream), Outcome::Waiting);
+    }
+    vm.call_back::<_, ()>("proxy_on_tick", UNKNOWN, UNKNOWN);
+    vm.call_back::<_, ()>("proxy_on_queue_ready", UNKNOWN, (UNKNOWN, 1_u32));
+    vm.call_back::<_, ()>("proxy_on_delete", UNKNOWN, UNKNOWN);
+    vm.call_back::<_, ()>("proxy_on_context_create", UNKNOWN, (UNKNOWN, UNKNOWN));
+    let action: u32 = vm.call_back("proxy_on_request_headers", stream, (stream, 0_u32, 1_u32));
+    assert_ne!(action, 0, "headers that come twice do not pass");
+    assert!(matches!(vm.outcome(stream), Outcome::Answered(reply) if reply.status == 500));
+    vm.end(stream);
+    let next = vm.request(root, good_request());
+    vm.answer_with(&callout, 200, &jwks([&signer()]).to_string());
+    passed(vm.outcome(next));
+}
+
+#[test]
+fn a_second_answer_to_a_call_decides_nothing() {
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&configuration_with_introspection());
+    let opaque = || request("GET", "/orders", "opaque");
+    let stream = vm.request(root, opaque());
+    let callout = vm.callout();
+    vm.answer_with(&callout, 200, r#"{"active":false}"#);
+    assert_refused(&vm.outcome(stream), 401, "token_inactive");
+    vm.answer_again(&callout, response(200, &active().to_string()));
+    assert_refused(&vm.outcome(stream), 401, "token_inactive");
+    assert_refused(&vm.decide(root, opaque()), 401, "token_inactive");
+}
+
+#[test]
+fn a_stream_that_is_over_is_neither_changed_nor_resumed() {
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&configuration_with_introspection());
+    let stream = vm.request(root, request("GET", "/orders", "opaque"));
+    let callout = vm.callout();
+    // The host ends the stream with an answer of its own and says so later: edits are refused from now on.
+    for function in
+        ["proxy_remove_header_map_value", "proxy_replace_header_map_value", "proxy_add_header_map_value"]
+    {
+        vm.state_mut().faults.insert(function, status::BAD_ARGUMENT);
+    }
+    vm.answer_with(&callout, 200, &active().to_string());
+    assert!(!matches!(vm.outcome(stream), Outcome::Passed(_)));
+    assert_eq!(vm.state().streams[&stream].resumed, 0);
 }

@@ -101,6 +101,11 @@ impl Vm {
         self.store.data_mut()
     }
 
+    /// Calls back about a context, whether or not there is such a context.
+    pub fn call_back<P: WasmParams, R: WasmResults>(&mut self, name: &str, context: u32, arguments: P) -> R {
+        self.call(name, context, arguments)
+    }
+
     /// Adds a plugin with this configuration, beside those that there are already.
     pub fn configure(&mut self, configuration: &Value) -> u32 {
         let (root, accepted) = self.try_configure(configuration.to_string().as_bytes());
@@ -113,7 +118,7 @@ impl Vm {
         let root = self.take_context();
         self.state_mut().roots.insert(root, configuration.to_vec());
         self.call::<_, ()>("proxy_on_context_create", root, (root, 0_u32));
-        let started: u32 = self.call("proxy_on_vm_start", root, (root, 0_u32));
+        let started = self.call_if_exported("proxy_on_vm_start", root, (root, 0_u32)).unwrap_or(1_u32);
         let size = configuration.len() as u32;
         let accepted: u32 = self.call("proxy_on_configure", root, (root, size));
         self.serve_queues();
@@ -169,8 +174,8 @@ impl Vm {
 
     /// Ends a request: it is over, or its client went away.
     pub fn end(&mut self, stream: u32) {
-        self.call::<_, u32>("proxy_on_done", stream, stream);
-        self.call::<_, ()>("proxy_on_log", stream, stream);
+        self.call_if_exported::<_, u32>("proxy_on_done", stream, stream);
+        self.call_if_exported::<_, ()>("proxy_on_log", stream, stream);
         self.delete(stream);
     }
 
@@ -183,7 +188,7 @@ impl Vm {
 
     /// Ends a plugin, as after a reload when its last request is over.
     pub fn end_root(&mut self, root: u32) {
-        self.call::<_, u32>("proxy_on_done", root, root);
+        self.call_if_exported::<_, u32>("proxy_on_done", root, root);
         self.call::<_, ()>("proxy_on_delete", root, root);
         self.state_mut().roots.remove(&root);
     }
@@ -222,6 +227,11 @@ impl Vm {
             self.state_mut().callouts.remove(&callout.token).is_some(),
             "{callout:?} is answered already"
         );
+        self.answer_again(callout, answer);
+    }
+
+    /// Answers a call, whether or not it was made, or was answered already.
+    pub fn answer_again(&mut self, callout: &Callout, answer: CalloutAnswer) {
         let count = answer.headers.as_ref().map_or(0, |headers| headers.len() as u32);
         let size = answer.claimed_body_size.unwrap_or(answer.body.len() as u32);
         self.state_mut().answer = Some(answer);
@@ -261,6 +271,17 @@ impl Vm {
         let context = self.next_context;
         self.next_context += 1;
         context
+    }
+
+    /// One callback about `context`, if the module takes it.
+    fn call_if_exported<P: WasmParams, R: WasmResults>(
+        &mut self,
+        name: &str,
+        context: u32,
+        arguments: P,
+    ) -> Option<R> {
+        self.instance.get_func(&self.store, name)?;
+        Some(self.call(name, context, arguments))
     }
 
     /// One callback about `context`.

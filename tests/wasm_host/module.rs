@@ -90,14 +90,11 @@ fn the_exports_are_what_a_host_calls() {
         "proxy_abi_version_0_2_1",
         "proxy_on_memory_allocate",
         "proxy_on_context_create",
-        "proxy_on_vm_start",
         "proxy_on_configure",
         "proxy_on_tick",
         "proxy_on_queue_ready",
         "proxy_on_request_headers",
         "proxy_on_http_call_response",
-        "proxy_on_done",
-        "proxy_on_log",
         "proxy_on_delete",
     ] {
         assert!(exports.contains(needed), "no `{needed}`");
