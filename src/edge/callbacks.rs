@@ -112,8 +112,8 @@ extern "C" fn proxy_on_request_headers(id: u32, _header_count: usize, _ends_stre
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     request::forget(id);
-    with_vm(|vm| vm.errands.remove(&id));
-    // Dropped outside: what a root context holds is of other modules.
     let gone = with_contexts(|contexts| (contexts.requests.remove(&id), contexts.roots.remove(&id)));
+    // Outside: what ends with a root context may look for another.
     drop(gone);
+    with_vm(|vm| vm.errands.remove(&id));
 }
