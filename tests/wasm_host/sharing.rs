@@ -174,12 +174,15 @@ fn no_token_stands_in_shared_data() {
     }
 }
 
+/// What somebody else makes of a record.
+type Write = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 #[test]
 fn what_somebody_else_writes_into_shared_data_opens_nothing_and_kills_nothing() {
     let attacker = Signer::new("ES256", "key-1", 2);
     let forged = request("GET", "/orders", &attacker.mint(json!({}), &claims()));
     let records = records();
-    let mut writes: Vec<Box<dyn Fn(&[u8]) -> Vec<u8>>> = vec![
+    let mut writes: Vec<Write> = vec![
         Box::new(|_| Vec::new()),
         Box::new(|_| vec![0xff; 64]),
         Box::new(|_| vec![0; 64]),
