@@ -1,0 +1,477 @@
+//! Cursors over a document that know their path, and the report that they write to.
+//!
+//! Reading never stops at an error: it is reported and the value left out, so that one run finds all of them.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::document::{self, Member, Node, Value};
+use super::error::{ConfigError, ConfigErrors, MAX_REPORTED, Warning};
+use super::{duration, suggestion};
+
+/// The errors and warnings found so far.
+#[derive(Debug, Default)]
+pub struct Report {
+    errors: RefCell<Vec<ConfigError>>,
+    omitted: RefCell<usize>,
+    warnings: RefCell<Vec<Warning>>,
+}
+
+impl Report {
+    /// The warnings, or the errors if there are any.
+    pub fn finish(self) -> Result<Vec<Warning>, ConfigErrors> {
+        let errors = self.errors.into_inner();
+        if errors.is_empty() {
+            Ok(self.warnings.into_inner())
+        } else {
+            Err(ConfigErrors::new(errors, self.omitted.into_inner()))
+        }
+    }
+
+    /// Whether nothing more would be kept, so that no effort need go into a message.
+    fn is_full(&self) -> bool {
+        self.errors.borrow().len() >= MAX_REPORTED
+    }
+
+    /// An error that was reported before is not reported again: a template is read for each of its tenants.
+    fn error(&self, error: ConfigError) {
+        let mut errors = self.errors.borrow_mut();
+        if errors.contains(&error) {
+        } else if errors.len() < MAX_REPORTED {
+            errors.push(error);
+        } else {
+            *self.omitted.borrow_mut() += 1;
+        }
+    }
+
+    fn warning(&self, warning: Warning) {
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < MAX_REPORTED && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+}
+
+/// Where a node stands: a list of steps that shares its beginning with its neighbours'.
+#[derive(Clone, Debug)]
+struct Place<'d> {
+    parent: Option<Rc<Place<'d>>>,
+    step: Step<'d>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step<'d> {
+    Root,
+    Key(&'d str),
+    Index(usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_nested = match self.parent.as_deref() {
+            None => false,
+            Some(parent) => {
+                parent.fmt(f)?;
+                !matches!(parent.step, Step::Root)
+            }
+        };
+        let is_word =
+            |key: &str| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Key(key) if !is_word(key) => write!(f, "[{key:?}]"),
+            Step::Key(key) if is_nested => write!(f, ".{key}"),
+            Step::Key(key) => f.write_str(key),
+        }
+    }
+}
+
+/// One node of a document, with its path.
+#[derive(Clone, Debug)]
+pub struct Cursor<'d> {
+    node: &'d Node<'d>,
+    place: Place<'d>,
+    report: &'d Report,
+    /// What stands for `{tenant}` in strings; only in a template.
+    tenant: Option<&'d str>,
+}
+
+/// A map whose keys are known, with its path.
+#[derive(Clone, Debug)]
+pub struct Fields<'d> {
+    members: &'d [Member<'d>],
+    place: Rc<Place<'d>>,
+    cursor: Cursor<'d>,
+    keys: &'static [&'static str],
+}
+
+/// The entries of a map whose keys are names, in the order of the document.
+pub type Entries<'d> = Vec<(Cow<'d, str>, Cursor<'d>)>;
+
+const TENANT: &str = "{tenant}";
+
+impl<'d> Cursor<'d> {
+    /// The root of a document. Keys that a map in it repeats are reported at once.
+    pub fn root(node: &'d Node<'d>, report: &'d Report) -> Self {
+        let root = Self { node, place: Place { parent: None, step: Step::Root }, report, tenant: None };
+        root.report_repeated_keys();
+        root
+    }
+
+    /// The same node with `tenant` for `{tenant}` in its strings and keys.
+    pub fn for_tenant(&self, tenant: &'d str) -> Self {
+        Self { tenant: Some(tenant), ..self.clone() }
+    }
+
+    /// The node itself.
+    pub fn value(&self) -> &'d Value<'d> {
+        &self.node.value
+    }
+
+    /// Whether what is read here depends on the tenant.
+    pub fn holds_tenant(&self) -> bool {
+        self.node.value.mentions(TENANT)
+    }
+
+    /// Where this is, as a message shows it.
+    pub fn path(&self) -> String {
+        self.place.to_string()
+    }
+
+    /// Reports an error here.
+    pub fn error(&self, message: impl fmt::Display) {
+        let error = ConfigError { path: self.path(), mark: self.node.mark, message: message.to_string() };
+        self.report.error(error);
+    }
+
+    /// Reports something doubtful here.
+    pub fn warning(&self, message: impl fmt::Display) {
+        let warning = Warning { path: self.path(), mark: self.node.mark, message: message.to_string() };
+        self.report.warning(warning);
+    }
+
+    /// Reports something doubtful at a place below this one.
+    pub fn warning_below(&self, steps: &str, message: impl fmt::Display) {
+        let path = format!("{}{steps}", self.path());
+        self.report.warning(Warning { path, mark: self.node.mark, message: message.to_string() });
+    }
+
+    /// Reports that a reference leads nowhere: `message` and, if a candidate is near, the question whether that was
+    /// meant.
+    pub fn dangling<'c>(
+        &self,
+        message: impl fmt::Display,
+        name: &str,
+        candidates: impl IntoIterator<Item = &'c str>,
+    ) {
+        if self.report.is_full() {
+            return self.error(message);
+        }
+        self.error(format_args!("{message}{}", suggestion::did_you_mean(name, candidates)));
+    }
+
+    /// A map of which only `keys` are known; any other is an error.
+    pub fn map(&self, keys: &'static [&'static str]) -> Option<Fields<'d>> {
+        let Value::Map(members) = &self.node.value else { return self.unexpected("a map") };
+        let fields = Fields { members, place: Rc::new(self.place.clone()), cursor: self.clone(), keys };
+        for member in members {
+            if !keys.contains(&&*member.key) {
+                let key = &member.key;
+                self.dangling(format_args!("unknown key `{key}`"), key, keys.iter().copied());
+            }
+        }
+        Some(fields)
+    }
+
+    /// A map whose keys are names: not empty, without control characters.
+    pub fn entries(&self) -> Option<Entries<'d>> {
+        let Value::Map(members) = &self.node.value else { return self.unexpected("a map") };
+        let parent = Rc::new(self.place.clone());
+        let mut names = HashSet::with_capacity(members.len());
+        let mut entries = Vec::with_capacity(members.len());
+        for member in members {
+            let cursor = self.child(&parent, Step::Key(&member.key), &member.node);
+            let key = self.substituted(&member.key);
+            if key.is_empty() {
+                self.error("a key is empty");
+            } else if key.contains(char::is_control) {
+                cursor.error("the key holds a control character");
+            } else if names.insert(key.clone()) {
+                entries.push((key, cursor));
+            } else if matches!(key, Cow::Owned(_)) {
+                // Keys that differ before `{tenant}` is replaced; others were reported as repeated.
+                cursor.error(format_args!("key `{key}` is there twice"));
+            }
+        }
+        Some(entries)
+    }
+
+    /// The items of a list.
+    pub fn items(&self) -> Option<impl Iterator<Item = Cursor<'d>> + use<'d>> {
+        let Value::List(items) = &self.node.value else { return self.unexpected("a list") };
+        let parent = Rc::new(self.place.clone());
+        let list = self.clone();
+        Some(items.iter().enumerate().map(move |(index, item)| list.child(&parent, Step::Index(index), item)))
+    }
+
+    /// The items of a list with at least one.
+    pub fn some_items(&self) -> Option<impl Iterator<Item = Cursor<'d>> + use<'d>> {
+        if matches!(&self.node.value, Value::List(items) if items.is_empty()) {
+            self.error("must not be an empty list");
+            return None;
+        }
+        self.items()
+    }
+
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::List(_))
+    }
+
+    /// Whether it is a map.
+    pub fn is_map(&self) -> bool {
+        matches!(self.node.value, Value::Map(_))
+    }
+
+    /// Whether it is a string.
+    pub fn is_string(&self) -> bool {
+        matches!(self.node.value, Value::String(_))
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.node.value, Value::Null)
+    }
+
+    /// A string, which may be empty.
+    pub fn text(&self) -> Option<Cow<'d, str>> {
+        match &self.node.value {
+            Value::String(text) => Some(self.substituted(text)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                self.unexpected("a string")
+            }
+        }
+    }
+
+    /// A string that is not empty and holds no control characters.
+    pub fn string(&self) -> Option<Cow<'d, str>> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.error("must not be empty");
+            return None;
+        }
+        if text.contains(char::is_control) {
+            self.error("must not hold control characters");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// As [`Cursor::string`], without regard to `{tenant}`.
+    pub fn raw_string(&self) -> Option<&'d str> {
+        self.string()?;
+        match &self.node.value {
+            Value::String(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// A list of strings, each once; with at least one if `at_least_one`.
+    pub fn strings(&self, at_least_one: bool) -> Option<Vec<Box<str>>> {
+        self.list_of(at_least_one, |item| item.string().map(Box::from))
+    }
+
+    /// A list of what `read` makes of each item, each once. None where any item has an error.
+    pub fn list_of<T: Eq + std::hash::Hash + Clone>(
+        &self,
+        at_least_one: bool,
+        read: impl Fn(&Cursor<'d>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if at_least_one && matches!(&self.node.value, Value::List(items) if items.is_empty()) {
+            self.error("must not be an empty list");
+            return None;
+        }
+        let mut seen = HashSet::new();
+        let mut all = Vec::new();
+        let mut complete = true;
+        for item in self.items()? {
+            match read(&item) {
+                None => complete = false,
+                Some(read) if seen.insert(read.clone()) => all.push(read),
+                Some(_) => {
+                    complete = false;
+                    match &item.node.value {
+                        Value::String(text) => item.error(format_args!("`{text}` is listed twice")),
+                        Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                            item.error("is listed twice");
+                        }
+                    }
+                }
+            }
+        }
+        complete.then_some(all)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(value) => Some(*value),
+            Value::Null | Value::Number(_) | Value::String(_) | Value::List(_) | Value::Map(_) => {
+                self.unexpected("`true` or `false`")
+            }
+        }
+    }
+
+    /// A whole number within `bounds`. `1.0` and `1e0` are whole: a `google.protobuf.Struct` holds doubles only.
+    pub fn integer(&self, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let Value::Number(number) = self.node.value else { return self.unexpected("a whole number") };
+        let Some(integer) = document::whole(number) else {
+            self.error(format_args!("expected a whole number, found {number}"));
+            return None;
+        };
+        let within = u32::try_from(integer).ok().filter(|integer| bounds.contains(integer));
+        if within.is_none() {
+            let (least, most) = (bounds.start(), bounds.end());
+            if least == most {
+                self.error(format_args!("must be {least}, not {integer}"));
+            } else {
+                self.error(format_args!("must be {least} to {most}, not {integer}"));
+            }
+        }
+        within
+    }
+
+    /// A duration within `bounds`.
+    pub fn duration(&self, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        let Value::String(text) = &self.node.value else {
+            return self.unexpected("a duration such as \"200ms\", \"0.5s\", \"10m\" or \"1h\"");
+        };
+        let Some(duration) = duration::parse(text) else {
+            self.error(format_args!(
+                "`{text}` is not a duration; write for example \"200ms\", \"0.5s\", \"10m\" or \"1h\""
+            ));
+            return None;
+        };
+        if !bounds.contains(&duration) {
+            let (least, most) = (duration::format(*bounds.start()), duration::format(*bounds.end()));
+            self.error(format_args!("must be {least} to {most}, not {text}"));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// One of `choices`, by its name.
+    pub fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text()?;
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
+            return Some(*value);
+        }
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let names = names.join(", ");
+        let meant = suggestion::did_you_mean(&text, choices.iter().map(|(name, _)| *name));
+        self.error(format_args!("`{text}` is none of {names}{meant}"));
+        None
+    }
+
+    /// Reports that the value is of another kind than `expected`. The value itself is not shown: it may be a secret.
+    pub fn unexpected<T>(&self, expected: &str) -> Option<T> {
+        self.error(format_args!("expected {expected}, found {}", self.node.value.kind()));
+        None
+    }
+
+    fn substituted(&self, text: &'d str) -> Cow<'d, str> {
+        match self.tenant {
+            Some(tenant) if text.contains(TENANT) => Cow::Owned(text.replace(TENANT, tenant)),
+            Some(_) | None => Cow::Borrowed(text),
+        }
+    }
+
+    fn child(&self, parent: &Rc<Place<'d>>, step: Step<'d>, node: &'d Node<'d>) -> Self {
+        let place = Place { parent: Some(Rc::clone(parent)), step };
+        Self { node, place, report: self.report, tenant: self.tenant }
+    }
+
+    fn report_repeated_keys(&self) {
+        match &self.node.value {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            Value::List(items) => {
+                if items.iter().all(|item| matches!(item.value, Value::String(_))) {
+                    return;
+                }
+                self.items().into_iter().flatten().for_each(|item| item.report_repeated_keys());
+            }
+            Value::Map(members) => {
+                // A set costs more than it saves for the few keys that most maps have.
+                const FEW: usize = 16;
+                let parent = Rc::new(self.place.clone());
+                let mut seen = HashSet::new();
+                for (index, member) in members.iter().enumerate() {
+                    let cursor = self.child(&parent, Step::Key(&member.key), &member.node);
+                    let is_repeated = if members.len() <= FEW {
+                        members.iter().take(index).any(|earlier| earlier.key == member.key)
+                    } else {
+                        !seen.insert(&*member.key)
+                    };
+                    if is_repeated {
+                        cursor.error("the key is repeated");
+                    }
+                    cursor.report_repeated_keys();
+                }
+            }
+        }
+    }
+}
+
+impl<'d> Fields<'d> {
+    /// The value of `key`, if it is there.
+    pub fn optional(&self, key: &'static str) -> Option<Cursor<'d>> {
+        debug_assert!(self.keys.contains(&key), "`{key}` is read but not known");
+        let member = self.members.iter().find(|member| member.key == key)?;
+        Some(self.cursor.child(&self.place, Step::Key(&member.key), &member.node))
+    }
+
+    /// The value of `key`, whose absence is an error.
+    pub fn required(&self, key: &'static str) -> Option<Cursor<'d>> {
+        let value = self.optional(key);
+        if value.is_none() {
+            self.cursor.error(format_args!("missing key `{key}`"));
+        }
+        value
+    }
+
+    /// Whether `key` is there.
+    pub fn has(&self, key: &'static str) -> bool {
+        self.optional(key).is_some()
+    }
+
+    /// The map itself.
+    pub fn cursor(&self) -> &Cursor<'d> {
+        &self.cursor
+    }
+
+    /// `true` or `false`, or `default` where the key is absent.
+    pub fn boolean(&self, key: &'static str, default: bool) -> bool {
+        self.optional(key).map_or(Some(default), |value| value.boolean()).unwrap_or(default)
+    }
+
+    /// A whole number within `bounds`, or `default` where the key is absent.
+    pub fn integer(&self, key: &'static str, bounds: RangeInclusive<u32>, default: u32) -> u32 {
+        self.optional(key).and_then(|value| value.integer(bounds)).unwrap_or(default)
+    }
+
+    /// A duration within `bounds`, or `default` where the key is absent.
+    pub fn duration(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        self.optional(key).and_then(|value| value.duration(bounds)).unwrap_or(default)
+    }
+}
