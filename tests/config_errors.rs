@@ -1,10 +1,13 @@
 //! Each rule of the configuration, by what is reported where it is broken.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails")]
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scopegate::authenticate::provider::{ClientAuthentication, KeysSource, SecretSource, TenantPattern};
 use scopegate::authenticate::{Algorithm, AudienceRule, ClaimPath};
-use scopegate::authorize::{Access, Enforcement, EvidenceKind};
+use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
 use scopegate::config::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
 use serde_json::{Value, json};
@@ -157,7 +160,8 @@ fn the_contracts_example_loads() {
     let Loaded { policy, warnings } = loaded(CONTRACT);
     assert_eq!(warnings, []);
     let in_json = yaml_to_json(CONTRACT).unwrap();
-    let from_json = parse_json(in_json.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors}")).policy;
+    let from_json =
+        parse_json(in_json.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors}")).policy;
     assert_eq!(policy.providers[0].digest, from_json.providers[0].digest);
 
     let tenant = |name: &str| {
@@ -167,11 +171,15 @@ fn the_contracts_example_loads() {
     let (first_id, first) = tenant("prod-tenant-01");
     let (_, second) = tenant("prod-tenant-02");
     assert_eq!(policy.tenants.named("a5c1-0001"), Some(first_id));
-    assert_eq!(policy.tenants.named("alias-of-prod-tenant-01"), None, "its own aliases replace the template's");
+    assert_eq!(
+        policy.tenants.named("alias-of-prod-tenant-01"),
+        None,
+        "its own aliases replace the template's"
+    );
     assert_eq!(tenant("alias-of-prod-tenant-02").1.id, second.id);
     assert_eq!(policy.tenants.with_audience("https://prod-tenant-02.example").map(<[_]>::len), Some(1));
     assert_eq!(policy.tenants.at_host("billing.acme.example"), Some(&[first_id][..]));
-    assert!(std::sync::Arc::ptr_eq(&first.scope_table, &second.scope_table));
+    assert!(Arc::ptr_eq(&first.scope_table, &second.scope_table));
     let applications = first.applications.as_deref().unwrap();
     assert_eq!(applications.len(), 2);
     assert_eq!(&*applications[1].scopes, ["billing:write".into(), "tc.service.read".into()]);
@@ -191,27 +199,37 @@ fn the_contracts_example_loads() {
     assert!(policy.forward.guarded.removes("x_tenant_id"));
     assert!(policy.forward.guarded.removes("x_api_version"));
     assert!(!policy.forward.guarded.removes("x-api-version"));
-    assert_eq!(policy.forward.headers[1].value, ForwardedValue::Claim(ClaimPath::dotted("org.department").unwrap()));
-    assert_eq!(policy.default_introspection, Some(policy.issuers.find("https://login.example.com", &policy.tenants).unwrap().0));
+    assert_eq!(
+        policy.forward.headers[1].value,
+        ForwardedValue::Claim(ClaimPath::dotted("org.department").unwrap())
+    );
+    assert_eq!(
+        policy.default_introspection,
+        Some(policy.issuers.find("https://login.example.com", &policy.tenants).unwrap().0)
+    );
 }
 
 #[test]
 fn errors_of_the_document_itself() {
     check(&[
         ("[]".into(), &["configuration: expected a map, found a list"]),
-        ("{}".into(), &[
-            "configuration: missing key `version`",
-            "configuration: missing key `providers`",
-            "configuration: missing key `tenants`",
-        ]),
+        (
+            "{}".into(),
+            &[
+                "configuration: missing key `version`",
+                "configuration: missing key `providers`",
+                "configuration: missing key `tenants`",
+            ],
+        ),
         (with("version: 2"), &["version: must be 1, not 2"]),
         (with("version: '1'"), &["version: expected a whole number, found a string"]),
         (with("version: 1.5"), &["version: expected a whole number, found 1.5"]),
         (with("providers: {}"), &["providers: there must be at least one provider"]),
         (with("tenants: []"), &["tenants: must not be an empty list"]),
-        (with("tenant_resolutoin: {}"), &[
-            "configuration: unknown key `tenant_resolutoin`; did you mean `tenant_resolution`?",
-        ]),
+        (
+            with("tenant_resolutoin: {}"),
+            &["configuration: unknown key `tenant_resolutoin`; did you mean `tenant_resolution`?"],
+        ),
         (with("zzz: 1"), &["configuration: unknown key `zzz`"]),
         (with("realm: ''"), &["realm: must not be empty"]),
         (with("realm: a\"b"), &["realm: must be of printable ASCII characters without `\"` and `\\`"]),
@@ -220,20 +238,38 @@ fn errors_of_the_document_itself() {
         (with("max_token_bytes: 0"), &["max_token_bytes: must be 1 to 65536, not 0"]),
         (with("max_token_bytes: 65537"), &["max_token_bytes: must be 1 to 65536, not 65537"]),
         (with("max_waiting_requests: -1"), &["max_waiting_requests: must be 1 to 100000, not -1"]),
-        (with("unmatched: alow"), &["unmatched: `alow` is none of `deny`, `authenticated`, `allow`; did you mean `allow`?"]),
+        (
+            with("unmatched: alow"),
+            &["unmatched: `alow` is none of `deny`, `authenticated`, `allow`; did you mean `allow`?"],
+        ),
         (with("scope_enforcement: true"), &["scope_enforcement: expected a string, found a boolean"]),
-        (with("bypass_cors_preflight: 'yes'"), &["bypass_cors_preflight: expected `true` or `false`, found a string"]),
-        (with("token_endpoints: [{path: /token}]"), &["token_endpoints: `token_endpoints` is not supported by this version"]),
-        (with("audit: {decisions: deny, max_per_second: 1.5}"), &[
-            "audit.decisions: `deny` is none of `denied`, `all`, `none`",
-            "audit.max_per_second: expected a whole number, found 1.5",
-        ]),
-        (with("default_introspection: corp"), &["default_introspection: provider `corp` has no `introspection`"]),
-        (with("default_introspection: crop"), &[
-            "default_introspection: provider `crop` is not configured; did you mean `corp`?",
-        ]),
+        (
+            with("bypass_cors_preflight: 'yes'"),
+            &["bypass_cors_preflight: expected `true` or `false`, found a string"],
+        ),
+        (
+            with("token_endpoints: [{path: /token}]"),
+            &["token_endpoints: `token_endpoints` is not supported by this version"],
+        ),
+        (
+            with("audit: {decisions: deny, max_per_second: 1.5}"),
+            &[
+                "audit.decisions: `deny` is none of `denied`, `all`, `none`",
+                "audit.max_per_second: expected a whole number, found 1.5",
+            ],
+        ),
+        (
+            with("default_introspection: corp"),
+            &["default_introspection: provider `corp` has no `introspection`"],
+        ),
+        (
+            with("default_introspection: crop"),
+            &["default_introspection: provider `crop` is not configured; did you mean `corp`?"],
+        ),
     ]);
-    for limit in ["max_token_bytes: 1", "max_token_bytes: 65536", "max_token_bytes: 16384.0", "token_endpoints: []"] {
+    for limit in
+        ["max_token_bytes: 1", "max_token_bytes: 65536", "max_token_bytes: 16384.0", "token_endpoints: []"]
+    {
         assert_eq!(errors(&with(limit)), [""; 0], "{limit}");
     }
 }
@@ -244,13 +280,19 @@ fn a_repeated_key_is_an_error_at_its_path() {
         "local_jwks": {"keys": [{"kty": "oct", "kty": "RSA"}]}}}, "tenants": [{"id": "a", "id": "b"}]}"#;
     let errors = parse_json(json).unwrap_err();
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(lines, [
-        "version: the key is repeated",
-        "providers.corp.issuer: the key is repeated",
-        "providers.corp.local_jwks.keys[0].kty: the key is repeated",
-        "tenants[0].id: the key is repeated",
-    ]);
-    assert_eq!(parse_yaml("a: 1\nb: {c: 1, c: 2}").unwrap_err().to_string().lines().next(), Some("b.c: the key is repeated"));
+    assert_eq!(
+        lines,
+        [
+            "version: the key is repeated",
+            "providers.corp.issuer: the key is repeated",
+            "providers.corp.local_jwks.keys[0].kty: the key is repeated",
+            "tenants[0].id: the key is repeated",
+        ]
+    );
+    assert_eq!(
+        parse_yaml("a: 1\nb: {c: 1, c: 2}").unwrap_err().to_string().lines().next(),
+        Some("b.c: the key is repeated")
+    );
     assert!(yaml_to_json("a: 1\na: 2").is_err());
 }
 
@@ -258,71 +300,114 @@ fn a_repeated_key_is_an_error_at_its_path() {
 fn errors_of_providers() {
     const JWKS: &str = "local_jwks: {keys: []}";
     check(&[
-        (bare_provider(&format!("audiences: [a], {JWKS}")), &["providers.corp: missing key `issuer`, which a provider with keys needs"]),
-        (bare_provider("issuer: i, audiences: [a]"), &[
-            "providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed",
-        ]),
-        (bare_provider(&format!("issuer: i, {JWKS}")), &[
-            "providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it",
-        ]),
-        (provider("allow_any_audience: true"), &[
-            "providers.corp.audiences: `allow_any_audience` is true; only one of them may be there",
-        ]),
+        (
+            bare_provider(&format!("audiences: [a], {JWKS}")),
+            &["providers.corp: missing key `issuer`, which a provider with keys needs"],
+        ),
+        (
+            bare_provider("issuer: i, audiences: [a]"),
+            &["providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed"],
+        ),
+        (
+            bare_provider(&format!("issuer: i, {JWKS}")),
+            &["providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it"],
+        ),
+        (
+            provider("allow_any_audience: true"),
+            &["providers.corp.audiences: `allow_any_audience` is true; only one of them may be there"],
+        ),
         (provider(JWKS), &["providers.corp.remote_jwks: `local_jwks` is there too; only one of them may be"]),
         (provider("isuer: x"), &["providers.corp: unknown key `isuer`; did you mean `issuer`?"]),
-        (provider("algorithms: [rs256, HS256, none]"), &[
-            "providers.corp.algorithms[0]: `rs256` is not a supported algorithm; did you mean `RS256`?",
-            "providers.corp.algorithms[2]: `none` is not a supported algorithm",
-        ]),
+        (
+            provider("algorithms: [rs256, HS256, none]"),
+            &[
+                "providers.corp.algorithms[0]: `rs256` is not a supported algorithm; did you mean `RS256`?",
+                "providers.corp.algorithms[2]: `none` is not a supported algorithm",
+            ],
+        ),
         (provider("algorithms: []"), &["providers.corp.algorithms: must not be an empty list"]),
         (provider("algorithms: [RS256, RS256]"), &["providers.corp.algorithms[1]: `RS256` is listed twice"]),
-        (provider("algorithms: [RS256, HS256]"), &[
-            "providers.corp.algorithms: `HS256` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`",
-        ]),
+        (
+            provider("algorithms: [RS256, HS256]"),
+            &[
+                "providers.corp.algorithms: `HS256` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`",
+            ],
+        ),
         (provider("clock_skew: 601s"), &["providers.corp.clock_skew: must be 0s to 10m, not 601s"]),
-        (provider("clock_skew: 60"), &[
-            "providers.corp.clock_skew: expected a duration such as \"200ms\", \"0.5s\", \"10m\" or \"1h\", found a number",
-        ]),
-        (provider("clock_skew: 1 minute"), &[
-            "providers.corp.clock_skew: `1 minute` is not a duration; write for example \"200ms\", \"0.5s\", \"10m\" or \"1h\"",
-        ]),
+        (
+            provider("clock_skew: 60"),
+            &[
+                "providers.corp.clock_skew: expected a duration such as \"200ms\", \"0.5s\", \"10m\" or \"1h\", found a number",
+            ],
+        ),
+        (
+            provider("clock_skew: 1 minute"),
+            &[
+                "providers.corp.clock_skew: `1 minute` is not a duration; write for example \"200ms\", \"0.5s\", \"10m\" or \"1h\"",
+            ],
+        ),
         (provider("token_types: []"), &["providers.corp.token_types: must not be an empty list"]),
-        (provider("required_claims: [a..b]"), &[
-            "providers.corp.required_claims[0]: `a..b` is no claim path: a name in it is empty",
-        ]),
+        (
+            provider("required_claims: [a..b]"),
+            &["providers.corp.required_claims[0]: `a..b` is no claim path: a name in it is empty"],
+        ),
         (provider("claims: {tenant: []}"), &["providers.corp.claims.tenant: must not be an empty list"]),
-        (provider("claims: {scopes: [x]}"), &["providers.corp.claims: unknown key `scopes`; did you mean `scope`?"]),
+        (
+            provider("claims: {scopes: [x]}"),
+            &["providers.corp.claims: unknown key `scopes`; did you mean `scope`?"],
+        ),
         (provider("from_headers: []"), &["providers.corp.from_headers: must not be an empty list"]),
-        (provider("from_headers: [{value_prefix: x}, {name: 'a b'}, {name: host}]"), &[
-            "providers.corp.from_headers[0]: missing key `name`",
-            "providers.corp.from_headers[1].name: `a b` holds a character that no name in HTTP may hold",
-            "providers.corp.from_headers[2].name: `host` is not a header that can be read or set here",
-        ]),
-        (provider("from_cookies: ['a=b']"), &[
-            "providers.corp.from_cookies[0]: `a=b` holds a character that no name in HTTP may hold",
-        ]),
+        (
+            provider("from_headers: [{value_prefix: x}, {name: 'a b'}, {name: host}]"),
+            &[
+                "providers.corp.from_headers[0]: missing key `name`",
+                "providers.corp.from_headers[1].name: `a b` holds a character that no name in HTTP may hold",
+                "providers.corp.from_headers[2].name: `host` is not a header that can be read or set here",
+            ],
+        ),
+        (
+            provider("from_cookies: ['a=b']"),
+            &["providers.corp.from_cookies[0]: `a=b` holds a character that no name in HTTP may hold"],
+        ),
         (provider("from_params: ['']"), &["providers.corp.from_params[0]: must not be empty"]),
-        (provider("token_cache: {max_entries: 1000001}"), &[
-            "providers.corp.token_cache.max_entries: must be 0 to 1000000, not 1000001",
-        ]),
-        (bare_provider("issuer: i, audiences: [a], local_jwks: '{}'"), &[
-            "providers.corp.local_jwks: the key set has no array `keys`",
-        ]),
-        (bare_provider("issuer: i, audiences: [a], local_jwks: []"), &[
-            "providers.corp.local_jwks: expected a JWK Set, as a map or as a string that holds its JSON, found a list",
-        ]),
-        (bare_provider("issuer: '{tenant}{tenant}', audiences: ['{tenant}{tenant}', b], local_jwks: {keys: []}"), &[
-            "providers.corp.issuer: `{tenant}` may stand in it only once",
-            "providers.corp.audiences[0]: `{tenant}` may stand in it only once",
-        ]),
-        (bare_provider("issuer: i, audiences: [a], remote_jwks: {uri: 'https://i/{tenant}', timeout: 0s, cache_duration: 999ms}"), &[
-            "providers.corp.remote_jwks.uri: `{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
-            "providers.corp.remote_jwks: missing key `cluster`",
-            "providers.corp.remote_jwks.timeout: must be 1ms to 1m, not 0s",
-            "providers.corp.remote_jwks.cache_duration: must be 1s to 720h, not 999ms",
-        ]),
+        (
+            provider("token_cache: {max_entries: 1000001}"),
+            &["providers.corp.token_cache.max_entries: must be 0 to 1000000, not 1000001"],
+        ),
+        (
+            bare_provider("issuer: i, audiences: [a], local_jwks: '{}'"),
+            &["providers.corp.local_jwks: the key set has no array `keys`"],
+        ),
+        (
+            bare_provider("issuer: i, audiences: [a], local_jwks: []"),
+            &[
+                "providers.corp.local_jwks: expected a JWK Set, as a map or as a string that holds its JSON, found a list",
+            ],
+        ),
+        (
+            bare_provider(
+                "issuer: '{tenant}{tenant}', audiences: ['{tenant}{tenant}', b], local_jwks: {keys: []}",
+            ),
+            &[
+                "providers.corp.issuer: `{tenant}` may stand in it only once",
+                "providers.corp.audiences[0]: `{tenant}` may stand in it only once",
+            ],
+        ),
+        (
+            bare_provider(
+                "issuer: i, audiences: [a], remote_jwks: {uri: 'https://i/{tenant}', timeout: 0s, cache_duration: 999ms}",
+            ),
+            &[
+                "providers.corp.remote_jwks.uri: `{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
+                "providers.corp.remote_jwks: missing key `cluster`",
+                "providers.corp.remote_jwks.timeout: must be 1ms to 1m, not 0s",
+                "providers.corp.remote_jwks.cache_duration: must be 1s to 720h, not 999ms",
+            ],
+        ),
     ]);
-    for keys in ["clock_skew: 600s", "clock_skew: 0s", "token_cache: {max_entries: 0}", "from_params: [access_token]"] {
+    for keys in
+        ["clock_skew: 600s", "clock_skew: 0s", "token_cache: {max_entries: 0}", "from_params: [access_token]"]
+    {
         assert_eq!(errors(&provider(keys)), [""; 0], "{keys}");
     }
 }
@@ -331,14 +416,20 @@ fn errors_of_providers() {
 fn two_providers_never_share_an_issuer() {
     let two = |one: &str, other: &str| {
         let keys = "audiences: [a], local_jwks: {keys: []}";
-        with(&format!("providers: {{a: {{issuer: '{one}', {keys}}}, b: {{issuer: '{other}', {keys}}}}}\ntenants: [{{id: x, providers: [a]}}]"))
+        with(&format!(
+            "providers: {{a: {{issuer: '{one}', {keys}}}, b: {{issuer: '{other}', {keys}}}}}\ntenants: [{{id: x, providers: [a]}}]"
+        ))
     };
     check(&[
         (two("i", "i"), &["providers.b.issuer: the issuer is already that of provider `a`"]),
-        (two("i/{tenant}", "i/{tenant}"), &["providers.b.issuer: the issuer is already that of provider `a`"]),
-        (two("i/{tenant}", "i/a-{tenant}"), &[
-            "providers.b.issuer: the pattern overlaps with that of provider `a`: `i/a-x` fits both",
-        ]),
+        (
+            two("i/{tenant}", "i/{tenant}"),
+            &["providers.b.issuer: the issuer is already that of provider `a`"],
+        ),
+        (
+            two("i/{tenant}", "i/a-{tenant}"),
+            &["providers.b.issuer: the pattern overlaps with that of provider `a`: `i/a-x` fits both"],
+        ),
         (two("i/{tenant}", "i/x"), &[]),
         (two("i/{tenant}", "j/{tenant}"), &[]),
         (two("i/{tenant}", "i/{tenant}/j"), &[]),
@@ -348,35 +439,55 @@ fn two_providers_never_share_an_issuer() {
 #[test]
 fn errors_of_introspection() {
     let introspection = |keys: &str| bare_provider(&format!("audiences: [a], introspection: {{{keys}}}"));
-    let auth = |keys: &str| introspection(&format!("uri: 'https://i/x', cluster: c, client_auth: {{{keys}}}"));
+    let auth =
+        |keys: &str| introspection(&format!("uri: 'https://i/x', cluster: c, client_auth: {{{keys}}}"));
     check(&[
-        (introspection("{}: 1").replace("{}: 1", ""), &[
-            "providers.corp.introspection: missing key `uri`",
-            "providers.corp.introspection: missing key `cluster`",
-            "providers.corp.introspection: missing key `client_auth`",
-        ]),
-        (introspection("uri: 'https://i/{tenant}', cluster: c, client_auth: {method: none}, apply_to: both"), &[
-            "providers.corp.introspection.uri: `{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
-            "providers.corp.introspection.apply_to: `both` is none of `opaque`, `all`",
-        ]),
+        (
+            introspection("{}: 1").replace("{}: 1", ""),
+            &[
+                "providers.corp.introspection: missing key `uri`",
+                "providers.corp.introspection: missing key `cluster`",
+                "providers.corp.introspection: missing key `client_auth`",
+            ],
+        ),
+        (
+            introspection(
+                "uri: 'https://i/{tenant}', cluster: c, client_auth: {method: none}, apply_to: both",
+            ),
+            &[
+                "providers.corp.introspection.uri: `{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
+                "providers.corp.introspection.apply_to: `both` is none of `opaque`, `all`",
+            ],
+        ),
         (auth("client_id: x"), &["providers.corp.introspection.client_auth: missing key `method`"]),
-        (auth("method: basic"), &[
-            "providers.corp.introspection.client_auth.method: `basic` is none of `client_secret_basic`, `client_secret_post`, `bearer`, `none`",
-        ]),
-        (auth("method: client_secret_post"), &[
-            "providers.corp.introspection.client_auth: missing key `client_id`",
-            "providers.corp.introspection.client_auth: missing key `client_secret`",
-        ]),
-        (auth("method: bearer, token: {env: T}, client_id: x"), &[
-            "providers.corp.introspection.client_auth.client_id: the `method` does not use it",
-        ]),
+        (
+            auth("method: basic"),
+            &[
+                "providers.corp.introspection.client_auth.method: `basic` is none of `client_secret_basic`, `client_secret_post`, `bearer`, `none`",
+            ],
+        ),
+        (
+            auth("method: client_secret_post"),
+            &[
+                "providers.corp.introspection.client_auth: missing key `client_id`",
+                "providers.corp.introspection.client_auth: missing key `client_secret`",
+            ],
+        ),
+        (
+            auth("method: bearer, token: {env: T}, client_id: x"),
+            &["providers.corp.introspection.client_auth.client_id: the `method` does not use it"],
+        ),
         (auth("method: bearer"), &["providers.corp.introspection.client_auth: missing key `token`"]),
-        (auth("method: bearer, token: {}"), &[
-            "providers.corp.introspection.client_auth.token: one of `env` and `value` is needed",
-        ]),
-        (auth("method: bearer, token: {env: T, value: x}"), &[
-            "providers.corp.introspection.client_auth.token: `env` and `value` are both there; only one of them may be",
-        ]),
+        (
+            auth("method: bearer, token: {}"),
+            &["providers.corp.introspection.client_auth.token: one of `env` and `value` is needed"],
+        ),
+        (
+            auth("method: bearer, token: {env: T, value: x}"),
+            &[
+                "providers.corp.introspection.client_auth.token: `env` and `value` are both there; only one of them may be",
+            ],
+        ),
     ]);
     let policy = loaded(&auth("method: bearer, token: {value: abc}")).policy;
     let introspection = policy.providers[0].introspection.as_ref().unwrap();
@@ -403,29 +514,47 @@ fn no_message_shows_a_secret() {
         "method: bearer, token: {value: hunter2-sesame}, token: {value: hunter2-sesame}",
     ];
     for auth in auths {
-        let keys = format!("audiences: [a], introspection: {{uri: 'https://i/x', cluster: c, client_auth: {{{auth}}}}}");
+        let keys = format!(
+            "audiences: [a], introspection: {{uri: 'https://i/x', cluster: c, client_auth: {{{auth}}}}}"
+        );
         let found = errors(&bare_provider(&keys));
         assert!(!found.is_empty(), "{auth}");
         assert!(!found.iter().any(|line| line.contains(SECRET)), "{found:?}");
     }
     for uri in ["https://gateway:hunter2-sesame@i/x", "hunter2-sesame"] {
-        let keys = format!("audiences: [a], introspection: {{uri: '{uri}', cluster: c, client_auth: {{method: none}}}}");
+        let keys = format!(
+            "audiences: [a], introspection: {{uri: '{uri}', cluster: c, client_auth: {{method: none}}}}"
+        );
         let found = errors(&bare_provider(&keys));
         assert!(!found.is_empty() && !found.iter().any(|line| line.contains(SECRET)), "{found:?}");
     }
-    let jwk = "issuer: i, audiences: [a], algorithms: [HS256], local_jwks: {keys: [{kty: oct, k: hunter2-sesame}]}";
+    let jwk =
+        "issuer: i, audiences: [a], algorithms: [HS256], local_jwks: {keys: [{kty: oct, k: hunter2-sesame}]}";
     assert!(!format!("{:?}", loaded(&bare_provider(jwk))).contains(SECRET));
-    assert!(!parse_json(b"{\"client_secret\": {\"value\": \"hunter2-sesame").unwrap_err().to_string().contains(SECRET));
+    assert!(
+        !parse_json(b"{\"client_secret\": {\"value\": \"hunter2-sesame")
+            .unwrap_err()
+            .to_string()
+            .contains(SECRET)
+    );
 }
 
 #[test]
 fn keys_that_are_skipped_are_warnings() {
-    let yaml = bare_provider("issuer: i, audiences: [a], local_jwks: {keys: [{kty: RSA}, {kty: oct, kid: k1, k: AAAA}]}");
+    let yaml = bare_provider(
+        "issuer: i, audiences: [a], local_jwks: {keys: [{kty: RSA}, {kty: oct, kid: k1, k: AAAA}]}",
+    );
     let found = warnings(&yaml);
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found[0].starts_with("providers.corp.local_jwks.keys[0]: the key is not used: "), "{found:?}");
-    assert!(found[1].starts_with("providers.corp.local_jwks.keys[1]: the key is not used (`kid`: `k1`): "), "{found:?}");
-    assert_eq!(found[2], "providers.corp.local_jwks: no key is usable, so every token of this issuer is refused");
+    assert!(
+        found[1].starts_with("providers.corp.local_jwks.keys[1]: the key is not used (`kid`: `k1`): "),
+        "{found:?}"
+    );
+    assert_eq!(
+        found[2],
+        "providers.corp.local_jwks: no key is usable, so every token of this issuer is refused"
+    );
 }
 
 #[test]
@@ -433,12 +562,15 @@ fn a_claim_path_is_a_string_or_a_list_of_names() {
     let keys = "claims: {tenant: [tenant_id, org.tenant, ['a.b', c], 'https://erp.example/tenant']}";
     let tenant = &loaded(&provider(keys)).policy.providers[0].rules.claims.tenant;
     let literal = |names: &[&str]| ClaimPath::literal(names.iter().copied()).unwrap();
-    assert_eq!(*tenant, [
-        literal(&["tenant_id"]),
-        literal(&["org", "tenant"]),
-        literal(&["a.b", "c"]),
-        literal(&["https://erp.example/tenant"]),
-    ]);
+    assert_eq!(
+        *tenant,
+        [
+            literal(&["tenant_id"]),
+            literal(&["org", "tenant"]),
+            literal(&["a.b", "c"]),
+            literal(&["https://erp.example/tenant"]),
+        ]
+    );
     let one = &loaded(&provider("claims: {tenant: a.b}")).policy.providers[0].rules.claims.tenant;
     assert_eq!(*one, [literal(&["a", "b"])]);
 }
@@ -447,7 +579,13 @@ fn a_claim_path_is_a_string_or_a_list_of_names() {
 fn a_providers_tenant_claims_replace_the_files() {
     let claims = |keys: &str, resolution: &str| {
         let yaml = provider(keys) + resolution;
-        loaded(&yaml).policy.providers[0].rules.claims.tenant.iter().map(ToString::to_string).collect::<Vec<_>>()
+        loaded(&yaml).policy.providers[0]
+            .rules
+            .claims
+            .tenant
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
     };
     assert_eq!(claims("", "tenant_resolution: {claims: [a]}"), ["a"]);
     assert_eq!(claims("claims: {scope: s}", "tenant_resolution: {claims: [a]}"), ["a"]);
@@ -461,7 +599,8 @@ fn a_providers_digest_covers_what_it_depends_on_and_nothing_else() {
     assert_eq!(plain, digest(provider("token_types: [a], clock_skew: 60s")));
     assert_eq!(plain, digest(provider("token_types: [a], clock_skew: 60s") + "realm: other"));
     assert_ne!(plain, digest(provider("token_types: [b], clock_skew: 60s")));
-    let inherited = |claims: &str, keys: &str| digest(provider(keys) + "tenant_resolution: {claims: [" + claims + "]}");
+    let inherited =
+        |claims: &str, keys: &str| digest(provider(keys) + "tenant_resolution: {claims: [" + claims + "]}");
     assert_ne!(inherited("a", ""), inherited("b", ""));
     assert_eq!(inherited("a", "claims: {tenant: c}"), inherited("b", "claims: {tenant: c}"));
 }
@@ -471,44 +610,69 @@ fn errors_of_tenants() {
     check(&[
         (with("tenants: [{}]"), &["tenants[0]: missing key `id`"]),
         (with("tenants: [{id: ''}]"), &["tenants[0].id: must not be empty"]),
-        (with("tenants: [{id: a, aliases: [b]}, {id: b}, {id: c, aliases: [c, a]}]"), &[
-            "tenants[1].id: `b` is already an id or alias of tenant `a`",
-            "tenants[2].aliases[0]: `c` is already an id or alias of tenant `c`",
-            "tenants[2].aliases[1]: `a` is already an id or alias of tenant `a`",
-        ]),
-        (tenant("template: standrad") + "tenant_templates: {standard: {}}", &[
-            "tenants[0].template: template `standrad` is not configured; did you mean `standard`?",
-        ]),
-        (tenant("providers: [crop]"), &["tenants[0].providers[0]: provider `crop` is not configured; did you mean `corp`?"]),
+        (
+            with("tenants: [{id: a, aliases: [b]}, {id: b}, {id: c, aliases: [c, a]}]"),
+            &[
+                "tenants[1].id: `b` is already an id or alias of tenant `a`",
+                "tenants[2].aliases[0]: `c` is already an id or alias of tenant `c`",
+                "tenants[2].aliases[1]: `a` is already an id or alias of tenant `a`",
+            ],
+        ),
+        (
+            tenant("template: standrad") + "tenant_templates: {standard: {}}",
+            &["tenants[0].template: template `standrad` is not configured; did you mean `standard`?"],
+        ),
+        (
+            tenant("providers: [crop]"),
+            &["tenants[0].providers[0]: provider `crop` is not configured; did you mean `corp`?"],
+        ),
         (tenant("providers: []"), &["tenants[0].providers: must not be an empty list"]),
         (tenant("providers: [corp, corp]"), &["tenants[0].providers[1]: `corp` is listed twice"]),
-        (tenant("hosts: [a.b, 'A.B:80', 'x y', '{tenant}.a']"), &[
-            "tenants[0].hosts[1]: `A.B:80` is listed twice",
-            "tenants[0].hosts[2]: `x y` is not a host",
-            "tenants[0].hosts[3]: `{tenant}.a` is not a host",
-        ]),
+        (
+            tenant("hosts: [a.b, 'A.B:80', 'x y', '{tenant}.a']"),
+            &[
+                "tenants[0].hosts[1]: `A.B:80` is listed twice",
+                "tenants[0].hosts[2]: `x y` is not a host",
+                "tenants[0].hosts[3]: `{tenant}.a` is not a host",
+            ],
+        ),
         (tenant("audiences: [a, a]"), &["tenants[0].audiences[1]: `a` is listed twice"]),
         (tenant("scope_prefix: ''"), &["tenants[0].scope_prefix: must not be empty"]),
-        (tenant("scope_prefix: 'a b'"), &[
-            "tenants[0].scope_prefix: a space may not stand in a scope (RFC 6749 section 3.3) in `a b`",
-        ]),
-        (with("tenants: [{id: a, scope_prefix: t}, {id: b, scope_prefix: t1.}, {id: c, scope_prefix: t2.}, {id: d, scope_prefix: t}, {id: e, scope_prefix: x}]"), &[
-            "tenants[3].scope_prefix: `t` is the scope prefix of tenant `a` too",
-            "tenants[1].scope_prefix: `t1.` begins with `t`, the scope prefix of tenant `a`",
-            "tenants[2].scope_prefix: `t2.` begins with `t`, the scope prefix of tenant `a`",
-        ]),
-        (tenant("scopes: [{name: a}, {name: a}, {name: 'é'}, {description: x}, {name: b, descripton: x}]"), &[
-            "tenants[0].scopes[1].name: scope `a` is declared twice",
-            "tenants[0].scopes[2].name: `é` may not stand in a scope (RFC 6749 section 3.3) in `é`",
-            "tenants[0].scopes[3]: missing key `name`",
-            "tenants[0].scopes[4]: unknown key `descripton`; did you mean `description`?",
-        ]),
-        (tenant("scopes: [{name: tc.read}], scope_mapping: {tc.raed: [x], tc.read: ['a b', c, c]}"), &[
-            "tenants[0].scope_mapping[\"tc.raed\"]: scope `tc.raed` is not declared by tenant `acme`; did you mean `tc.read`?",
-            "tenants[0].scope_mapping[\"tc.read\"][0]: a space may not stand in a scope (RFC 6749 section 3.3) in `a b`",
-            "tenants[0].scope_mapping[\"tc.read\"][2]: `c` is listed twice",
-        ]),
-        (tenant("scope_enforcement: on"), &["tenants[0].scope_enforcement: `on` is none of `enforce`, `shadow`, `off`"]),
+        (
+            tenant("scope_prefix: 'a b'"),
+            &["tenants[0].scope_prefix: a space may not stand in a scope (RFC 6749 section 3.3) in `a b`"],
+        ),
+        (
+            with(
+                "tenants: [{id: a, scope_prefix: t}, {id: b, scope_prefix: t1.}, {id: c, scope_prefix: t2.}, {id: d, scope_prefix: t}, {id: e, scope_prefix: x}]",
+            ),
+            &[
+                "tenants[3].scope_prefix: `t` is the scope prefix of tenant `a` too",
+                "tenants[1].scope_prefix: `t1.` begins with `t`, the scope prefix of tenant `a`",
+                "tenants[2].scope_prefix: `t2.` begins with `t`, the scope prefix of tenant `a`",
+            ],
+        ),
+        (
+            tenant("scopes: [{name: a}, {name: a}, {name: 'é'}, {description: x}, {name: b, descripton: x}]"),
+            &[
+                "tenants[0].scopes[1].name: scope `a` is declared twice",
+                "tenants[0].scopes[2].name: `é` may not stand in a scope (RFC 6749 section 3.3) in `é`",
+                "tenants[0].scopes[3]: missing key `name`",
+                "tenants[0].scopes[4]: unknown key `descripton`; did you mean `description`?",
+            ],
+        ),
+        (
+            tenant("scopes: [{name: tc.read}], scope_mapping: {tc.raed: [x], tc.read: ['a b', c, c]}"),
+            &[
+                "tenants[0].scope_mapping[\"tc.raed\"]: scope `tc.raed` is not declared by tenant `acme`; did you mean `tc.read`?",
+                "tenants[0].scope_mapping[\"tc.read\"][0]: a space may not stand in a scope (RFC 6749 section 3.3) in `a b`",
+                "tenants[0].scope_mapping[\"tc.read\"][2]: `c` is listed twice",
+            ],
+        ),
+        (
+            tenant("scope_enforcement: on"),
+            &["tenants[0].scope_enforcement: `on` is none of `enforce`, `shadow`, `off`"],
+        ),
         (tenant("applications: null"), &["tenants[0].applications: expected a list, found null"]),
     ]);
 }
@@ -520,33 +684,66 @@ fn errors_of_applications() {
         "tenants: [{{id: a}}, {{id: b}}, {{id: acme, {scopes}, applications: [{{client_id: x, scopes: ['billing:read', 'billing:wirte']}}]}}]"
     ));
     check(&[
-        (yaml, &["tenants[2].applications[0].scopes[1]: scope `billing:wirte` is not declared by tenant `acme`; did you mean `billing:write`?"]),
-        (tenant(&format!("{scopes}, applications: [{{client_id: x, scopes: 'billing:read  billing:wirte'}}]")), &[
-            "tenants[0].applications[0].scopes: scope `billing:wirte` is not declared by tenant `acme`; did you mean `billing:write`?",
-        ]),
-        (tenant("applications: [{client_id: x, scopes: []}, {client_id: x, scopes: []}, {scopes: []}]"), &[
-            "tenants[0].applications[1]: client `x` of provider `corp` is registered twice",
-            "tenants[0].applications[2]: missing key `client_id`",
-        ]),
-        (tenant("applications: [{client_id: x, scopes: 5}]"), &["tenants[0].applications[0].scopes: expected a list, found a number"]),
-        (tenant("applications: [{client_id: x, scopes: [a, a], scope_enforcement: of}]"), &[
-            "tenants[0].applications[0].scopes[1]: `a` is listed twice",
-            "tenants[0].applications[0].scope_enforcement: `of` is none of `enforce`, `shadow`, `off`; did you mean `off`?",
-        ]),
+        (
+            yaml,
+            &[
+                "tenants[2].applications[0].scopes[1]: scope `billing:wirte` is not declared by tenant `acme`; did you mean `billing:write`?",
+            ],
+        ),
+        (
+            tenant(&format!(
+                "{scopes}, applications: [{{client_id: x, scopes: 'billing:read  billing:wirte'}}]"
+            )),
+            &[
+                "tenants[0].applications[0].scopes: scope `billing:wirte` is not declared by tenant `acme`; did you mean `billing:write`?",
+            ],
+        ),
+        (
+            tenant("applications: [{client_id: x, scopes: []}, {client_id: x, scopes: []}, {scopes: []}]"),
+            &[
+                "tenants[0].applications[1]: client `x` of provider `corp` is registered twice",
+                "tenants[0].applications[2]: missing key `client_id`",
+            ],
+        ),
+        (
+            tenant("applications: [{client_id: x, scopes: 5}]"),
+            &["tenants[0].applications[0].scopes: expected a list, found a number"],
+        ),
+        (
+            tenant("applications: [{client_id: x, scopes: [a, a], scope_enforcement: of}]"),
+            &[
+                "tenants[0].applications[0].scopes[1]: `a` is listed twice",
+                "tenants[0].applications[0].scope_enforcement: `of` is none of `enforce`, `shadow`, `off`; did you mean `off`?",
+            ],
+        ),
     ]);
     let two = |tenant: &str| {
         let keys = "audiences: [a], local_jwks: {keys: []}";
-        with(&format!("providers: {{a: {{issuer: i, {keys}}}, b: {{issuer: j, {keys}}}}}\ntenants: [{{id: t, {tenant}}}]"))
+        with(&format!(
+            "providers: {{a: {{issuer: i, {keys}}}, b: {{issuer: j, {keys}}}}}\ntenants: [{{id: t, {tenant}}}]"
+        ))
     };
     check(&[
-        (two(""), &["tenants[0]: missing key `providers`, which is needed where there are several providers"]),
-        (two("providers: [a], applications: [{client_id: x, provider: b, scopes: []}]"), &[
-            "tenants[0].applications[0].provider: provider `b` may not speak for tenant `t`",
-        ]),
-        (two("providers: [a, b], applications: [{client_id: x, scopes: []}]"), &[
-            "tenants[0].applications[0]: missing key `provider`, which is needed where the tenant has several",
-        ]),
-        (two("providers: [a, b], applications: [{client_id: x, provider: a, scopes: []}, {client_id: x, provider: b, scopes: []}]"), &[]),
+        (
+            two(""),
+            &["tenants[0]: missing key `providers`, which is needed where there are several providers"],
+        ),
+        (
+            two("providers: [a], applications: [{client_id: x, provider: b, scopes: []}]"),
+            &["tenants[0].applications[0].provider: provider `b` may not speak for tenant `t`"],
+        ),
+        (
+            two("providers: [a, b], applications: [{client_id: x, scopes: []}]"),
+            &[
+                "tenants[0].applications[0]: missing key `provider`, which is needed where the tenant has several",
+            ],
+        ),
+        (
+            two(
+                "providers: [a, b], applications: [{client_id: x, provider: a, scopes: []}, {client_id: x, provider: b, scopes: []}]",
+            ),
+            &[],
+        ),
     ]);
 }
 
@@ -554,22 +751,58 @@ fn errors_of_applications() {
 fn what_is_allowed_and_doubtful_is_a_warning() {
     let cases: &[(String, &[&str])] = &[
         (with("unmatched: allow"), &["unmatched: requests that no operation matches pass without a token"]),
-        (with("scopes_per_application: false"), &[
-            "scopes_per_application: scopes are not enforced for any registered application",
-        ]),
-        (tenant("applications: []"), &["tenants[0].applications: no application is registered, so every client is refused"]),
-        (tenant("applications: [{client_id: x}]"), &[
-            "tenants[0].applications[0]: no scopes are assigned, so no token scope of this application counts",
-        ]),
-        (tenant("suites: []"), &["tenants[0].suites: the tenant has no suite, so every operation that asks for scopes is refused"]),
-        (with("tenants: [{id: a/b}]"), &[
-            "tenants[0].id: `{tenant}` never stands for a `/`, so no pattern names this tenant by its id",
-        ]),
+        (
+            with("scopes_per_application: false"),
+            &["scopes_per_application: scopes are not enforced for any registered application"],
+        ),
+        (
+            tenant("applications: []"),
+            &["tenants[0].applications: no application is registered, so every client is refused"],
+        ),
+        (
+            tenant("applications: [{client_id: x}]"),
+            &[
+                "tenants[0].applications[0]: no scopes are assigned, so no token scope of this application counts",
+            ],
+        ),
+        (
+            tenant("suites: []"),
+            &[
+                "tenants[0].suites: the tenant has no suite, so every operation that asks for scopes is refused",
+            ],
+        ),
+        (
+            with("tenants: [{id: a/b}]"),
+            &["tenants[0].id: `{tenant}` never stands for a `/`, so no pattern names this tenant by its id"],
+        ),
         (with("tenant_templates: {t: {}}"), &["tenant_templates.t: no tenant has this template"]),
-        (tenant("scope_prefix: t1., scopes: [{name: t1.read}, {name: read}]"), &[
-            "tenants[0].scopes: scope `t1.read` begins with the tenant's `scope_prefix`; declared names stand without it",
-        ]),
+        (
+            tenant("scope_prefix: t1., scopes: [{name: t1.read}, {name: read}]"),
+            &[
+                "tenants[0].scopes: scope `t1.read` begins with the tenant's `scope_prefix`; declared names stand without it",
+            ],
+        ),
         (with("unmatched: authenticated"), &[]),
+        (
+            with("tenant_resolution: {required_evidence: [claim]}"),
+            &[
+                "tenant_resolution.required_evidence: `claim` is required, but no provider has tenant claims, so every token is refused",
+            ],
+        ),
+        (
+            provider("from_headers: [{name: authorization, value_prefix: Bearer}]"),
+            &[
+                "providers.corp.from_headers[0]: `value_prefix` lacks the space that ends a scheme, so every token has a space before it",
+            ],
+        ),
+        (
+            bare_provider(
+                "audiences: [a], introspection: {uri: 'https://i/x', cluster: c, client_auth: {method: none}, apply_to: all}",
+            ),
+            &[
+                "providers.corp.introspection: `apply_to: all` is for JWTs that were verified, but the provider has no keys",
+            ],
+        ),
     ];
     for (yaml, expected) in cases {
         assert_eq!(&warnings(yaml), expected, "{yaml}");
@@ -589,69 +822,211 @@ fn an_error_of_a_template_is_reported_once_at_the_template() {
     applications: [{client_id: '{tenant}-sync', scopes: [z]}]
 tenants: [{id: one, template: t}, {id: two, template: t}, {id: 'a b', template: t}]",
     );
-    assert_eq!(errors(&yaml), [
-        "tenant_templates.t.scope_mapping.b: scope `b` is not declared by template `t`",
-        "tenant_templates.t.applications[0].scopes[0]: scope `z` is not declared by template `t`",
-        "tenant_templates.t.suites[0]: suite `s` is not configured",
-        "tenant_templates.t.operation_requires[\"s/o\"]: suite `s` is not configured",
-        "tenant_templates.t.operation_requires[\"s/o\"]: must not be an empty list",
-        "tenant_templates.t.hosts[0]: `a b.example` is not a host",
-    ]);
+    assert_eq!(
+        errors(&yaml),
+        [
+            "tenant_templates.t.scope_mapping.b: scope `b` is not declared by template `t`",
+            "tenant_templates.t.applications[0].scopes[0]: scope `z` is not declared by template `t`",
+            "tenant_templates.t.suites[0]: suite `s` is not configured",
+            "tenant_templates.t.operation_requires[\"s/o\"]: suite `s` is not configured",
+            "tenant_templates.t.operation_requires[\"s/o\"]: must not be an empty list",
+            "tenant_templates.t.hosts[0]: `a b.example` is not a host",
+        ]
+    );
+}
+
+#[test]
+fn tenants_share_what_their_template_says_without_tenant() {
+    let yaml = with(
+        "suites: [{name: s, scopes: [a], operations: [{name: o, path: /o}]}]
+tenant_templates:
+  t:
+    providers: [corp]
+    scopes: [{name: a}, {name: b}]
+    scope_mapping: {a: [a, b]}
+    suites: [s]
+    suite_scopes: {s: [b]}
+    operation_requires: {s/o: [b]}
+    applications: [{client_id: '{tenant}-sync', scopes: [b, a]}]
+tenants: [{id: one, template: t}, {id: two, template: t}, {id: three, template: t, scopes: [{name: a}, {name: b}]}]",
+    );
+    let policy = loaded(&yaml).policy;
+    let [one, two, three] = ["one", "two", "three"]
+        .map(|name| policy.tenants.named(name).and_then(|id| policy.tenants.tenant(id)).unwrap());
+    assert!(Arc::ptr_eq(&one.providers, &two.providers));
+    assert!(Arc::ptr_eq(&one.scope_table, &two.scope_table));
+    assert!(!Arc::ptr_eq(&one.scope_table, &three.scope_table));
+    assert_eq!(one.scope_table, three.scope_table, "its own scopes, the template's mapping");
+    assert!(Arc::ptr_eq(one.suites.as_ref().unwrap(), two.suites.as_ref().unwrap()));
+    assert!(Arc::ptr_eq(one.overrides.as_ref().unwrap(), three.overrides.as_ref().unwrap()));
+    let application = |tenant: &Tenant| tenant.applications.as_deref().unwrap()[0].clone();
+    assert_eq!((&*application(one).client_id, &*application(two).client_id), ("one-sync", "two-sync"));
+    assert!(Arc::ptr_eq(&application(one).scopes, &application(two).scopes));
+}
+
+#[test]
+fn what_a_template_says_with_tenant_is_each_tenants_own() {
+    let yaml = with(
+        "tenant_templates:
+  t:
+    scopes: [{name: '{tenant}.read'}]
+    scope_mapping: {'{tenant}.read': ['{tenant}-r']}
+    scope_prefix: '{tenant}:'
+    hosts: ['{tenant}.example']
+tenants: [{id: one, template: t}, {id: two, template: t}]",
+    );
+    let policy = loaded(&yaml).policy;
+    let (id, two) = policy.tenants.named("two").map(|id| (id, policy.tenants.tenant(id).unwrap())).unwrap();
+    assert!(two.scope_table.kind("two.read").is_some() && two.scope_table.kind("one.read").is_none());
+    assert_eq!(two.scope_table.permissions("two.read").collect::<Vec<_>>(), ["two-r"]);
+    assert_eq!(two.scope_prefix.as_deref(), Some("two:"));
+    assert_eq!(policy.tenants.at_host("two.example"), Some(&[id][..]));
+}
+
+#[test]
+fn a_tenants_own_scopes_must_bear_the_templates_mapping() {
+    let yaml = with(
+        "tenant_templates: {t: {scopes: [{name: a}], scope_mapping: {a: [x]}}}
+tenants: [{id: one, template: t}, {id: two, template: t, scopes: [{name: b}]}]",
+    );
+    assert_eq!(
+        errors(&yaml),
+        ["tenant_templates.t.scope_mapping.a: scope `a` is not declared by tenant `two`"]
+    );
+}
+
+#[test]
+fn the_default_place_counts_only_where_no_place_is_configured() {
+    let places = |keys: &str| loaded(&provider(keys)).policy.places;
+    let header: &[(&str, &[u8])] = &[("authorization", b"Bearer t")];
+    let cookie: &[(&str, &[u8])] = &[("cookie", b"session=t")];
+    assert!(places("clock_skew: 1s").extract(&header, None).is_ok());
+    let cookies = places("from_cookies: [session]");
+    assert!(cookies.extract(&header, None).is_err());
+    assert!(cookies.extract(&cookie, None).is_ok());
+    let params = places("from_params: [access_token]");
+    assert!(params.extract(&header, None).is_err());
+    assert!(params.extract(&header, Some(b"access_token=t")).is_ok());
 }
 
 #[test]
 fn errors_of_suites_and_operations() {
     check(&[
-        (with("suites: [{operations: []}, {name: a/b}, {name: c}, {name: c}]"), &[
-            "suites[0]: missing key `name`",
-            "suites[1].name: must not hold a `/`",
-            "suites[3].name: another suite is called `c` already",
-        ]),
-        (with("suites: [{name: s, scopes: [], hosts: ['{x}.a'], audiences: [], required_evidence: [tenant]}]"), &[
-            "suites[0].hosts[0]: in host `{x}.a`, `{tenant}` as one whole label is the only placeholder",
-            "suites[0].audiences: must not be an empty list",
-            "suites[0].required_evidence[0]: `tenant` is none of `claim`, `issuer`, `audience`, `application`, `header`, `path`, `host`",
-            "suites[0].scopes: must not be an empty list",
-        ]),
-        (with("suites: [{name: s, scopes: [a], operations: [{name: o, path: /a}, {name: o, path: /b}, {path: /c}, {name: p}]}]"), &[
-            "suites[0].operations[1].name: another operation of the suite is called `o` already",
-            "suites[0].operations[2]: missing key `name`",
-            "suites[0].operations[3]: missing key `path`",
-        ]),
-        (operation(""), &["suites[0].operations[0]: nothing is required: `requires` is needed here, or `scopes` on the suite"]),
-        (operation("access: scopes"), &["suites[0].operations[0]: nothing is required: `requires` is needed here, or `scopes` on the suite"]),
+        (
+            with("suites: [{operations: []}, {name: a/b}, {name: c}, {name: c}]"),
+            &[
+                "suites[0]: missing key `name`",
+                "suites[1].name: must not hold a `/`",
+                "suites[3].name: another suite is called `c` already",
+            ],
+        ),
+        (
+            with(
+                "suites: [{name: s, scopes: [], hosts: ['{x}.a'], audiences: [], required_evidence: [tenant]}]",
+            ),
+            &[
+                "suites[0].hosts[0]: in host `{x}.a`, `{tenant}` as one whole label is the only placeholder",
+                "suites[0].audiences: must not be an empty list",
+                "suites[0].required_evidence[0]: `tenant` is none of `claim`, `issuer`, `audience`, `application`, `header`, `path`, `host`",
+                "suites[0].scopes: must not be an empty list",
+            ],
+        ),
+        (
+            with(
+                "suites: [{name: s, scopes: [a], operations: [{name: o, path: /a}, {name: o, path: /b}, {path: /c}, {name: p}]}]",
+            ),
+            &[
+                "suites[0].operations[1].name: another operation of the suite is called `o` already",
+                "suites[0].operations[2]: missing key `name`",
+                "suites[0].operations[3]: missing key `path`",
+            ],
+        ),
+        (
+            operation(""),
+            &[
+                "suites[0].operations[0]: nothing is required: `requires` is needed here, or `scopes` on the suite",
+            ],
+        ),
+        (
+            operation("access: scopes"),
+            &[
+                "suites[0].operations[0]: nothing is required: `requires` is needed here, or `scopes` on the suite",
+            ],
+        ),
         (operation("requires: []"), &["suites[0].operations[0].requires: must not be an empty list"]),
-        (operation("requires: {}"), &["suites[0].operations[0].requires: nothing is required: neither `any_of` nor `all_of` is there"]),
-        (operation("requires: {any_of: [], all_of: [a]}"), &["suites[0].operations[0].requires.any_of: must not be an empty list"]),
-        (operation("requires: {anyof: [a]}"), &[
-            "suites[0].operations[0].requires: unknown key `anyof`; did you mean `any_of`?",
-            "suites[0].operations[0].requires: nothing is required: neither `any_of` nor `all_of` is there",
-        ]),
-        (operation("requires: a"), &["suites[0].operations[0].requires: expected a list, or a map with `any_of` or `all_of`, found a string"]),
-        (operation("access: none"), &["suites[0].operations[0].access: `none` is none of `scopes`, `authenticated`, `public`"]),
-        (operation("access: public, requires: [a], required_claims: [x]"), &[
-            "suites[0].operations[0].requires: has no meaning where `access` is `public`",
-            "suites[0].operations[0].required_claims: has no meaning where `access` is `public`: no token is read",
-        ]),
-        (operation("access: authenticated, requires: [a]"), &[
-            "suites[0].operations[0].requires: has no meaning where `access` is `authenticated`",
-        ]),
-        (operation("requires: [a], methods: [get]"), &[
-            "suites[0].operations[0].methods[0]: methods are case-sensitive, and no request has `get`; did you mean `GET`?",
-        ]),
-        (operation("requires: [a], methods: []"), &["suites[0].operations[0].methods: must not be an empty list"]),
-        (operation("requires: [a], headers: [{name: X-V, value: '1,2'}, {name: x-v, value: a}, {name: X-v, value: b}]"), &[
-            "suites[0].operations[0].headers[0].value: no single header value is `1,2`: it has a comma, or a space at its ends",
-            "suites[0].operations[0].headers[2]: header `x-v` is listed twice",
-        ]),
-        (operation("requires: [a], required_evidence: [header]"), &[
-            "suites[0].operations[0].required_evidence[0]: `header` is required, but `tenant_resolution.headers` names none",
-        ]),
-        (with("suites: [{name: s, scopes: [a], operations: [{name: a, path: '/a/{x}'}, {name: b, path: '/a/{y}', methods: [GET]}, {name: c, path: a}, {name: d, path: /a//b}]}]"), &[
-            "suites[0].operations[2].path: no request can match: the path does not begin with `/`",
-            "suites[0].operations[3].path: no request can match: the path holds `//`",
-            "suites[0].operations[1]: a request could match operation `s/a` just as well",
-        ]),
+        (
+            operation("requires: {}"),
+            &[
+                "suites[0].operations[0].requires: nothing is required: neither `any_of` nor `all_of` is there",
+            ],
+        ),
+        (
+            operation("requires: {any_of: [], all_of: [a]}"),
+            &["suites[0].operations[0].requires.any_of: must not be an empty list"],
+        ),
+        (
+            operation("requires: {anyof: [a]}"),
+            &[
+                "suites[0].operations[0].requires: unknown key `anyof`; did you mean `any_of`?",
+                "suites[0].operations[0].requires: nothing is required: neither `any_of` nor `all_of` is there",
+            ],
+        ),
+        (
+            operation("requires: a"),
+            &[
+                "suites[0].operations[0].requires: expected a list, or a map with `any_of` or `all_of`, found a string",
+            ],
+        ),
+        (
+            operation("access: none"),
+            &["suites[0].operations[0].access: `none` is none of `scopes`, `authenticated`, `public`"],
+        ),
+        (
+            operation("access: public, requires: [a], required_claims: [x]"),
+            &[
+                "suites[0].operations[0].requires: has no meaning where `access` is `public`: no token is read",
+                "suites[0].operations[0].required_claims: has no meaning where `access` is `public`: no token is read",
+            ],
+        ),
+        (
+            operation("access: authenticated, requires: [a]"),
+            &["suites[0].operations[0].requires: has no meaning where `access` is `authenticated`"],
+        ),
+        (
+            operation("requires: [a], methods: [get]"),
+            &[
+                "suites[0].operations[0].methods[0]: methods are case-sensitive, and no request has `get`; did you mean `GET`?",
+            ],
+        ),
+        (
+            operation("requires: [a], methods: []"),
+            &["suites[0].operations[0].methods: must not be an empty list"],
+        ),
+        (
+            operation(
+                "requires: [a], headers: [{name: X-V, value: '1,2'}, {name: x-v, value: a}, {name: X-v, value: b}]",
+            ),
+            &[
+                "suites[0].operations[0].headers[0].value: no single header value is `1,2`: it has a comma, or a space at its ends",
+                "suites[0].operations[0].headers[2]: header `x-v` is listed twice",
+            ],
+        ),
+        (
+            operation("requires: [a], required_evidence: [header]"),
+            &[
+                "suites[0].operations[0].required_evidence[0]: `header` is required, but `tenant_resolution.headers` names none",
+            ],
+        ),
+        (
+            with(
+                "suites: [{name: s, scopes: [a], operations: [{name: a, path: '/a/{x}'}, {name: b, path: '/a/{y}', methods: [GET]}, {name: c, path: a}, {name: d, path: /a//b}]}]",
+            ),
+            &[
+                "suites[0].operations[2].path: no request can match: the path does not begin with `/`",
+                "suites[0].operations[3].path: no request can match: the path holds `//`",
+                "suites[0].operations[1]: a request could match operation `s/a` just as well",
+            ],
+        ),
     ]);
 }
 
@@ -664,45 +1039,77 @@ tenants: [{{id: t, {keys}}}]"
         ))
     };
     check(&[
-        (yaml("suites: [biling, billing, billing]"), &[
-            "tenants[0].suites[0]: suite `biling` is not configured; did you mean `billing`?",
-            "tenants[0].suites[2]: `billing` is listed twice",
-        ]),
-        (yaml("suite_scopes: {biling: [x], billing: []}"), &[
-            "tenants[0].suite_scopes.biling: suite `biling` is not configured; did you mean `billing`?",
-            "tenants[0].suite_scopes.billing: must not be an empty list",
-        ]),
-        (yaml("operation_requires: {billing/raed: [x], billing: [x], billing/me: [x], other/read: [x], billing/read: []}"), &[
-            "tenants[0].operation_requires[\"billing/raed\"]: suite `billing` has no operation `raed`; did you mean `read`?",
-            "tenants[0].operation_requires.billing: `billing` is no operation; write `suite/operation`",
-            "tenants[0].operation_requires[\"billing/me\"]: the `access` of `billing/me` is not `scopes`, so it requires nothing",
-            "tenants[0].operation_requires[\"other/read\"]: suite `other` is not configured",
-            "tenants[0].operation_requires[\"billing/read\"]: must not be an empty list",
-        ]),
+        (
+            yaml("suites: [biling, billing, billing]"),
+            &[
+                "tenants[0].suites[0]: suite `biling` is not configured; did you mean `billing`?",
+                "tenants[0].suites[2]: `billing` is listed twice",
+            ],
+        ),
+        (
+            yaml("suite_scopes: {biling: [x], billing: []}"),
+            &[
+                "tenants[0].suite_scopes.biling: suite `biling` is not configured; did you mean `billing`?",
+                "tenants[0].suite_scopes.billing: must not be an empty list",
+            ],
+        ),
+        (
+            yaml(
+                "operation_requires: {billing/raed: [x], billing: [x], billing/me: [x], other/read: [x], billing/read: []}",
+            ),
+            &[
+                "tenants[0].operation_requires[\"billing/raed\"]: suite `billing` has no operation `raed`; did you mean `read`?",
+                "tenants[0].operation_requires.billing: `billing` is no operation; write `suite/operation`",
+                "tenants[0].operation_requires[\"billing/me\"]: the `access` of `billing/me` is not `scopes`, so it requires nothing",
+                "tenants[0].operation_requires[\"other/read\"]: suite `other` is not configured",
+                "tenants[0].operation_requires[\"billing/read\"]: must not be an empty list",
+            ],
+        ),
     ]);
 }
 
 #[test]
 fn errors_of_the_scope_policy() {
-    let policy = |scopes: &str, policy: &str| tenant(&format!("scopes: [{scopes}]")) + "scope_policy: {" + policy + "}";
+    let policy = |scopes: &str, policy: &str| {
+        tenant(&format!("scopes: [{scopes}]")) + "scope_policy: {" + policy + "}"
+    };
     let long = |length: usize| format!("{{name: {}}}", "a".repeat(length));
     let described = |length: usize| format!("{{name: a, description: {}}}", "é".repeat(length));
     let many = |count: usize| (0..count).map(|n| format!("{{name: s{n}}}")).collect::<Vec<_>>().join(",");
     check(&[
         (policy(&long(50), ""), &[]),
-        (policy(&long(51), ""), &[&format!("tenants[0].scopes[0].name: `{}` has 51 characters; `scope_policy` allows 50", "a".repeat(51))]),
+        (
+            policy(&long(51), ""),
+            &[&format!(
+                "tenants[0].scopes[0].name: `{}` has 51 characters; `scope_policy` allows 50",
+                "a".repeat(51)
+            )],
+        ),
         (policy(&described(500), ""), &[]),
-        (policy(&described(501), ""), &["tenants[0].scopes[0].description: the description has 501 characters; `scope_policy` allows 500"]),
+        (
+            policy(&described(501), ""),
+            &[
+                "tenants[0].scopes[0].description: the description has 501 characters; `scope_policy` allows 500",
+            ],
+        ),
         (policy(&many(100), ""), &[]),
         (policy(&many(101), ""), &["tenants[0].scopes: 101 scopes are declared; `scope_policy` allows 100"]),
-        (policy("{name: openid}, {name: infor-x}, {name: inform}", ""), &[
-            "tenants[0].scopes[0].name: `openid` is reserved by `scope_policy`",
-            "tenants[0].scopes[1].name: `infor-x` begins with `infor-`, which is reserved by `scope_policy`",
-        ]),
+        (
+            policy("{name: openid}, {name: infor-x}, {name: inform}", ""),
+            &[
+                "tenants[0].scopes[0].name: `openid` is reserved by `scope_policy`",
+                "tenants[0].scopes[1].name: `infor-x` begins with `infor-`, which is reserved by `scope_policy`",
+            ],
+        ),
         (policy("{name: openid, system: true}, {name: infor-x, system: true}", ""), &[]),
         (policy("{name: openid}, {name: infor-x}", "reserved_names: [], reserved_prefixes: []"), &[]),
-        (policy("{name: abc}", "max_length: 2, max_per_tenant: 0"), &["scope_policy.max_per_tenant: must be 1 to 100000, not 0",
-            "tenants[0].scopes[0].name: `abc` has 3 characters; `scope_policy` allows 2"]),
+        (
+            policy("{name: abc}", "max_length: 2, max_per_tenant: 0"),
+            &[
+                "scope_policy.max_per_tenant: must be 1 to 100000, not 0",
+                "tenants[0].scopes[0].name: `abc` has 3 characters; `scope_policy` allows 2",
+            ],
+        ),
         (tenant(&format!("scopes: [{}, {{name: openid}}]", long(51))), &[]),
     ]);
 }
@@ -710,17 +1117,34 @@ fn errors_of_the_scope_policy() {
 #[test]
 fn errors_of_tenant_resolution() {
     check(&[
-        (with("tenant_resolution: {required_evidence: [header, clam]}"), &[
-            "tenant_resolution.required_evidence[0]: `header` is required, but `tenant_resolution.headers` names none",
-            "tenant_resolution.required_evidence[1]: `clam` is none of `claim`, `issuer`, `audience`, `application`, `header`, `path`, `host`; did you mean `claim`?",
-        ]),
-        (with("tenant_resolution: {default: amce}"), &["tenant_resolution.default: tenant `amce` is not configured; did you mean `acme`?"]),
-        (with("tenant_resolution: {headers: [X-A, x-a]}"), &["tenant_resolution.headers[1]: `x-a` is listed twice"]),
-        (with("tenant_resolution: {headers: ['x a']}"), &["tenant_resolution.headers[0]: `x a` holds a character that no name in HTTP may hold"]),
+        (
+            with("tenant_resolution: {required_evidence: [header, clam]}"),
+            &[
+                "tenant_resolution.required_evidence[0]: `header` is required, but `tenant_resolution.headers` names none",
+                "tenant_resolution.required_evidence[1]: `clam` is none of `claim`, `issuer`, `audience`, `application`, `header`, `path`, `host`; did you mean `claim`?",
+            ],
+        ),
+        (
+            with("tenant_resolution: {default: amce}"),
+            &["tenant_resolution.default: tenant `amce` is not configured; did you mean `acme`?"],
+        ),
+        (
+            with("tenant_resolution: {headers: [X-A, x-a]}"),
+            &["tenant_resolution.headers[1]: `x-a` is listed twice"],
+        ),
+        (
+            with("tenant_resolution: {headers: ['x a']}"),
+            &["tenant_resolution.headers[0]: `x a` holds a character that no name in HTTP may hold"],
+        ),
         (with("tenant_resolution: {claims: ['']}"), &["tenant_resolution.claims[0]: must not be empty"]),
-        (with("tenant_resolution: {accept_from_request: 1}"), &["tenant_resolution.accept_from_request: expected `true` or `false`, found a number"]),
+        (
+            with("tenant_resolution: {accept_from_request: 1}"),
+            &["tenant_resolution.accept_from_request: expected `true` or `false`, found a number"],
+        ),
     ]);
-    let policy = loaded(&with("tenant_resolution: {headers: [X-Tenant], required_evidence: [header], default: acme}")).policy;
+    let policy =
+        loaded(&with("tenant_resolution: {headers: [X-Tenant], required_evidence: [header], default: acme}"))
+            .policy;
     assert_eq!(&*policy.resolution.headers, ["x-tenant".into()]);
     assert_eq!(policy.resolution.default, policy.tenants.named("acme"));
 }
@@ -729,19 +1153,30 @@ fn errors_of_tenant_resolution() {
 fn errors_of_forward() {
     let forward = |headers: &str| with(&format!("forward: {{headers: [{headers}]}}"));
     check(&[
-        (forward("{name: x-a, value: tenent}"), &[
-            "forward.headers[0].value: `tenent` is none of `tenant`, `client`, `subject`, `scopes`, `permissions`, `suite`, `operation`, `issuer`, and no `claim:PATH`; did you mean `tenant`?",
-        ]),
-        (forward("{name: x-a, value: 'claim:'}, {name: X-B, value: tenant}, {name: x-b, value: client}"), &[
-            "forward.headers[0].value: `claim:` is none of `tenant`, `client`, `subject`, `scopes`, `permissions`, `suite`, `operation`, `issuer`, and no `claim:PATH`",
-            "forward.headers[2]: header `x-b` is listed twice",
-        ]),
-        (forward("{name: ':path', value: tenant}, {name: Connection, value: tenant}, {name: authorization, value: tenant}, {name: Host, value: tenant}"), &[
-            "forward.headers[0].name: `:path` holds a character that no name in HTTP may hold",
-            "forward.headers[1].name: header `connection` cannot be used to tell the upstream something",
-            "forward.headers[2].name: header `authorization` cannot be used to tell the upstream something",
-            "forward.headers[3].name: `host` is not a header that can be read or set here",
-        ]),
+        (
+            forward("{name: x-a, value: tenent}"),
+            &[
+                "forward.headers[0].value: `tenent` is none of `tenant`, `client`, `subject`, `scopes`, `permissions`, `suite`, `operation`, `issuer`, and no `claim:PATH`; did you mean `tenant`?",
+            ],
+        ),
+        (
+            forward("{name: x-a, value: 'claim:'}, {name: X-B, value: tenant}, {name: x-b, value: client}"),
+            &[
+                "forward.headers[0].value: `claim:` is none of `tenant`, `client`, `subject`, `scopes`, `permissions`, `suite`, `operation`, `issuer`, and no `claim:PATH`",
+                "forward.headers[2]: header `x-b` is listed twice",
+            ],
+        ),
+        (
+            forward(
+                "{name: ':path', value: tenant}, {name: Connection, value: tenant}, {name: authorization, value: tenant}, {name: Host, value: tenant}",
+            ),
+            &[
+                "forward.headers[0].name: `:path` holds a character that no name in HTTP may hold",
+                "forward.headers[1].name: header `connection` cannot be used to tell the upstream something",
+                "forward.headers[2].name: header `authorization` cannot be used to tell the upstream something",
+                "forward.headers[3].name: `host` is not a header that can be read or set here",
+            ],
+        ),
     ]);
 }
 
@@ -758,12 +1193,70 @@ tenants:
 ";
     let errors = parse_yaml(yaml).unwrap_err();
     let lines: Vec<String> = errors.iter().map(|error| format!("{} {error}", error.mark.unwrap())).collect();
-    assert_eq!(lines, [
-        "5:5 providers.corp: unknown key `isuer`; did you mean `issuer`?",
-        "5:5 providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it",
-        "8:13 tenants[0].hosts[0]: `a b` is not a host",
-        "2:8 realm: must not be empty",
-    ]);
+    assert_eq!(
+        lines,
+        [
+            "5:5 providers.corp: unknown key `isuer`; did you mean `issuer`?",
+            "5:5 providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it",
+            "5:5 providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed",
+            "8:13 tenants[0].hosts[0]: `a b` is not a host",
+            "2:8 realm: must not be empty",
+        ]
+    );
+}
+
+#[test]
+fn no_error_hides_another() {
+    let yaml = with(
+        "providers:
+  corp: {issuer: '', algorithms: [x], token_types: [], max_token_age: 0s, required_claims: [''], claims: {tenant: ''},
+    remote_jwks: {uri: x}, introspection: {uri: x, client_auth: {method: x}}, token_cache: {max_entries: -1}, from_headers: [{}]}
+  other: {}
+tenants:
+  - {aliases: [''], applications: [{client_id: ''}], suites: [x], operation_requires: {x: [y]}, scope_enforcement: x}
+  - {id: a, template: x, applications: 1, suites: [x], scope_enforcement: x}
+scope_policy: {reserved_names: 1, reserved_prefixes: 1}",
+    );
+    let mut paths: Vec<String> = parse_yaml(&yaml)
+        .unwrap_err()
+        .iter()
+        .map(|error| error.path.replace("providers.corp", "p"))
+        .collect();
+    paths.sort();
+    assert_eq!(
+        paths,
+        [
+            "p",
+            "p.algorithms[0]",
+            "p.claims.tenant",
+            "p.from_headers[0]",
+            "p.introspection",
+            "p.introspection.client_auth.method",
+            "p.introspection.uri",
+            "p.issuer",
+            "p.max_token_age",
+            "p.remote_jwks",
+            "p.remote_jwks.uri",
+            "p.required_claims[0]",
+            "p.token_cache.max_entries",
+            "p.token_types",
+            "providers.other",
+            "providers.other",
+            "scope_policy.reserved_names",
+            "scope_policy.reserved_prefixes",
+            "tenants[0]",
+            "tenants[0]",
+            "tenants[0].aliases[0]",
+            "tenants[0].applications[0].client_id",
+            "tenants[0].operation_requires.x",
+            "tenants[0].scope_enforcement",
+            "tenants[0].suites[0]",
+            "tenants[1].applications",
+            "tenants[1].scope_enforcement",
+            "tenants[1].suites[0]",
+            "tenants[1].template",
+        ]
+    );
 }
 
 #[test]
@@ -779,7 +1272,10 @@ fn a_report_is_bounded() {
 #[test]
 fn doubles_from_a_protobuf_struct_are_whole_numbers() {
     let json = yaml_to_json(CONTRACT).unwrap().to_string();
-    let doubles = json.replace("\"version\":1", "\"version\":1.0").replace("16384", "1.6384e4").replace("10000", "10000.0");
+    let doubles = json
+        .replace("\"version\":1", "\"version\":1.0")
+        .replace("16384", "1.6384e4")
+        .replace("10000", "10000.0");
     assert_ne!(json, doubles);
     let policy = parse_json(doubles.as_bytes()).unwrap_or_else(|errors| panic!("{errors}")).policy;
     assert_eq!(policy.max_token_bytes, 16_384);
@@ -801,8 +1297,10 @@ fn ten_thousand_tenants_are_built_in_good_time() {
     let suites: Vec<Value> = (0..500)
         .map(|suite| {
             let operations: Vec<Value> = (0..10)
-                .map(|n| json!({"name": format!("o{n}"), "path": format!("/s{suite}/{{tenant}}/o{n}/{{id}}"),
-                    "methods": ["GET"], "requires": [format!("scope.{n}")]}))
+                .map(|n| {
+                    json!({"name": format!("o{n}"), "path": format!("/s{suite}/{{tenant}}/o{n}/{{id}}"),
+                    "methods": ["GET"], "requires": [format!("scope.{n}")]})
+                })
                 .collect();
             json!({"name": format!("suite-{suite}"), "operations": operations})
         })
@@ -830,4 +1328,169 @@ fn ten_thousand_tenants_are_built_in_good_time() {
 #[expect(clippy::disallowed_methods, reason = "measures what it tests")]
 fn begin() -> Instant {
     Instant::now()
+}
+
+#[test]
+fn the_reference_speaks_of_every_key_of_the_contracts_example() {
+    // Keys that are names, which stand below these.
+    const NAMED: [&str; 5] =
+        ["providers", "tenant_templates", "scope_mapping", "suite_scopes", "operation_requires"];
+    fn check(value: &Value, keys_are_names: bool, reference: &str) {
+        match value {
+            Value::Object(members) => {
+                for (key, member) in members {
+                    let is_there = reference.split('`').skip(1).step_by(2).any(|code| {
+                        code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key)
+                    });
+                    assert!(keys_are_names || is_there, "{key}");
+                    check(member, NAMED.contains(&&**key) && !keys_are_names, reference);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| check(item, false, reference)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = yaml_to_json(CONTRACT).unwrap();
+    check(&document, false, include_str!("../docs/configuration.md"));
+}
+
+mod laws {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static EXAMPLE: LazyLock<Value> = LazyLock::new(|| yaml_to_json(CONTRACT).unwrap());
+
+    /// Any JSON, of the keys and values that a configuration has and of others.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            prop::sample::select(vec![
+                "corp",
+                "{tenant}",
+                "1s",
+                "scopes",
+                "/a/{tenant}/**",
+                "claim:a",
+                "https://i/x"
+            ])
+            .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec(
+                    (prop_oneof![any_key(), "\\PC{0,8}".prop_map(String::from)], inner),
+                    0..6
+                )
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// A key that the contract's example has somewhere.
+    fn any_key() -> impl Strategy<Value = String> {
+        fn collect(value: &Value, keys: &mut Vec<String>) {
+            if let Value::Object(members) = value {
+                keys.extend(members.keys().cloned());
+            }
+            children(value).into_iter().for_each(|(_, child)| collect(child, keys));
+        }
+        let mut keys = Vec::new();
+        collect(&EXAMPLE, &mut keys);
+        prop::sample::select(keys)
+    }
+
+    fn children(value: &Value) -> Vec<(String, &Value)> {
+        match value {
+            Value::Array(items) => items.iter().enumerate().map(|(n, item)| (n.to_string(), item)).collect(),
+            Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), value)).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        }
+    }
+
+    fn pointers(value: &Value, pointer: &str, all: &mut Vec<String>) {
+        for (key, child) in children(value) {
+            let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+            all.push(pointer.clone());
+            pointers(child, &pointer, all);
+        }
+    }
+
+    /// Whether the path of an error leads somewhere.
+    fn leads_somewhere(document: &Value, path: &str) -> bool {
+        let mut value = document;
+        let mut rest = path;
+        while !rest.is_empty() {
+            let step;
+            if let Some(quoted) = rest.strip_prefix("[\"") {
+                let end = quoted.find("\"]").unwrap();
+                step = quoted[..end].to_owned();
+                rest = &quoted[end + 2..];
+            } else if let Some(index) = rest.strip_prefix('[') {
+                let end = index.find(']').unwrap();
+                step = index[..end].to_owned();
+                rest = &index[end + 1..];
+            } else {
+                let key = rest.strip_prefix('.').unwrap_or(rest);
+                let end = key.find(['.', '[']).unwrap_or(key.len());
+                step = key[..end].to_owned();
+                rest = &key[end..];
+            }
+            match children(value).into_iter().find(|(key, _)| *key == step) {
+                Some((_, child)) => value = child,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,200}") {
+            let _ = parse_json(&bytes);
+            let _ = parse_json(text.as_bytes());
+            let _ = parse_yaml(&text);
+        }
+
+        #[test]
+        fn no_json_makes_it_panic(json in any_json(), key in any_key()) {
+            let _ = parse_json(json.to_string().as_bytes());
+            let mut document = EXAMPLE.clone();
+            document[key] = json;
+            let _ = parse_json(document.to_string().as_bytes());
+        }
+
+        #[test]
+        fn an_error_of_a_changed_configuration_has_a_path_that_leads_somewhere(
+            choice in any::<prop::sample::Index>(), json in any_json(), removed in any::<bool>(),
+        ) {
+            let mut document = EXAMPLE.clone();
+            let mut all = Vec::new();
+            pointers(&document, "", &mut all);
+            let pointer = choice.get(&all);
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let key = key.replace("~1", "/").replace("~0", "~");
+            if let (true, Some(Value::Object(members))) = (removed, document.pointer_mut(parent)) {
+                members.remove(&key);
+            } else {
+                *document.pointer_mut(pointer).unwrap() = json;
+            }
+            if let Err(errors) = parse_json(document.to_string().as_bytes()) {
+                prop_assert!(errors.iter().count() > 0);
+                for error in errors.iter().filter(|error| !error.path.contains('\\')) {
+                    prop_assert!(leads_somewhere(&document, &error.path), "{} in {}", error, document);
+                    prop_assert!(error.message != "the configuration is incomplete", "{}", document);
+                }
+            }
+        }
+    }
 }

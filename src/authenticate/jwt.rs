@@ -171,7 +171,7 @@ impl UntrustedToken {
     ) -> Result<SignedToken, TokenError> {
         self.check_header(rules)?;
         let key_fingerprint = self.jws.signer(rules.algorithms, keys, verifier)?;
-        Ok(SignedToken { claims: self.claims, key_fingerprint })
+        Ok(SignedToken { claims: self.claims, key_fingerprint, key_id: self.jws.key_id })
     }
 }
 
@@ -180,12 +180,18 @@ impl UntrustedToken {
 pub struct SignedToken {
     claims: Object,
     key_fingerprint: KeyFingerprint,
+    key_id: Option<Box<str>>,
 }
 
 impl SignedToken {
     /// Which key verified it.
     pub fn key_fingerprint(&self) -> &KeyFingerprint {
         &self.key_fingerprint
+    }
+
+    /// The `kid` of its header.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
     }
 
     /// Validates the claims at `now` (since the Unix epoch). `is_tenant` knows the ids and aliases of the configured

@@ -31,6 +31,7 @@ pub struct RemoteKeys {
     keys: Option<Arc<KeySet>>,
     /// Counts the sets: what was verified under another one is checked again.
     version: u64,
+    fetched_at: Duration,
     refresh_at: Duration,
     in_flight: Option<InFlight>,
     failures: u32,
@@ -121,10 +122,39 @@ impl RemoteKeys {
         self.end_fetch(now);
         self.failures = 0;
         self.retry_at = Duration::ZERO;
+        self.take(keys, cache_duration, jitter, now);
+    }
+
+    /// Takes the set that another worker fetched at `fetched_at`, in place of a fetch of its own. An unknown `kid` may
+    /// still cause one, unless `unknown_kid_fetch_ended` says that another worker made it already.
+    pub fn adopt(
+        &mut self,
+        keys: KeySet,
+        cache_duration: Duration,
+        jitter: u8,
+        fetched_at: Duration,
+        unknown_kid_fetch_ended: Duration,
+    ) {
+        self.in_flight = None;
+        self.failures = 0;
+        self.retry_at = Duration::ZERO;
+        if !unknown_kid_fetch_ended.is_zero() {
+            self.unknown_kid_fetch_ended = self.unknown_kid_fetch_ended.max(Some(unknown_kid_fetch_ended));
+        }
+        self.take(keys, cache_duration, jitter, fetched_at);
+    }
+
+    /// When the keys at hand were fetched; 0 where there are none.
+    pub fn fetched_at(&self) -> Duration {
+        self.fetched_at
+    }
+
+    fn take(&mut self, keys: KeySet, cache_duration: Duration, jitter: u8, fetched_at: Duration) {
         self.version += 1;
         self.keys = Some(Arc::new(keys));
+        self.fetched_at = fetched_at;
         let percent = REFRESH_AT_PERCENT.saturating_sub(u32::from(jitter) * 10 / 255);
-        self.refresh_at = now.saturating_add(cache_duration.saturating_mul(percent) / 100);
+        self.refresh_at = fetched_at.saturating_add(cache_duration.saturating_mul(percent) / 100);
     }
 
     /// Notes that a fetch failed. `jitter` is in 0..=255: it spreads the next try over the second half of the backoff.
@@ -204,6 +234,17 @@ mod tests {
         remote.fail(255, at(0));
         assert!(matches!(remote.need(ES256, None, at(499)), Need::Unavailable { .. }));
         assert!(matches!(remote.need(ES256, None, at(500)), Need::Fetch(Cause::Age)));
+    }
+
+    #[test]
+    fn what_another_worker_fetched_leaves_the_fetch_for_unknown_kids_unless_that_was_it() {
+        let mut remote = with_keys("a");
+        remote.begin(Cause::UnknownKid, TIMEOUT, at(10));
+        remote.adopt(key_set("a"), Duration::from_secs(600), 0, at(5), Duration::ZERO);
+        assert!(matches!(remote.need(ES256, Some("b"), at(11)), Need::Fetch(Cause::UnknownKid)));
+        remote.adopt(key_set("a"), Duration::from_secs(600), 0, at(5), at(5));
+        assert!(matches!(remote.need(ES256, Some("b"), at(11)), Need::Keys(..)));
+        assert!(matches!(remote.need(ES256, Some("b"), at(30_005)), Need::Fetch(Cause::UnknownKid)));
     }
 
     #[test]

@@ -357,6 +357,7 @@ fn the_verified_token_names_the_key_that_verified_it() {
     let signed =
         UntrustedToken::parse(&token).unwrap().verify_signature(&rules(), &keys, &PureVerifier).unwrap();
     assert_eq!(signed.key_fingerprint(), keys.keys()[1].fingerprint());
+    assert_eq!(signed.key_id(), Some("second"));
     assert!(keys.contains_fingerprint(signed.key_fingerprint()));
     assert!(!key_set(&[&first]).contains_fingerprint(signed.key_fingerprint()));
 }
@@ -714,6 +715,7 @@ fn what_some_reader_would_take_for_a_jwt_is_one() {
         // `e30` is `{}`; `e31` sets a bit that the last character has to spare.
         "e30.x.y".to_owned(),
         "e31.x.y".to_owned(),
+        "e30.a.b.c.d".to_owned(),
     ] {
         assert!(looks_like_jwt(&token), "{token}");
     }

@@ -224,7 +224,7 @@ impl TenantTable {
 pub struct EvidenceKinds(u8);
 
 /// One kind of tenant evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub enum EvidenceKind {
     Claim,

@@ -79,7 +79,11 @@ pub fn parse_json(bytes: &[u8]) -> Result<Node<'_>, ConfigError> {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let text = error.to_string();
         let message = text.strip_suffix(&place).unwrap_or(&text);
-        ConfigError { path: String::new(), mark: Some(mark), message: format!("not JSON: {message}") }
+        ConfigError {
+            path: String::new(),
+            mark: Some(mark),
+            message: format!("not JSON at line {}, column {}: {message}", mark.line, mark.column),
+        }
     })
 }
 
@@ -303,7 +307,7 @@ mod tests {
         }
         let error = parse_json(b"{\n  \"a\": oops\n}").unwrap_err();
         assert_eq!(error.mark, Some(Mark::new(2, 8)));
-        assert_eq!(error.message, "not JSON: expected value");
+        assert_eq!(error.message, "not JSON at line 2, column 8: expected value");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod document;
 mod duration;
 pub mod error;
 pub mod policy;
-pub mod reader;
+mod reader;
 mod suggestion;
 #[cfg(feature = "yaml")]
 mod yaml;

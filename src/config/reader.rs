@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::document::{self, Member, Node, Value};
+use super::document::{self, Mark, Member, Node, Value};
 use super::error::{ConfigError, ConfigErrors, MAX_REPORTED, Warning};
 use super::{duration, suggestion};
 
@@ -49,10 +49,14 @@ impl Report {
         }
     }
 
-    fn warning(&self, warning: Warning) {
+    /// The path is worked out only where the warning is kept.
+    fn warning(&self, path: impl FnOnce() -> String, mark: Option<Mark>, message: impl fmt::Display) {
         let mut warnings = self.warnings.borrow_mut();
-        if warnings.len() < MAX_REPORTED && !warnings.contains(&warning) {
-            warnings.push(warning);
+        if warnings.len() < MAX_REPORTED {
+            let warning = Warning { path: path(), mark, message: printable(&message) };
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
         }
     }
 }
@@ -146,20 +150,18 @@ impl<'d> Cursor<'d> {
 
     /// Reports an error here.
     pub fn error(&self, message: impl fmt::Display) {
-        let error = ConfigError { path: self.path(), mark: self.node.mark, message: message.to_string() };
+        let error = ConfigError { path: self.path(), mark: self.node.mark, message: printable(&message) };
         self.report.error(error);
     }
 
     /// Reports something doubtful here.
     pub fn warning(&self, message: impl fmt::Display) {
-        let warning = Warning { path: self.path(), mark: self.node.mark, message: message.to_string() };
-        self.report.warning(warning);
+        self.report.warning(|| self.path(), self.node.mark, message);
     }
 
     /// Reports something doubtful at a place below this one.
     pub fn warning_below(&self, steps: &str, message: impl fmt::Display) {
-        let path = format!("{}{steps}", self.path());
-        self.report.warning(Warning { path, mark: self.node.mark, message: message.to_string() });
+        self.report.warning(|| format!("{}{steps}", self.path()), self.node.mark, message);
     }
 
     /// Reports that a reference leads nowhere: `message` and, if a candidate is near, the question whether that was
@@ -204,8 +206,8 @@ impl<'d> Cursor<'d> {
                 cursor.error("the key holds a control character");
             } else if names.insert(key.clone()) {
                 entries.push((key, cursor));
-            } else if matches!(key, Cow::Owned(_)) {
-                // Keys that differ before `{tenant}` is replaced; others were reported as repeated.
+            } else if self.tenant.is_some() {
+                // Keys that differ before `{tenant}` is replaced. Others were reported as repeated.
                 cursor.error(format_args!("key `{key}` is there twice"));
             }
         }
@@ -473,5 +475,99 @@ impl<'d> Fields<'d> {
         default: Duration,
     ) -> Duration {
         self.optional(key).and_then(|value| value.duration(bounds)).unwrap_or(default)
+    }
+}
+
+/// `message` on one line of bounded length, whatever the configuration holds that it shows.
+fn printable(message: &impl fmt::Display) -> String {
+    const MAX_CHARACTERS: usize = 1_000;
+    let mut line = String::new();
+    for c in message.to_string().chars().take(MAX_CHARACTERS) {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(json: &str, read: impl FnOnce(&Cursor<'_>)) -> Vec<String> {
+        let node = document::parse_json(json.as_bytes()).unwrap();
+        let report = Report::default();
+        read(&Cursor::root(&node, &report));
+        report.finish().map_or_else(|errors| errors.iter().map(ToString::to_string).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn a_path_leads_through_keys_and_places() {
+        let errors = at(r#"{"a": [{"b.c": {"d": 1, "": 2}}]}"#, |root| {
+            let list = root.entries().unwrap().remove(0).1;
+            let item = list.items().unwrap().next().unwrap();
+            let inner = item.entries().unwrap().remove(0).1;
+            inner.entries().unwrap().remove(0).1.error("here");
+        });
+        assert_eq!(errors, ["a[0][\"b.c\"]: a key is empty", "a[0][\"b.c\"].d: here"]);
+    }
+
+    #[test]
+    fn an_error_is_reported_once_and_on_one_line() {
+        let errors = at("{}", |root| {
+            root.error("a\nb\u{1b}");
+            root.error("a\nb\u{1b}");
+        });
+        assert_eq!(errors, ["configuration: a\\nb\\u{1b}"]);
+        let errors = at("{}", |root| root.error("x".repeat(5_000)));
+        assert_eq!(errors[0].len(), "configuration: ".len() + 1_000);
+    }
+
+    #[test]
+    fn strings_of_a_template_hold_the_tenants_name() {
+        at(r#"{"{tenant}-key": "a {tenant} b {tenant}"}"#, |root| {
+            let (key, value) = root.for_tenant("acme").entries().unwrap().remove(0);
+            assert_eq!((&*key, &*value.text().unwrap()), ("acme-key", "a acme b acme"));
+            assert_eq!(value.raw_string(), Some("a {tenant} b {tenant}"));
+            assert!(root.holds_tenant());
+        });
+    }
+
+    #[test]
+    fn keys_that_become_equal_are_an_error() {
+        let errors = at(r#"{"{tenant}": 1, "acme": 2}"#, |root| {
+            root.for_tenant("acme").entries();
+        });
+        assert_eq!(errors, ["acme: key `acme` is there twice"]);
+    }
+
+    #[test]
+    fn a_whole_number_is_within_its_bounds_or_an_error() {
+        for (json, expected) in [
+            ("1", None),
+            ("2", Some(2)),
+            ("2.0", Some(2)),
+            ("5", Some(5)),
+            ("6", None),
+            ("2.5", None),
+            ("-2", None),
+        ] {
+            at(json, |number| assert_eq!(number.integer(2..=5), expected, "{json}"));
+        }
+        at("4294967297", |number| assert_eq!(number.integer(0..=u32::MAX), None));
+    }
+
+    #[test]
+    fn a_duration_is_within_its_bounds_or_an_error() {
+        let bounds = Duration::from_secs(1)..=Duration::from_secs(60);
+        for (text, is_taken) in
+            [("999ms", false), ("1s", true), ("60s", true), ("1m", true), ("60001ms", false)]
+        {
+            at(&format!("{text:?}"), |value| {
+                assert_eq!(value.duration(bounds.clone()).is_some(), is_taken, "{text}")
+            });
+        }
     }
 }

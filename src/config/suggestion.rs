@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn another_word_is_not() {
-        for word in ["x", "billing:read", "", "colour", "tenancy_of_the_first_order"] {
+        for word in ["x", "orders:close", "", "colour", "tenancy_of_the_first_order"] {
             assert_eq!(nearest(word, ["y", "billing:write", "issuer", ""]), None, "{word}");
         }
     }

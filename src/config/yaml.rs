@@ -22,7 +22,17 @@ pub fn parse(text: &str) -> Result<Node<'_>, ConfigError> {
     loop {
         let (event, span) = match events.next_event() {
             None => break,
-            Some(Err(error)) => return Err(refused(error.marker(), &format!("not YAML: {}", error.info()))),
+            Some(Err(error)) => {
+                return Err(refused(
+                    error.marker(),
+                    &format!(
+                        "not YAML at line {}, column {}: {}",
+                        error.marker().line(),
+                        error.marker().col() + 1,
+                        error.info()
+                    ),
+                ));
+            }
             Some(Ok(event)) => event,
         };
         match event {
@@ -215,7 +225,7 @@ mod tests {
             assert_eq!(parse(yaml).unwrap_err().message, message, "{yaml}");
         }
         let error = parse("a: [1\nb: 2").unwrap_err();
-        assert!(error.message.starts_with("not YAML: "), "{}", error.message);
+        assert!(error.message.starts_with("not YAML at line "), "{}", error.message);
         assert!(error.mark.is_some());
     }
 

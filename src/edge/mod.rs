@@ -115,7 +115,7 @@ impl RootContext for Root {
         });
         let in_force = with_vm(|vm| vm.worker.put_in_force(loaded.policy));
         if asks_issuers {
-            self.callouts = Some(Callouts::new());
+            self.callouts = Some(Callouts::new(&in_force));
             host::set_tick_period(SHORT_TICK);
         }
         self.in_force = Some(in_force);

@@ -6,6 +6,7 @@
 
 pub mod identity;
 pub mod request;
+pub mod shared;
 pub mod worker;
 
 use std::fmt;

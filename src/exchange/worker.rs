@@ -12,6 +12,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::identity::Identity;
+use super::shared::KeysRecord;
 use crate::authenticate::claims::{Claims, Confirmation};
 use crate::authenticate::introspection::{IssuerFault, Response, read_response};
 use crate::authenticate::provider::{Introspection, KeysSource, Provider, ProviderId};
@@ -81,6 +82,10 @@ pub enum Errand {
         provider: ProviderId,
         /// The tenant's name in the URI.
         tenant: Option<Box<str>>,
+        /// Why.
+        cause: Cause,
+        /// Since when they are wanted.
+        begun: Duration,
     },
     /// Introspect a token.
     Introspect {
@@ -94,7 +99,7 @@ pub enum Errand {
 impl fmt::Debug for Errand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FetchKeys { provider, tenant } => write!(f, "FetchKeys({provider:?}, {tenant:?})"),
+            Self::FetchKeys { provider, tenant, .. } => write!(f, "FetchKeys({provider:?}, {tenant:?})"),
             Self::Introspect { provider, .. } => write!(f, "Introspect({provider:?}, …)"),
         }
     }
@@ -254,7 +259,7 @@ impl InForce {
             Need::Wait => {}
             Need::Fetch(cause) => {
                 set.remote.begin(cause, remote.timeout, now);
-                errands.push(Errand::FetchKeys { provider, tenant });
+                errands.push(Errand::FetchKeys { provider, tenant, cause, begun: now });
             }
         }
         set.waiting.push(waiter);
@@ -333,7 +338,12 @@ impl InForce {
                 for (tenant, set) in &mut state.borrow_mut().key_sets {
                     if set.remote.is_due(now) {
                         set.remote.begin(Cause::Age, remote.timeout, now);
-                        errands.push(Errand::FetchKeys { provider: id, tenant: tenant.clone() });
+                        errands.push(Errand::FetchKeys {
+                            provider: id,
+                            tenant: tenant.clone(),
+                            cause: Cause::Age,
+                            begun: now,
+                        });
                     }
                 }
             }
@@ -369,9 +379,63 @@ impl InForce {
             }
         };
         let waiting = std::mem::take(&mut set.waiting);
-        state.waiting = state.waiting.saturating_sub(waiting.len());
-        self.waiting.set(self.waiting.get().saturating_sub(waiting.len()));
+        self.end_wait(&mut state, waiting.len());
         (waiting, fault)
+    }
+
+    /// When the keys at hand were fetched; 0 where there are none.
+    pub fn keys_fetched_at(&self, provider: ProviderId, tenant: Option<&str>) -> Duration {
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        let state = self.state(provider).map(|state| state.borrow());
+        state
+            .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.fetched_at()))
+            .unwrap_or_default()
+    }
+
+    /// Takes the keys that another worker fetched. None where they are of no use, so that they have to be fetched;
+    /// else who waited.
+    pub fn adopt_keys(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        record: &KeysRecord,
+        jitter: u8,
+    ) -> Option<Vec<WaiterId>> {
+        let KeysSource::Remote(remote) = &self.policy.provider(provider)?.keys else { return None };
+        let keys = read_key_set(Ok((200, &record.body))).ok()?;
+        let mut state = self.state(provider)?.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        set.remote.adopt(
+            keys,
+            remote.cache_duration,
+            jitter,
+            record.fetched_at,
+            record.unknown_kid_fetch_ended,
+        );
+        let waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, waiting.len());
+        Some(waiting)
+    }
+
+    /// Takes the introspection answer that another worker received at `received_at`. None where it is of no use any
+    /// more, so that the issuer has to be asked; else who waited, and what it came to.
+    pub fn adopt_answer(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        body: &[u8],
+        received_at: Duration,
+        now: Duration,
+    ) -> Option<(Vec<WaiterId>, Verdict)> {
+        let rules = self.policy.provider(provider)?;
+        let introspection = rules.introspection.as_ref()?;
+        let jwt = self.state(provider)?.borrow().asking.get(token)?.jwt.clone();
+        let (verdict, until) =
+            self.conclude(rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
+        if now >= until {
+            return None;
+        }
+        Some((self.end_introspection(provider, token, &verdict, until, now), verdict))
     }
 
     /// Takes the answer to [`Errand::Introspect`]: the status and body, or why there is none. Returns who waited, and
@@ -383,17 +447,31 @@ impl InForce {
         reply: Result<(u16, &[u8]), IssuerFault>,
         now: Duration,
     ) -> (Vec<WaiterId>, Verdict) {
-        let fault = |fault: IssuerFault| (Vec::new(), Verdict::Fault(fault));
-        let Some(state) = self.state(provider) else { return fault(IssuerFault::Unreachable) };
-        let Some(asking) = state.borrow_mut().asking.remove(token) else {
-            return fault(IssuerFault::Unreachable);
+        let rules = self.policy.provider(provider);
+        let rules =
+            rules.and_then(|rules| rules.introspection.as_ref().map(|introspection| (rules, introspection)));
+        let jwt = self
+            .state(provider)
+            .and_then(|state| state.borrow().asking.get(token).and_then(|asking| asking.jwt.clone()));
+        let (verdict, until) = match rules {
+            Some((rules, introspection)) => {
+                self.conclude(rules, introspection, jwt.as_ref(), reply, now, now)
+            }
+            None => (Verdict::Fault(IssuerFault::Unreachable), now),
         };
-        let Some(rules) = self.policy.provider(provider) else {
-            return (asking.waiting, Verdict::Fault(IssuerFault::Unreachable));
-        };
-        let Some(introspection) = &rules.introspection else {
-            return (asking.waiting, Verdict::Fault(IssuerFault::Unreachable));
-        };
+        (self.end_introspection(provider, token, &verdict, until, now), verdict)
+    }
+
+    /// What a reply received at `received_at` comes to, and until when that may be remembered.
+    fn conclude(
+        &self,
+        rules: &Provider,
+        introspection: &Introspection,
+        jwt: Option<&Rc<Identity>>,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        received_at: Duration,
+        now: Duration,
+    ) -> (Verdict, Duration) {
         let response = reply.and_then(|(status, body)| {
             read_response(status, body, introspection.max_response_bytes, &rules.rules.claims)
         });
@@ -402,28 +480,41 @@ impl InForce {
             Ok(Response::Inactive) => {
                 (Verdict::Refused(Reason::TokenInactive.into()), introspection.negative_ttl)
             }
-            Ok(Response::Active(claims)) => {
-                self.judge(rules, introspection, asking.jwt.as_ref(), &claims, now)
-            }
+            Ok(Response::Active(claims)) => self.judge(rules, introspection, jwt, &claims, now),
         };
+        (verdict, received_at.saturating_add(time_to_live))
+    }
+
+    /// Remembers a verdict until `until` and ends the waiting for it.
+    fn end_introspection(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        verdict: &Verdict,
+        until: Duration,
+        now: Duration,
+    ) -> Vec<WaiterId> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
         let mut state = state.borrow_mut();
-        if !time_to_live.is_zero() {
-            let until = now.saturating_add(time_to_live);
-            match &verdict {
-                Verdict::Active(identity) => {
-                    state.inactive.remove(token.as_bytes());
-                    state.active.insert(token.as_bytes(), (Rc::clone(identity), until));
-                }
-                Verdict::Refused(rejection) => {
-                    state.active.remove(token.as_bytes());
-                    state.inactive.insert(token.as_bytes(), (rejection.clone(), until));
-                }
-                Verdict::Fault(_) => {}
+        match verdict {
+            Verdict::Active(identity) if now < until => {
+                state.inactive.remove(token.as_bytes());
+                state.active.insert(token.as_bytes(), (Rc::clone(identity), until));
             }
+            Verdict::Refused(rejection) if now < until => {
+                state.active.remove(token.as_bytes());
+                state.inactive.insert(token.as_bytes(), (rejection.clone(), until));
+            }
+            Verdict::Active(_) | Verdict::Refused(_) | Verdict::Fault(_) => {}
         }
-        state.waiting = state.waiting.saturating_sub(asking.waiting.len());
-        self.waiting.set(self.waiting.get().saturating_sub(asking.waiting.len()));
-        (asking.waiting, verdict)
+        let waiting = state.asking.remove(token).map(|asking| asking.waiting).unwrap_or_default();
+        self.end_wait(&mut state, waiting.len());
+        waiting
+    }
+
+    fn end_wait(&self, state: &mut ProviderState, count: usize) {
+        state.waiting = state.waiting.saturating_sub(count);
+        self.waiting.set(self.waiting.get().saturating_sub(count));
     }
 
     /// Forgets a request whose client went away.
@@ -438,8 +529,7 @@ impl InForce {
             };
             state.key_sets.values_mut().for_each(|set| forget(&mut set.waiting));
             state.asking.values_mut().for_each(|asking| forget(&mut asking.waiting));
-            state.waiting = state.waiting.saturating_sub(left);
-            self.waiting.set(self.waiting.get().saturating_sub(left));
+            self.end_wait(&mut state, left);
         }
     }
 

@@ -12,8 +12,8 @@ use super::document::Node;
 use super::error::{ConfigError, ConfigErrors};
 use super::policy::{Audit, AuditedDecisions, Policy, Unmatched};
 use super::reader::{Cursor, Fields, Report};
-use crate::authenticate::provider::IssuerIndex;
-use crate::authorize::{Enforcement, ResolutionRules};
+use crate::authenticate::provider::{IssuerIndex, Provider};
+use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, ResolutionRules};
 use crate::credential::CredentialPlaces;
 
 const KEYS: &[&str] = &[
@@ -79,7 +79,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     });
     let tenants = tenants.unwrap_or_default();
 
-    let resolution = read_resolution(resolution.as_ref(), &evidence_headers, &tenants);
+    let resolution = read_resolution(resolution.as_ref(), &evidence_headers, &providers, &tenants);
     let default_introspection = fields.optional("default_introspection").and_then(|cursor| {
         let id = providers.reference(&cursor)?;
         if providers.provider(id).is_some_and(|provider| provider.introspection.is_none()) {
@@ -144,16 +144,25 @@ fn read_evidence_headers(resolution: Option<&Fields<'_>>) -> Vec<Box<str>> {
 fn read_resolution(
     fields: Option<&Fields<'_>>,
     headers: &[Box<str>],
+    providers: &providers::Providers<'_>,
     tenants: &tenants::Tenants<'_>,
 ) -> ResolutionRules {
     let Some(fields) = fields else { return ResolutionRules::default() };
-    let required_evidence = fields.optional("required_evidence");
+    let mut required_evidence = EvidenceKinds::default();
+    if let Some(kinds) = fields.optional("required_evidence") {
+        required_evidence = terms::evidence_kinds(&kinds, !headers.is_empty());
+        let names_tenant = |provider: &Provider| !provider.rules.claims.tenant.is_empty();
+        if required_evidence.contains(EvidenceKind::Claim)
+            && !providers.providers.iter().flatten().any(names_tenant)
+        {
+            kinds
+                .warning("`claim` is required, but no provider has tenant claims, so every token is refused");
+        }
+    }
     let default = fields.optional("default").filter(|default| !default.is_null());
     ResolutionRules {
         headers: headers.into(),
-        required_evidence: required_evidence
-            .map(|kinds| terms::evidence_kinds(&kinds, !headers.is_empty()))
-            .unwrap_or_default(),
+        required_evidence,
         accept_from_request: fields.boolean("accept_from_request", false),
         default: default.and_then(|default| tenants.reference(&default)),
     }

@@ -115,7 +115,10 @@ impl<'d> Suites<'d> {
         let suite = SuiteTerms {
             id,
             require_tls: fields.boolean("require_tls", false),
-            hosts: fields.optional("hosts").and_then(|list| list.list_of(true, host)).unwrap_or_default(),
+            hosts: match fields.optional("hosts") {
+                None => Some(Vec::new()),
+                Some(list) => list.list_of(true, host),
+            },
             audiences: fields
                 .optional("audiences")
                 .and_then(|list| list.strings(true))
@@ -184,9 +187,8 @@ impl<'d> Suites<'d> {
         let path = fields.required("path").and_then(|path| path_pattern(&path));
         let methods = fields.optional("methods").map(|list| list.list_of(true, method));
         let headers = fields.optional("headers").map_or(Some(Vec::new()), |list| header_matchers(&list));
-        if let (Some(path), Some(headers)) = (path, headers) {
+        if let (Some(hosts), Some(path), Some(headers)) = (suite.hosts.clone(), path, headers) {
             if methods.as_ref().is_none_or(Option::is_some) {
-                let hosts = suite.hosts.clone();
                 self.routes.push(Route { operation: id, hosts, path, methods: methods.flatten(), headers });
             }
         }
@@ -216,52 +218,64 @@ impl<'d> Suites<'d> {
 
     /// `access` and `requires`: what asks for scopes requires some, what does not requires none.
     fn access(&mut self, fields: &Fields<'d>, suite: &SuiteTerms) -> Access {
-        const SCOPES: u8 = 0;
-        const AUTHENTICATED: u8 = 1;
-        const PUBLIC: u8 = 2;
-        let choices = [("scopes", SCOPES), ("authenticated", AUTHENTICATED), ("public", PUBLIC)];
-        let chosen = match fields.optional("access") {
-            None => SCOPES,
-            // What is reported is not refined by errors that follow from it.
+        let choices = [
+            ("scopes", AccessKind::Scopes),
+            ("authenticated", AccessKind::Authenticated),
+            ("public", AccessKind::Public),
+        ];
+        let kind = match fields.optional("access") {
+            None => AccessKind::Scopes,
+            // Where it is not known what was meant, no further error follows from it.
             Some(access) => match access.choice(&choices) {
                 None => return Access::Scopes(None),
-                Some(chosen) => chosen,
+                Some(kind) => kind,
             },
         };
         let requires = fields.optional("requires");
-        if chosen == SCOPES {
-            if requires.is_none() && !suite.requires {
-                fields
-                    .cursor()
-                    .error("nothing is required: `requires` is needed here, or `scopes` on the suite");
+        let refuse = |keys: &[&'static str], message: &str| {
+            for unused in keys.iter().filter_map(|key| fields.optional(key)) {
+                unused.error(message);
             }
-            let own = requires.and_then(|requires| requirement(&requires, &mut self.catalog.permissions));
-            return Access::Scopes(own);
-        }
-        let (access, name) = if chosen == PUBLIC {
-            (Access::Public, "public")
-        } else {
-            (Access::Authenticated, "authenticated")
         };
-        if let Some(requires) = requires {
-            requires.error(format_args!("has no meaning where `access` is `{name}`"));
-        }
-        if access == Access::Public {
-            for key in ["audiences", "required_claims", "required_evidence", "scope_enforcement"] {
-                if let Some(unused) = fields.optional(key) {
-                    unused.error("has no meaning where `access` is `public`: no token is read");
+        match kind {
+            AccessKind::Scopes => {
+                if requires.is_none() && !suite.requires {
+                    fields
+                        .cursor()
+                        .error("nothing is required: `requires` is needed here, or `scopes` on the suite");
                 }
+                Access::Scopes(
+                    requires.and_then(|requires| requirement(&requires, &mut self.catalog.permissions)),
+                )
+            }
+            AccessKind::Authenticated => {
+                refuse(&["requires"], "has no meaning where `access` is `authenticated`");
+                Access::Authenticated
+            }
+            AccessKind::Public => {
+                let keys =
+                    ["requires", "audiences", "required_claims", "required_evidence", "scope_enforcement"];
+                refuse(&keys, "has no meaning where `access` is `public`: no token is read");
+                Access::Public
             }
         }
-        access
     }
+}
+
+/// The values of `access`.
+#[derive(Clone, Copy)]
+enum AccessKind {
+    Scopes,
+    Authenticated,
+    Public,
 }
 
 /// What the operations of a suite share.
 struct SuiteTerms {
     id: SuiteId,
     require_tls: bool,
-    hosts: Vec<HostPattern>,
+    /// None: an error, so that no conflict should follow from the hosts' absence.
+    hosts: Option<Vec<HostPattern>>,
     audiences: Box<[Box<str>]>,
     required_evidence: EvidenceKinds,
     /// Whether the suite's own scopes are enough for an operation without a requirement.

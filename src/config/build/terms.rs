@@ -79,20 +79,16 @@ pub fn odd_scope_character(text: &str) -> Option<String> {
 
 /// Kinds of tenant evidence. `header` needs `tenant_resolution.headers`.
 pub fn evidence_kinds(cursor: &Cursor<'_>, has_headers: bool) -> EvidenceKinds {
-    let choices = EvidenceKind::ALL.map(|kind| (kind.as_str(), kind as u8));
+    let choices = EvidenceKind::ALL.map(|kind| (kind.as_str(), kind));
     let kinds = cursor.list_of(false, |item| {
-        let chosen = item.choice(&choices)?;
-        if chosen == EvidenceKind::Header as u8 && !has_headers {
+        let kind = item.choice(&choices)?;
+        if kind == EvidenceKind::Header && !has_headers {
             item.error("`header` is required, but `tenant_resolution.headers` names none");
             return None;
         }
-        Some(chosen)
+        Some(kind)
     });
-    let kinds = kinds.unwrap_or_default();
-    EvidenceKind::ALL
-        .into_iter()
-        .filter(|kind| kinds.contains(&(*kind as u8)))
-        .fold(EvidenceKinds::default(), EvidenceKinds::with)
+    kinds.unwrap_or_default().into_iter().fold(EvidenceKinds::default(), EvidenceKinds::with)
 }
 
 /// `enforce`, `shadow` or `off`.

