@@ -136,10 +136,10 @@ impl Gateway {
     pub fn answer(&self, errand: &Errand, reply: Result<(u16, String), IssuerFault>, pending: &mut Pending) {
         let reply = reply.as_ref().map(|(status, body)| (*status, body.as_bytes())).map_err(|fault| *fault);
         match errand {
-            Errand::FetchKeys { provider, tenant } => {
+            Errand::FetchKeys { provider, tenant, .. } => {
                 self.in_force.keys_reply(*provider, tenant.as_deref(), reply, 0, self.now);
             }
-            Errand::Introspect { provider, token } => {
+            Errand::Introspect { provider, token, .. } => {
                 let (waiters, verdict) = self.in_force.introspection_reply(*provider, token, reply, self.now);
                 if waiters.contains(&pending.waiter) {
                     pending.exchange.deliver(Some(verdict));
