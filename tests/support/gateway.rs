@@ -69,6 +69,14 @@ pub fn provider(changes: Value) -> Value {
     merge(good, changes)
 }
 
+/// `base` with the members of `changes`, `null` as it is: for [`token`] and [`claims`] to remove.
+pub fn overlay(mut base: Value, changes: Value) -> Value {
+    for (name, value) in changes.as_object().expect("changes are members of an object") {
+        base[name] = value.clone();
+    }
+    base
+}
+
 /// A worker with one policy in force.
 pub struct Gateway {
     worker: RefCell<Worker>,
@@ -301,9 +309,17 @@ impl Refused {
 }
 
 /// A request that a client sends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(self.headers.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))))
+            .finish()
+    }
 }
 
 impl Call {
