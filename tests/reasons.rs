@@ -15,7 +15,9 @@ mod mint;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gateway::{Begun, Call, Gateway, KEY, NOW, Outcome, Refused, claims, merge, overlay, provider, token};
+use gateway::{
+    Begun, Call, Gateway, KEY, NOW, Outcome, Refused, Reply, claims, merge, overlay, provider, token,
+};
 use mint::{Signer, jwks};
 use scopegate::authenticate::introspection::IssuerFault;
 use scopegate::exchange::{Errand, Stage};
@@ -162,7 +164,7 @@ struct Case {
     reason: Reason,
     config: Value,
     call: Call,
-    reply: Option<Result<(u16, String), IssuerFault>>,
+    reply: Option<Reply>,
     /// Sent before, and left waiting.
     before: Option<Call>,
 }
@@ -662,7 +664,7 @@ fn keys_that_cannot_be_had_are_the_issuers_fault_until_they_can() {
 
 // ---- introspection
 
-fn ask(config: &Value, token: &str, reply: Result<(u16, String), IssuerFault>) -> Outcome {
+fn ask(config: &Value, token: &str, reply: Reply) -> Outcome {
     Gateway::new(config).call_answered(&Call::get("/read").bearer(token), &mut |_| reply.clone())
 }
 

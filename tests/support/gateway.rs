@@ -77,6 +77,9 @@ pub fn overlay(mut base: Value, changes: Value) -> Value {
     base
 }
 
+/// What an issuer answers: status and body, or why there is no answer.
+pub type Reply = Result<(u16, String), IssuerFault>;
+
 /// A worker with one policy in force.
 pub struct Gateway {
     worker: RefCell<Worker>,
@@ -111,11 +114,7 @@ impl Gateway {
     }
 
     /// The outcome of a request, errands answered by `issuer` at once.
-    pub fn call_answered(
-        &self,
-        call: &Call,
-        issuer: &mut dyn FnMut(&Errand) -> Result<(u16, String), IssuerFault>,
-    ) -> Outcome {
+    pub fn call_answered(&self, call: &Call, issuer: &mut dyn FnMut(&Errand) -> Reply) -> Outcome {
         let mut pending = match self.begin(call) {
             Begun::Done(outcome) => return *outcome,
             Begun::Waits(pending) => pending,
@@ -141,7 +140,7 @@ impl Gateway {
     }
 
     /// Hands an issuer's answer in.
-    pub fn answer(&self, errand: &Errand, reply: Result<(u16, String), IssuerFault>, pending: &mut Pending) {
+    pub fn answer(&self, errand: &Errand, reply: Reply, pending: &mut Pending) {
         let reply = reply.as_ref().map(|(status, body)| (*status, body.as_bytes())).map_err(|fault| *fault);
         match errand {
             Errand::FetchKeys { provider, tenant, .. } => {
