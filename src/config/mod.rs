@@ -1,20 +1,22 @@
 //! From the bytes of a configuration to a [`Policy`] that can decide, or to every error in them.
 //!
-//! 1. The text becomes a [`document`]: JSON (as Envoy hands it over), or YAML in the native tool.
-//! 2. [`reader`] walks it with cursors that know their path. Nothing is left out silently: unknown and repeated keys,
+//! 1. The bytes become a [`document`]: JSON or a `google.protobuf.Struct` (as Envoy hands them over), or YAML in the
+//!    native tool.
+//! 2. `reader` walks it with cursors that know their path. Nothing is left out silently: unknown and repeated keys,
 //!    wrong types, values out of bounds, duplicate names and dangling references are errors.
-//! 3. [`build`] makes the [`Policy`] of it. All errors are reported together.
+//! 3. `build` makes the [`Policy`] of it. All errors are reported together.
 //!
 //! `null` is a value of its own kind here, not the absence of a key: a template engine that leaves `applications`
 //! empty must not open a tenant to every client.
 //!
-//! [`parse_json`] is a pure function of its bytes: every worker comes to the same result.
+//! [`parse_plugin`] is a pure function of its bytes: every worker comes to the same result.
 
 mod build;
 pub mod document;
 mod duration;
 pub mod error;
 pub mod policy;
+mod protobuf;
 mod reader;
 mod suggestion;
 #[cfg(feature = "yaml")]
@@ -44,6 +46,20 @@ pub fn parse_json(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
     build::policy(&document::parse_json(bytes)?, Sha256::digest(bytes).into())
 }
 
+/// Reads a plugin's configuration as a host hands it over: JSON, or a `google.protobuf.Struct` in its wire format.
+///
+/// # Errors
+///
+/// All that is wrong with it, in one report.
+pub fn parse_plugin(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
+    // Both may begin with a line feed, but no text is both: JSON has no control characters but white space, and the
+    // length of the first key's entry is followed by another field's tag.
+    match (document::parse_json(bytes), protobuf::parse_struct(bytes)) {
+        (Err(_), Some(node)) if !bytes.is_empty() => build::policy(&node, Sha256::digest(bytes).into()),
+        (json, _) => build::policy(&json?, Sha256::digest(bytes).into()),
+    }
+}
+
 /// Reads a configuration in YAML 1.2, which JSON is a subset of. Errors have lines and columns.
 ///
 /// # Errors
@@ -66,4 +82,27 @@ pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, ConfigErrors> {
     let _ = reader::Cursor::root(&node, &report);
     report.finish()?;
     Ok(node.value.to_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_struct_and_json_are_the_same_configuration() {
+        let yaml = include_str!("../../tests/fixtures/config/contract.yaml");
+        let json = yaml_to_json(yaml).unwrap();
+        let from_json = parse_plugin(json.to_string().as_bytes()).unwrap();
+        let from_struct = parse_plugin(&protobuf::tests::encode(&json)).unwrap();
+        let digests = |loaded: &Loaded| {
+            loaded.policy.providers.iter().map(|provider| provider.digest).collect::<Vec<_>>()
+        };
+        assert_eq!(digests(&from_json), digests(&from_struct));
+        assert_eq!(from_json.policy.tenants.len(), from_struct.policy.tenants.len());
+    }
+
+    #[test]
+    fn no_configuration_at_all_is_refused() {
+        assert!(parse_plugin(b"").is_err());
+    }
 }

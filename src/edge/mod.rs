@@ -100,7 +100,7 @@ impl RootContext for Root {
     /// that tried the configuration first, lets that worker's requests pass unfiltered.
     fn on_configure(&mut self, configuration_size: usize) -> bool {
         let bytes = host::buffer(Buffer::PluginConfiguration, configuration_size).unwrap_or_default();
-        let loaded = match config::parse_json(&bytes) {
+        let loaded = match config::parse_plugin(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
                 host::log(Level::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
