@@ -428,6 +428,39 @@ fn a_preflight_request_passes_only_where_it_is_one_and_may() {
     assert_eq!(Gateway::new(&config()).call(&preflight("OPTIONS", &both)).brief(), "credential_missing");
 }
 
+#[test]
+fn what_is_unmatched_is_a_host_and_path_and_neither_a_method_nor_a_header() {
+    let mut config = config();
+    config["suites"][0]["operations"][0]["methods"] = json!(["POST"]);
+    config["suites"][0]["operations"][1]["headers"][0]["default"] = json!("v1");
+    let good = of_acme(json!({}));
+    for unmatched in ["deny", "authenticated", "allow"] {
+        config["unmatched"] = json!(unmatched);
+        let gateway = Gateway::new(&config);
+        let brief = |call: Call| gateway.call(&call).brief();
+        assert_eq!(brief(Call::get("/write")), "credential_missing", "{unmatched}");
+        assert_eq!(brief(Call::get("/write").bearer(&good)), "method_not_mapped", "{unmatched}");
+        assert_eq!(brief(Call::get("/version").bearer(&good)), "header_missing", "{unmatched}");
+        assert_eq!(brief(Call::get("/a//b").bearer(&good)), "path_ambiguous", "{unmatched}");
+        assert_eq!(
+            brief(Call::get("/open/").bearer("x!")),
+            if unmatched == "allow" { "-" } else { "credential_malformed" }
+        );
+    }
+}
+
+#[test]
+fn an_unmatched_request_that_asks_for_authentication_needs_a_good_token_and_a_tenant() {
+    let gateway = Gateway::new(&with("unmatched", json!("authenticated")));
+    let brief = |changes: Value| gateway.call(&Call::get("/elsewhere").bearer(&of_acme(changes))).brief();
+    assert_eq!(brief(json!({"scope": null})), "acme");
+    assert_eq!(brief(json!({"exp": 1})), "token_expired");
+    assert_eq!(brief(json!({"tenant_id": "nobody"})), "tenant_unknown");
+    let elsewhere = Call::get("/elsewhere").bearer(&of_acme(json!({}))).header("x-org", "other");
+    assert_eq!(gateway.call(&elsewhere).brief(), "tenant_mismatch");
+    assert_eq!(gateway.call(&Call::get("/elsewhere")).brief(), "credential_missing");
+}
+
 // ---- the law
 
 /// The spellings that an upstream may take for one another.

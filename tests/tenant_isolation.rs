@@ -1168,3 +1168,46 @@ fn a_token_that_one_issuer_signed_does_not_pass_as_anothers() {
     assert_eq!(brief(&gateway, &Call::get("/"), &genuine), "tenant10");
     assert_eq!(brief(&gateway, &Call::get("/"), &forged), "signature_invalid");
 }
+
+#[test]
+fn a_refusal_that_depends_on_the_tenants_of_one_configuration_does_not_outlive_it() {
+    let config = |tenants: Value| {
+        let mut config = file(tenants, json!({}));
+        config["providers"] = json!({"opaque": {
+            "audiences": ["https://api.example/{tenant}"],
+            "introspection": {"uri": "https://opaque.example/", "cluster": "opaque", "client_auth": {"method": "none"}},
+        }});
+        config
+    };
+    let mut gateway = Gateway::new(&config(json!([{"id": "tenant1"}, {"id": "tenant2"}])));
+    let call = Call::get("/").bearer("opaque-token");
+    let response = json!({"active": true, "aud": "https://api.example/tenant10"}).to_string();
+    let asked =
+        |gateway: &Gateway| gateway.call_answered(&call, &mut |_| Ok((200, response.clone()))).brief();
+    assert_eq!(asked(&gateway), "audience_mismatch");
+    assert_eq!(gateway.call(&call).brief(), "audience_mismatch", "remembered");
+    gateway.reload(&config(two_tenants()));
+    assert_eq!(asked(&gateway), "tenant10");
+    assert_eq!(gateway.call(&call).brief(), "tenant10", "remembered");
+    // And what was accepted under the names of one does not pass under another.
+    gateway.reload(&config(json!([{"id": "tenant1"}, {"id": "tenant2"}])));
+    assert_eq!(gateway.call(&call).brief(), "audience_mismatch");
+}
+
+#[test]
+fn what_the_issuer_said_itself_survives_a_reload() {
+    let mut config = file(two_tenants(), json!({}));
+    config["providers"]["opaque"] = json!({
+        "audiences": ["api"],
+        "introspection": {"uri": "https://opaque.example/", "cluster": "opaque", "client_auth": {"method": "none"}},
+    });
+    config["tenants"] =
+        json!([{"id": "tenant1", "providers": ["idp", "opaque"]}, {"id": "tenant10", "providers": ["idp"]}]);
+    let mut gateway = Gateway::new(&config);
+    let call = Call::get("/").bearer("opaque-token");
+    let inactive = gateway.call_answered(&call, &mut |_| Ok((200, json!({"active": false}).to_string())));
+    assert_eq!(inactive.brief(), "token_inactive");
+    config["realm"] = json!("another");
+    gateway.reload(&config);
+    assert_eq!(gateway.call(&call).brief(), "token_inactive");
+}

@@ -146,9 +146,23 @@ pub struct ProviderState {
     key_sets: HashMap<Option<Box<str>>, RemoteKeySet>,
     active: BoundedCache<(Rc<Identity>, Duration)>,
     /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
-    inactive: BoundedCache<(Rejection, Duration)>,
+    inactive: BoundedCache<KnownRefusal>,
     asking: HashMap<Box<str>, Asking>,
     waiting: usize,
+}
+
+/// A refusal of an introspected token.
+struct KnownRefusal {
+    rejection: Rejection,
+    until: Duration,
+    /// The policy whose tenants it depends on; None where the issuer itself said that the token is inactive.
+    generation: Option<u64>,
+}
+
+impl KnownRefusal {
+    fn holds(&self, generation: u64, now: Duration) -> bool {
+        now < self.until && self.generation.is_none_or(|judged_under| judged_under == generation)
+    }
 }
 
 #[derive(Default)]
@@ -285,10 +299,9 @@ impl InForce {
         if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
             return AnswerNow::Verdict(Verdict::Active(Rc::clone(identity)));
         }
-        if let Some((rejection, _)) =
-            state.inactive.lookup(token.as_bytes()).filter(|(_, until)| now < *until)
-        {
-            return AnswerNow::Verdict(Verdict::Refused(rejection.clone()));
+        let refusal = state.inactive.lookup(token.as_bytes());
+        if let Some(refusal) = refusal.filter(|refusal| refusal.holds(self.generation, now)) {
+            return AnswerNow::Verdict(Verdict::Refused(refusal.rejection.clone()));
         }
         if !self.may_wait(state.waiting) {
             return AnswerNow::Overloaded;
@@ -503,7 +516,10 @@ impl InForce {
             }
             Verdict::Refused(rejection) if now < until => {
                 state.active.remove(token.as_bytes());
-                state.inactive.insert(token.as_bytes(), (rejection.clone(), until));
+                let is_issuers_word = rejection.reason == Reason::TokenInactive;
+                let generation = (!is_issuers_word).then_some(self.generation);
+                let refusal = KnownRefusal { rejection: rejection.clone(), until, generation };
+                state.inactive.insert(token.as_bytes(), refusal);
             }
             Verdict::Active(_) | Verdict::Refused(_) | Verdict::Fault(_) => {}
         }
