@@ -888,3 +888,49 @@ fn one_call_serves_all_who_bring_the_same_token() {
     }
     assert_eq!(gateway.in_force.waiting(), 0);
 }
+
+#[test]
+fn an_opaque_token_from_a_cookie_or_a_parameter_goes_to_the_sole_provider_that_lists_the_place() {
+    let mut config = config(true);
+    config["providers"]["opaque"]["from_cookies"] = json!(["session"]);
+    config["providers"]["opaque"]["from_params"] = json!(["at"]);
+    let reply = json!({"active": true, "aud": "api", "scope": "read"}).to_string();
+    let ask = |config: &Value, call: &Call| {
+        Gateway::new(config).call_answered(call, &mut |_| Ok((200, reply.clone()))).brief()
+    };
+    let by_cookie = Call::get("/read").header("cookie", "session=opaque-token");
+    let by_parameter = Call::get("/read?at=opaque-token");
+    assert_eq!(ask(&config, &by_cookie), "asked");
+    assert_eq!(ask(&config, &by_parameter), "asked");
+    assert_eq!(
+        Gateway::new(&config).call(&by_cookie.clone().header("x-tenant-id", "acme")).brief(),
+        "introspection_not_configured",
+        "not against evidence"
+    );
+    // Whoever lists the place too, introspecting or not, may be the one whose token it is.
+    config["providers"]["remote"]["from_cookies"] = json!(["session"]);
+    config["providers"]["remote"]["from_params"] = json!(["at"]);
+    config["default_introspection"] = json!("opaque");
+    for call in [&by_cookie, &by_parameter] {
+        assert_eq!(Gateway::new(&config).call(call).brief(), "introspection_not_configured");
+    }
+}
+
+#[test]
+fn one_provider_holds_at_most_half_of_the_places_to_wait_in() {
+    let mut config = config(true);
+    config["max_waiting_requests"] = json!(4);
+    let gateway = Gateway::new(&config);
+    let opaque = |number: usize| Call::get("/read").bearer(&format!("opaque-token-{number}"));
+    let remote = Call::get("/read").bearer(&of_remote());
+    let begin = |call: &Call| match gateway.begin(call) {
+        Begun::Waits(_) => "waits".to_owned(),
+        Begun::Done(outcome) => outcome.brief(),
+    };
+    assert_eq!(
+        [1, 2, 3].map(|number| begin(&opaque(number))),
+        ["waits", "waits", "introspection_overloaded"]
+    );
+    assert_eq!([&remote, &remote, &remote].map(begin), ["waits", "waits", "keys_unavailable"]);
+    assert_eq!(gateway.in_force.waiting(), 4);
+}

@@ -14,7 +14,7 @@ mod mint;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway::{Call, Gateway, claims, merge, provider, token};
+use gateway::{Begun, Call, Gateway, claims, merge, provider, token};
 use mint::{Signer, jwks};
 use proptest::collection::vec;
 use proptest::option;
@@ -1210,4 +1210,23 @@ fn what_the_issuer_said_itself_survives_a_reload() {
     config["realm"] = json!("another");
     gateway.reload(&config);
     assert_eq!(gateway.call(&call).brief(), "token_inactive");
+}
+
+#[test]
+fn a_request_that_waits_is_decided_under_the_configuration_it_began_with() {
+    let config = |tenants: Value| {
+        let mut config = file(tenants, json!({}));
+        let remote = json!({"uri": "https://idp.example/jwks", "cluster": "idp"});
+        config["providers"]["idp"] = provider(json!({"local_jwks": null, "remote_jwks": remote}));
+        config
+    };
+    let mut gateway = Gateway::new(&config(two_tenants()));
+    let call = Call::get("/").bearer(&token(json!({"tenant_id": "t-one"})));
+    let Begun::Waits(mut pending) = gateway.begin(&call) else { panic!("it does not wait") };
+    gateway.reload(&config(json!([{"id": "tenant1"}, {"id": "tenant10", "aliases": ["t-one"]}])));
+    let errand = pending.errands.remove(0);
+    gateway.answer(&errand, Ok((200, jwks([&*gateway::KEY]).to_string())), &mut pending);
+    let Begun::Done(outcome) = gateway.advance(&call, pending) else { panic!("it waits again") };
+    assert_eq!(outcome.brief(), "tenant1");
+    assert_eq!(gateway.call(&call).brief(), "tenant10", "the keys are still there, the table is the new one");
 }

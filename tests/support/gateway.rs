@@ -167,8 +167,9 @@ impl Gateway {
             waiter: pending.waiter,
             errands: &mut pending.errands,
         };
-        let policy = &self.in_force.policy;
         let step = pending.exchange.advance(&request, &mut surroundings);
+        // A request ends under the policy that it began with.
+        let policy = &Rc::clone(pending.exchange.in_force()).policy;
         let tenant_of = |facts: &scopegate::exchange::Facts| {
             let tenant = facts.standing.as_ref().map(|standing| standing.tenant)?;
             Some(policy.tenants.tenant(tenant)?.id.to_string())
