@@ -804,6 +804,14 @@ fn the_requests_tenant_evidence_says_which_issuer_is_asked() {
     assert_eq!(asked_by(&config, Some("asked")), "opaque", "never against evidence");
     assert_eq!(asked_by(&config, Some("acme")), "introspection_not_configured");
     assert_eq!(asked_by(&config, Some("nobody")), "tenant_mismatch");
+    // Where evidence leaves several, the default is one of them or none is asked.
+    let third = merge(config["providers"]["opaque"].clone(), json!({"issuer": "https://third.example"}));
+    config["providers"]["third"] = third;
+    let either = json!({"id": "either", "providers": ["opaque", "second"]});
+    config["tenants"].as_array_mut().unwrap().push(either);
+    assert_eq!(asked_by(&config, Some("either")), "second");
+    config["default_introspection"] = json!("third");
+    assert_eq!(asked_by(&config, Some("either")), "introspection_not_configured");
 }
 
 /// A file whose `idp` introspects JWTs too.
