@@ -452,6 +452,11 @@ impl<'w> Walk<'w, '_, '_> {
         if !decide::is_lifted(rejection.reason, enforcement) {
             return Err(Halt::Reject(rejection));
         }
+        // `required_evidence` let its absence be, since the request was to be refused anyway.
+        if called.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
+            self.facts.stage = Stage::Tenant;
+            return Err(Halt::Reject(Rejection::about(Reason::TenantMissing, EvidenceKind::Path.as_str())));
+        }
         match enforcement {
             Enforcement::Shadow => {
                 self.facts.decision = Decision::Shadow;
