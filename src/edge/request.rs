@@ -1,11 +1,7 @@
 //! One request in the host: its headers are read once, and what the exchange says is done once.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
-
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 
 use super::host::{self, Buffer, Level, RequestHeaders};
 use super::signature::HostVerifier;
@@ -23,18 +19,6 @@ pub struct RequestContext {
     root: u32,
     queue: Option<u32>,
     in_force: Option<Rc<InForce>>,
-    progress: Progress,
-}
-
-/// How far a request has come. Nothing of it but a passed one gets any further, whatever the host calls next.
-enum Progress {
-    /// Not decided: nothing of it passes.
-    Stopped,
-    /// It waits for an issuer. True from when it passes.
-    Waits(Rc<Cell<bool>>),
-    /// It is held, headers and all, until its body is complete: see [`Held`].
-    HeldForBody,
-    Passed,
 }
 
 /// A request that waits for an issuer, or for its own body.
@@ -43,11 +27,10 @@ pub struct Paused {
     headers: RequestHeaders,
     root: u32,
     queue: Option<u32>,
-    passes: Option<Rc<Cell<bool>>>,
     body_size: usize,
 }
 
-/// A token request whose body has not come yet.
+/// A token request that is held, headers and all, until its body is complete.
 pub struct Held {
     paused: Paused,
     /// When its headers came; none once a part of its body has.
@@ -58,124 +41,140 @@ pub struct Held {
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of a request.
-enum Outcome {
+pub enum Outcome {
+    /// It goes on to the upstream.
     Passes,
+    /// It is over.
     Answered,
+    /// It waits for an issuer.
     Waits,
+    /// It is held until its body is complete.
     NeedsBody,
 }
 
 impl RequestContext {
     /// A request that begins under `in_force`.
     pub fn new(id: u32, root: u32, queue: Option<u32>, in_force: Option<Rc<InForce>>) -> Self {
-        Self { id, root, queue, in_force, progress: Progress::Stopped }
+        Self { id, root, queue, in_force }
     }
 
-    fn settle(&mut self, outcome: Outcome) -> Action {
-        self.progress = match outcome {
-            Outcome::Passes => Progress::Passed,
-            Outcome::Answered => Progress::Stopped,
-            Outcome::NeedsBody => Progress::HeldForBody,
-            Outcome::Waits => {
-                let passes = Rc::new(Cell::new(false));
-                with_vm(|vm| {
-                    if let Some(paused) = vm.paused.get_mut(&self.id) {
-                        paused.passes = Some(Rc::clone(&passes));
-                    }
-                });
-                Progress::Waits(passes)
-            }
+    /// Decides the request, or leaves it waiting. `ends_stream`: whether it has no body.
+    pub fn begin(self, ends_stream: bool) -> Outcome {
+        // Without a configuration or headers there is nothing to decide with, and nothing passes.
+        let (Some(in_force), Some(headers)) = (self.in_force, RequestHeaders::read()) else {
+            return fail(self.id);
         };
-        self.action()
-    }
-
-    fn action(&self) -> Action {
-        match &self.progress {
-            Progress::Passed => Action::Continue,
-            Progress::Waits(passes) if passes.get() => Action::Continue,
-            Progress::Waits(_) | Progress::Stopped | Progress::HeldForBody => Action::Pause,
+        let exchange = Exchange::new(in_force);
+        let paused = Paused { exchange, headers, root: self.root, queue: self.queue, body_size: 0 };
+        match advance(self.id, paused) {
+            Outcome::NeedsBody if ends_stream => resume(self.id, 0, Ok(Vec::new())),
+            outcome @ (Outcome::Passes | Outcome::Answered | Outcome::Waits | Outcome::NeedsBody) => outcome,
         }
-    }
-
-    /// Lets a held request go on its way with its body, or with what keeps it from having one.
-    fn resume(&mut self, body_size: usize, body: Result<Vec<u8>, Fault>) -> Action {
-        self.progress = Progress::Stopped;
-        let Some(Held { mut paused, .. }) = with_vm(|vm| vm.held.remove(&self.id)) else {
-            return self.action();
-        };
-        paused.body_size = body_size;
-        paused.exchange.deliver_body(body);
-        self.settle(advance(self.id, paused))
     }
 }
 
-impl Context for RequestContext {}
-
-impl HttpContext for RequestContext {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        // Without a configuration or headers there is nothing to decide with, and nothing passes.
-        let (Some(in_force), Some(headers)) = (self.in_force.take(), RequestHeaders::read()) else {
-            host::send_local_response(500, &[], b"", -1);
-            return Action::Pause;
-        };
-        let paused = Paused {
-            exchange: Exchange::new(in_force),
-            headers,
-            root: self.root,
-            queue: self.queue,
-            passes: None,
-            body_size: 0,
-        };
-        let action = self.settle(advance(self.id, paused));
-        if matches!(self.progress, Progress::HeldForBody) && end_of_stream {
-            return self.resume(0, Ok(Vec::new()));
-        }
-        action
+/// Takes note of a body. `size` is that of all that has come of it: a host keeps what it was told to hold back.
+pub fn on_body(id: u32, size: usize, ends_stream: bool) -> Outcome {
+    let is_held = with_vm(|vm| {
+        let held = vm.held.get_mut(&id);
+        held.map(|held| held.bodiless_since = None).is_some()
+    });
+    if !is_held {
+        return standing(id);
     }
-
-    /// `size` is that of all that has come, because a host keeps what it was told to hold back.
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if !matches!(self.progress, Progress::HeldForBody) {
-            return self.action();
-        }
-        if size > MAX_BODY_BYTES {
-            return self.resume(size, Err(Fault::TooLarge));
-        }
-        if !end_of_stream {
-            with_vm(|vm| {
-                if let Some(held) = vm.held.get_mut(&self.id) {
-                    held.bodiless_since = None;
-                }
-            });
-            return Action::Pause;
-        }
-        match host::buffer(Buffer::HttpRequestBody, size) {
-            Some(body) if body.len() == size => self.resume(size, Ok(body)),
-            // An empty buffer is none to some hosts.
-            None if size == 0 => self.resume(0, Ok(Vec::new())),
-            Some(_) | None => {
-                self.progress = Progress::Stopped;
-                with_vm(|vm| vm.held.remove(&self.id));
-                host::send_local_response(500, &[], b"", -1);
-                Action::Pause
-            }
+    if size > MAX_BODY_BYTES {
+        return resume(id, size, Err(Fault::TooLarge));
+    }
+    if !ends_stream {
+        return Outcome::NeedsBody;
+    }
+    match host::buffer(Buffer::HttpRequestBody, size) {
+        Some(body) if body.len() == size => resume(id, size, Ok(body)),
+        // An empty buffer is none to some hosts.
+        None if size == 0 => resume(id, 0, Ok(Vec::new())),
+        Some(_) | None => {
+            with_vm(|vm| vm.held.remove(&id));
+            fail(id)
         }
     }
+}
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if !matches!(self.progress, Progress::HeldForBody) {
-            return self.action();
-        }
-        self.resume(0, Err(Fault::Trailers))
+/// Takes note of trailers.
+pub fn on_trailers(id: u32) -> Outcome {
+    if with_vm(|vm| vm.held.contains_key(&id)) {
+        return resume(id, 0, Err(Fault::Trailers));
     }
+    standing(id)
+}
 
-    fn on_log(&mut self) {
-        // The client of a waiting request went away.
-        with_vm(|vm| vm.held.remove(&self.id));
-        if let Some(paused) = with_vm(|vm| vm.paused.remove(&self.id)) {
-            paused.exchange.in_force().leave(WaiterId(self.id));
+/// What has become of a request that is not held. What waits or was answered gets no further, whatever comes of it.
+fn standing(id: u32) -> Outcome {
+    with_vm(|vm| {
+        if vm.paused.contains_key(&id) {
+            Outcome::Waits
+        } else if vm.answered.contains(&id) {
+            Outcome::Answered
+        } else {
+            Outcome::Passes
+        }
+    })
+}
+
+/// Lets a held request go on its way with its body, or with what keeps it from having one.
+fn resume(id: u32, body_size: usize, body: Result<Vec<u8>, Fault>) -> Outcome {
+    let Some(Held { mut paused, .. }) = with_vm(|vm| vm.held.remove(&id)) else { return standing(id) };
+    paused.body_size = body_size;
+    paused.exchange.deliver_body(body);
+    advance(id, paused)
+}
+
+/// Answers a request that cannot be decided.
+fn fail(id: u32) -> Outcome {
+    respond(id, 500, &[], b"", -1)
+}
+
+/// Answers a request, once and for all.
+fn respond(id: u32, status: u16, headers: &[(&str, String)], body: &[u8], grpc_status: i32) -> Outcome {
+    with_vm(|vm| vm.answered.insert(id));
+    host::send_local_response(status, headers, body, grpc_status);
+    Outcome::Answered
+}
+
+/// Forgets a request that is over, or whose client went away while it waited.
+pub fn forget(id: u32) {
+    let paused = with_vm(|vm| {
+        vm.held.remove(&id);
+        vm.answered.remove(&id);
+        vm.paused.remove(&id)
+    });
+    if let Some(paused) = paused {
+        paused.exchange.in_force().leave(WaiterId(id));
+    }
+}
+
+/// Refuses token requests of which no part of a body has come for too long. The effective context is `root` again
+/// afterwards.
+pub fn refuse_bodiless(root: u32, now: Duration) {
+    let is_late = |held: &Held| {
+        let patience_ends = held.bodiless_since.map(|since| since.saturating_add(BODY_PATIENCE));
+        held.paused.root == root && patience_ends.is_some_and(|end| now >= end)
+    };
+    let late: Vec<u32> =
+        with_vm(|vm| vm.held.iter().filter(|(_, held)| is_late(held)).map(|(id, _)| *id).collect());
+    if late.is_empty() {
+        return;
+    }
+    host::log(
+        Level::Warn,
+        "scopegate: no body of a token request has come to the filter; does the host hand bodies over while headers \
+         are held? Envoy does so with `allow_on_headers_stop_iteration: true` in the plugin's configuration",
+    );
+    for id in late {
+        if host::set_effective_context(id) {
+            resume(id, 0, Err(Fault::NoBody));
         }
     }
+    host::set_effective_context(root);
 }
 
 /// Resumes requests whose answer has come. The effective context is `root` again afterwards.
@@ -193,37 +192,7 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
             Outcome::Passes => {
                 host::continue_request();
             }
-            // No request waits for an issuer and then for its body.
             Outcome::Answered | Outcome::Waits | Outcome::NeedsBody => {}
-        }
-    }
-    host::set_effective_context(root);
-}
-
-/// Refuses token requests of which no part of a body has come for too long. The effective context is `root` again
-/// afterwards.
-pub fn refuse_bodiless(root: u32, now: Duration) {
-    let is_late = |held: &Held| {
-        let patience_ends = held.bodiless_since.map(|since| since.saturating_add(BODY_PATIENCE));
-        held.paused.root == root && patience_ends.is_some_and(|end| now >= end)
-    };
-    let late: Vec<(u32, Held)> = with_vm(|vm| {
-        let late: Vec<u32> = vm.held.iter().filter(|(_, held)| is_late(held)).map(|(id, _)| *id).collect();
-        late.into_iter().filter_map(|id| Some((id, vm.held.remove(&id)?))).collect()
-    });
-    if late.is_empty() {
-        return;
-    }
-    host::log(
-        Level::Warn,
-        "scopegate: no body of a token request has come to the filter; does the host hand bodies over while headers \
-         are held? Envoy does so with `allow_on_headers_stop_iteration: true` in the plugin's configuration",
-    );
-    for (id, Held { mut paused, .. }) in late {
-        if host::set_effective_context(id) {
-            paused.exchange.deliver_body(Err(Fault::NoBody));
-            // It is answered, whatever else could be said of it.
-            let _ = advance(id, paused);
         }
     }
     host::set_effective_context(root);
@@ -232,7 +201,7 @@ pub fn refuse_bodiless(root: u32, now: Duration) {
 /// Lets the exchange decide and does what it says, in the effective context.
 fn advance(id: u32, mut paused: Paused) -> Outcome {
     let mut errands = Vec::new();
-    let Paused { exchange, headers, root, queue, passes, body_size } = &mut paused;
+    let Paused { exchange, headers, root, queue, body_size } = &mut paused;
     let request = Request::new(headers);
     let mut surroundings = Surroundings {
         verifier: &HostVerifier,
@@ -254,31 +223,20 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
                 edits.all_done &= host::replace_request_body(*body_size, body);
             }
             if edits.all_done {
-                if let Some(passes) = passes {
-                    passes.set(true);
-                }
                 return Outcome::Passes;
             }
             // What the upstream must not see could not be taken out.
-            host::send_local_response(500, &[], b"", -1);
-            Outcome::Answered
+            fail(id)
         }
         Step::Reject(rejection, facts) => {
             telemetry::record(&facts, &in_force, now);
-            answer(&rejection, &request, policy);
-            Outcome::Answered
+            answer(id, &rejection, &request, policy)
         }
         Step::RejectTokenRequest(fault, facts) => {
             telemetry::record(&facts, &in_force, now);
             let has_authorization = values(request.headers, "authorization").next().is_some();
             let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
-            host::send_local_response(
-                answer.status,
-                &answer.headers,
-                answer.body.as_bytes(),
-                answer.grpc_status,
-            );
-            Outcome::Answered
+            respond(id, answer.status, &answer.headers, answer.body.as_bytes(), answer.grpc_status)
         }
         Step::AwaitBody => {
             with_vm(|vm| vm.held.insert(id, Held { paused, bodiless_since: Some(now) }));
@@ -302,15 +260,20 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
     }
 }
 
-fn answer(rejection: &Rejection, request: &Request<'_>, policy: &crate::config::policy::Policy) {
+fn answer(
+    id: u32,
+    rejection: &Rejection,
+    request: &Request<'_>,
+    policy: &crate::config::policy::Policy,
+) -> Outcome {
     let mut answer = Answer::new(rejection, &policy.realm, policy.strip_failure_response);
     if request.is_grpc {
         // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
         answer.headers.retain(|(name, _)| *name != "content-type");
         let message = format!("{}: {}", rejection.reason, rejection.description());
-        host::send_local_response(answer.status, &answer.headers, message.as_bytes(), answer.grpc_status);
+        respond(id, answer.status, &answer.headers, message.as_bytes(), answer.grpc_status)
     } else {
-        host::send_local_response(answer.status, &answer.headers, answer.body.as_bytes(), -1);
+        respond(id, answer.status, &answer.headers, answer.body.as_bytes(), -1)
     }
 }
 

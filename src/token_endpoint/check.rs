@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::form::Form;
 use super::{MAX_BODY_BYTES, OnUnregisteredScope, TokenEndpoint};
 use crate::authenticate::provider::{Provider, ProviderId};
-use crate::authenticate::{AudiencePattern, AudienceRule};
+use crate::authenticate::{AudienceRule, TenantPattern};
 use crate::authorize::tenant::RequestEvidence;
 use crate::authorize::{Application, Enforcement, Tenant, TenantId, TenantTable, decide};
 use crate::headers::{Headers, trim, values};
@@ -205,9 +205,9 @@ fn is_own_target(target: &str, tenant: TenantId, provider: &Provider, tenants: &
         return true;
     }
     !patterns.iter().any(|pattern| match pattern {
-        AudiencePattern::Exact(_) => false,
-        AudiencePattern::Tenant { prefix, .. } if prefix.is_empty() => pattern.tenant_name(target).is_some(),
-        AudiencePattern::Tenant { prefix, .. } => {
+        TenantPattern::Exact(_) => false,
+        TenantPattern::Tenant { prefix, .. } if prefix.is_empty() => pattern.tenant_name(target).is_some(),
+        TenantPattern::Tenant { prefix, .. } => {
             target.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         }
     })
