@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::request::{self, Outcome, RequestContext};
-use super::{Root, host, with_vm};
+use super::{Root, with_vm};
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::new(Contexts::default());
@@ -111,11 +111,10 @@ extern "C" fn proxy_on_http_call_response(
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _header_count: usize, ends_stream: bool) -> u32 {
-    let Some(request) = with_contexts(|contexts| contexts.requests.remove(&id)) else {
-        host::send_local_response(500, &[], b"", -1);
-        return PAUSE;
-    };
-    action(request.begin(ends_stream))
+    action(match with_contexts(|contexts| contexts.requests.remove(&id)) {
+        Some(request) => request.begin(ends_stream),
+        None => request::fail(id),
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -129,7 +129,7 @@ fn resume(id: u32, body_size: usize, body: Result<Vec<u8>, Fault>) -> Outcome {
 }
 
 /// Answers a request that cannot be decided.
-fn fail(id: u32) -> Outcome {
+pub fn fail(id: u32) -> Outcome {
     respond(id, 500, &[], b"", -1)
 }
 
