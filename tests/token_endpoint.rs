@@ -535,6 +535,7 @@ fn an_answer_is_an_error_of_rfc_6749_section_5_2() {
         ErrorCode::InvalidTarget,
         ErrorCode::InvalidScope,
     ];
+    assert_eq!(Fault::Overloaded.answer("erp", true, false).status, 503);
     for (fault, code) in faults.into_iter().zip(codes) {
         assert_eq!(fault.error(), code);
         for has_authorization in [false, true] {

@@ -239,6 +239,10 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             respond(id, answer.status, &answer.headers, answer.body.as_bytes(), answer.grpc_status)
         }
         Step::AwaitBody => {
+            if with_vm(|vm| vm.held.len() >= policy.max_waiting_requests) {
+                paused.exchange.deliver_body(Err(Fault::Overloaded));
+                return advance(id, paused);
+            }
             with_vm(|vm| vm.held.insert(id, Held { paused, bodiless_since: Some(now) }));
             Outcome::NeedsBody
         }

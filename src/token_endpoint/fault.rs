@@ -5,6 +5,7 @@ use std::fmt;
 use super::MAX_BODY_BYTES;
 use super::form::FormFault;
 use crate::respond::Answer;
+use crate::respond::rejection::DEFAULT_RETRY_AFTER;
 
 /// What is wrong with a token request. None of it holds anything of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Fault {
     TooLarge,
     /// No part of the body has come in time.
     NoBody,
+    /// Too many token requests wait for their bodies. The proxy's trouble, not the client's.
+    Overloaded,
     /// The request has trailers.
     Trailers,
     /// This parameter stands in the query (RFC 6749 section 2.3.1), where some servers look for it first.
@@ -61,7 +64,8 @@ pub enum Fault {
     NoScopeAssigned,
 }
 
-/// The `error` codes of RFC 6749 section 5.2 and RFC 8707 section 2 that the guard answers with.
+/// The `error` codes that the guard answers with: of RFC 6749 section 5.2 and RFC 8707 section 2, and for a 503, which
+/// they leave open, the one of RFC 6749 section 4.1.2.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the RFCs'")]
 pub enum ErrorCode {
@@ -71,6 +75,7 @@ pub enum ErrorCode {
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
+    TemporarilyUnavailable,
 }
 
 impl ErrorCode {
@@ -83,18 +88,23 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
 
-    /// Whether it is about the client's authentication.
-    fn is_authentication(self) -> bool {
+    /// The HTTP status, for a client that has sent an `Authorization` header or not.
+    fn status(self, has_authorization: bool) -> u16 {
         match self {
-            Self::InvalidClient => true,
-            Self::InvalidRequest
+            // RFC 6749 section 5.2 asks for the 401 and its challenge where the client used the header; without a
+            // challenge, RFC 9110 section 15.5.2 forbids it.
+            Self::InvalidClient if has_authorization => 401,
+            Self::InvalidClient
+            | Self::InvalidRequest
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
             | Self::InvalidScope
-            | Self::InvalidTarget => false,
+            | Self::InvalidTarget => 400,
+            Self::TemporarilyUnavailable => 503,
         }
     }
 }
@@ -126,6 +136,7 @@ impl Fault {
             | Self::NoClient
             | Self::UnknownClient => ErrorCode::InvalidClient,
             Self::SharedClient | Self::OtherTenant => ErrorCode::UnauthorizedClient,
+            Self::Overloaded => ErrorCode::TemporarilyUnavailable,
             Self::GrantType => ErrorCode::UnsupportedGrantType,
             Self::OtherTarget(_) => ErrorCode::InvalidTarget,
             Self::ScopeMalformed | Self::ScopesUnregistered(_) | Self::NoScopeAssigned => {
@@ -144,11 +155,12 @@ impl Fault {
             ("cache-control", "no-store".to_owned()),
             ("pragma", "no-cache".to_owned()),
         ];
-        let mut status = 400;
-        // RFC 6749 section 5.2. Without the challenge, RFC 9110 section 15.5.2 forbids the 401.
-        if has_authorization && error.is_authentication() {
-            status = 401;
+        let status = error.status(has_authorization);
+        if status == 401 {
             headers.push(("www-authenticate", format!("Basic realm=\"{realm}\"")));
+        }
+        if status == 503 {
+            headers.push(("retry-after", DEFAULT_RETRY_AFTER.to_string()));
         }
         let mut members = serde_json::Map::new();
         members.insert("error".to_owned(), error.as_str().into());
@@ -175,6 +187,7 @@ impl fmt::Display for Fault {
             }
             Self::ContentEncoding => f.write_str("the body must not be compressed"),
             Self::TooLarge => write!(f, "the body is longer than {MAX_BODY_BYTES} bytes"),
+            Self::Overloaded => f.write_str("too many token requests are waiting for their bodies"),
             Self::NoBody => f.write_str("no body came in time"),
             Self::Trailers => f.write_str("a token request must not have trailers"),
             Self::InQuery(name) => write!(f, "parameter `{name}` must stand in the body, not in the query"),

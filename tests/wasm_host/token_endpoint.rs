@@ -159,3 +159,23 @@ fn a_body_has_ten_seconds_to_begin() {
     vm.body(waiting, BODY, true);
     assert_error(&vm.outcome(waiting), "invalid_request");
 }
+
+#[test]
+fn a_bounded_number_of_requests_waits_for_bodies() {
+    let mut vm = Proxy::new().vm();
+    let mut configuration = guarding(configuration());
+    configuration["max_waiting_requests"] = json!(2);
+    let root = vm.configure(&configuration);
+    let held: Vec<u32> = (0..2).map(|_| begin(&mut vm, root, token_request())).collect();
+    let refused = begin(&mut vm, root, token_request());
+    let Outcome::Answered(reply) = vm.outcome(refused) else { panic!("the third is not refused") };
+    assert_eq!((reply.status, header(&reply.headers, "retry-after")), (503, Some("1")));
+    // What is over or complete makes room.
+    vm.end(held[0]);
+    vm.body(held[1], BODY, true);
+    passed(vm.outcome(held[1]));
+    for _ in 0..2 {
+        let next = begin(&mut vm, root, token_request());
+        assert_eq!(vm.state().streams[&next].phase, Phase::Paused);
+    }
+}
