@@ -48,7 +48,7 @@ pub enum FormFault {
     Name,
     /// A name that some server may take for this parameter.
     LooksLike(&'static str),
-    /// A parameter that comes more than once (RFC 6749 section 3.2); named where it is one of [`PARAMETERS`].
+    /// A parameter that comes more than once (RFC 6749 section 3.2); named where decisions are made from it.
     Repeated(Option<&'static str>),
 }
 

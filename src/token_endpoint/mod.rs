@@ -1,7 +1,7 @@
 //! The guard of token endpoints (contract section 8): wrong scopes are stopped where tokens are asked for.
 //!
-//! 1. **Form**: the body is a form that everybody reads alike, or it is refused ([`form`]).
-//! 2. **Client**: one client, that authenticates in one way at most ([`client`]). Whether its secret is right is for
+//! 1. **Form**: the body is a form that everybody reads alike, or it is refused ([`FormFault`]).
+//! 2. **Client**: one client, that authenticates in one way at most. Whether its secret is right is for
 //!    the authorization server to say; nothing here looks at it.
 //! 3. **Tenant**: the one that registers this client, and that the request's own evidence does not contradict.
 //! 4. **Grant, target, scopes**: what is asked for must be the tenant's and the application's ([`check`]).
