@@ -274,7 +274,11 @@ fn answer(
     if request.is_grpc {
         // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
         answer.headers.retain(|(name, _)| *name != "content-type");
-        let message = format!("{}: {}", rejection.reason, rejection.description());
+        let message = if policy.strip_failure_response {
+            String::new()
+        } else {
+            format!("{}: {}", rejection.reason, rejection.description())
+        };
         respond(id, answer.status, &answer.headers, message.as_bytes(), answer.grpc_status)
     } else {
         respond(id, answer.status, &answer.headers, answer.body.as_bytes(), -1)
