@@ -187,6 +187,38 @@ fn a_narrowed_request_gets_a_token_for_what_is_left() {
 }
 
 #[test]
+fn the_server_is_guarded_over_http_2_wherever_the_body_is_split() {
+    let issuer = AuthorizationServer::start(None);
+    let gateway = guarding(&issuer, &configuration(&issuer, &endpoint("reject")));
+    let basic = "Basic dGVuYW50MS1zeW5jOnRlbmFudDEtc3luYy1zZWNyZXQ=";
+    let of_scope = |scope: &str, split: usize| {
+        json!({
+            "headers": {"content-type": FORM, "authorization": basic},
+            "body": format!("grant_type=client_credentials&scope={scope}"),
+            "split": split,
+        })
+    };
+    let (good, bad) = ("billing%3Aread", "billing%3Aread+billing%3Aadmin");
+    let length = "grant_type=client_credentials&scope=".len() + good.len();
+    let requests: Vec<Value> = (0..=length).map(|split| of_scope(good, split)).collect();
+    for answer in ask("http2", gateway.port, &requests) {
+        assert_eq!(answer["status"], 200, "{answer}");
+        let token: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("a token");
+        assert_eq!(token["scope"], "billing:read");
+    }
+    let seen = issuer.count("token");
+    assert_eq!(seen, requests.len() as u64);
+    let length = length - good.len() + bad.len();
+    let requests: Vec<Value> = (0..=length).map(|split| of_scope(bad, split)).collect();
+    for answer in ask("http2", gateway.port, &requests) {
+        assert_eq!(answer["status"], 400, "{answer}");
+        let error: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("an error");
+        assert_eq!(error["error"], "invalid_scope");
+    }
+    assert_eq!(issuer.count("token"), seen);
+}
+
+#[test]
 fn a_body_means_the_same_wherever_it_is_split() {
     let gateway = echoing(&endpoint("narrow"));
     let body = "grant_type=client_credentials&scope=billing%3Aread+billing%3Aadmin&client_id=tenant1-sync";
@@ -205,6 +237,13 @@ fn a_body_means_the_same_wherever_it_is_split() {
         assert_eq!(response.upstream_saw("x-client-id"), [""; 0], "{split}");
         assert_eq!(response.json()["body"], narrowed, "{split}");
     }
+    // Not before the proxy has asked for it (RFC 9110 section 10.1.1).
+    connection.send_bytes(
+        format!("{head}expect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(),
+    );
+    thread::sleep(Duration::from_millis(50));
+    connection.send_bytes(body.as_bytes());
+    assert_eq!(connection.receive(false).expect("an answer").json()["body"], narrowed);
     // In chunks of one byte each, and without a content-length.
     connection.send_bytes(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes());
     for byte in body.chars() {
