@@ -350,6 +350,12 @@ fn each_refusal_is_an_error_of_rfc_6749_and_never_reaches_the_upstream() {
             && log.contains("200 decision=allow reason=- tenant=tenant1 client=tenant1-sync")
             && log.contains("401 decision=deny reason=invalid_client tenant=- client=-")
     });
+    wait_until("the counters tell them too", || {
+        let count = |labels: &str| gateway.stat(&format!("wasmcustom.scopegate.decisions.outcome.{labels}"));
+        count("deny.reason.invalid_scope.tenant.tenant1") == Some(2)
+            && count("deny.reason.invalid_client.tenant.none") == Some(4)
+            && count("allow.reason.none.tenant.tenant1") == Some(1)
+    });
 }
 
 #[test]

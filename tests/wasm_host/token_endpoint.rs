@@ -179,3 +179,19 @@ fn a_bounded_number_of_requests_waits_for_bodies() {
         assert_eq!(vm.state().streams[&next].phase, Phase::Paused);
     }
 }
+
+#[test]
+fn a_request_that_is_held_over_a_reload_ends_under_the_policy_that_it_began_with() {
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&guarding(configuration()));
+    let held = begin(&mut vm, root, token_request());
+    vm.body(held, b"grant_type=client_credentials&", false);
+    let mut other = guarding(configuration());
+    other["tenants"][0]["applications"] = json!([]);
+    let next = vm.configure(&other);
+    vm.body(held, b"client_id=shop&scope=orders:read", true);
+    passed(vm.outcome(held));
+    let refused = begin(&mut vm, next, token_request());
+    vm.body(refused, BODY, true);
+    assert_error(&vm.outcome(refused), "invalid_client");
+}
