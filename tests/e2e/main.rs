@@ -17,3 +17,4 @@ mod decisions;
 mod never_open;
 mod reload;
 mod servers;
+mod systems;
