@@ -202,6 +202,22 @@ impl AuthorizationServer {
     }
 }
 
+/// Carries plain connections on over TLS; `tests/servers/tls-tunnel.mjs` says how.
+pub struct TlsTunnel {
+    _server: Server,
+    pub port: u16,
+}
+
+impl TlsTunnel {
+    /// Leads to a port on loopback where `host` answers with a certificate that `authority`, in PEM, vouches for.
+    pub fn start(to: u16, authority: &str, host: &str) -> Self {
+        let (to, authority) = (to.to_string(), format!("--ca={authority}"));
+        let arguments = ["--to", to.as_str(), authority.as_str(), "--server-name", host];
+        let (server, ready) = Server::node("tls-tunnel", &arguments);
+        Self { _server: server, port: port_in(&ready) }
+    }
+}
+
 /// Seconds since the epoch.
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970").as_secs()

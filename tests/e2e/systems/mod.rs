@@ -2,6 +2,7 @@
 //! system's own that issues the system's tokens. What a good server never issues is minted with its real keys.
 
 mod appian_erp;
+mod certificate;
 mod infor_suites;
 mod otk_branches;
 mod teamcenter;
