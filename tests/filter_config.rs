@@ -3,6 +3,8 @@
 //! What becomes of whole requests is in `tests/e2e/systems/`; here it is the table itself: which operation a request
 //! calls, and whether the scopes of a client of a tenant open it.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails")]
+
 use scopegate::authenticate::provider::KeysSource;
 use scopegate::authenticate::{Algorithm, AudienceRule};
 use scopegate::authorize::decide::{Caller, decide};
