@@ -243,17 +243,10 @@ fn dispatch(in_force: &InForce, errand: &Errand) -> Result<u32, IssuerFault> {
             (call.headers, Some(call.body), rules.cluster.clone(), rules.timeout)
         }
     };
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     // Envoy takes 0 for no timeout at all.
     let timeout = timeout.max(Duration::from_millis(1));
-    proxy_wasm::hostcalls::dispatch_http_call(
-        &cluster,
-        headers,
-        body.as_deref().map(str::as_bytes),
-        Vec::new(),
-        timeout,
-    )
-    .map_err(|_| IssuerFault::Unreachable)
+    let body = body.as_deref().unwrap_or_default().as_bytes();
+    host::call(&cluster, &headers, body, timeout).ok_or(IssuerFault::Unreachable)
 }
 
 fn report(in_force: &InForce, provider: ProviderId, what: &str, fault: Option<IssuerFault>) {

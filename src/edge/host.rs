@@ -1,11 +1,11 @@
 //! The host's calls, each of which may fail without a trap.
 //!
-//! The SDK's wrappers panic on statuses that they do not expect and on names that are not UTF-8; a panic kills the VM
-//! with every request in it. These return what happened. The SDK keeps the callbacks and the bookkeeping of callouts.
+//! Wrappers as an SDK has them panic on statuses that they do not expect and on names that are not UTF-8; a panic kills
+//! the VM with every request in it. These return what happened.
 
 #![allow(
     unsafe_code,
-    reason = "the ABI is C; every block passes pointers and lengths of live slices or takes ownership of a buffer that the host allocated through the SDK's allocator"
+    reason = "the ABI is C; every block passes pointers and lengths of live slices or takes ownership of a buffer that the host had from `proxy_on_memory_allocate`"
 )]
 
 use std::ptr::null_mut;
@@ -57,6 +57,18 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
@@ -243,6 +255,29 @@ pub fn send_local_response(status: u16, headers: &[(&str, String)], body: &[u8],
         )
     };
     sent == OK
+}
+
+/// Makes an HTTP call. The token under which its answer will come, or None where the host does not make it.
+pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Duration) -> Option<u32> {
+    let headers = serialize(headers);
+    let no_trailers = serialize(&[]);
+    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    let status = unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            no_trailers.as_ptr(),
+            no_trailers.len(),
+            timeout,
+            &raw mut token,
+        )
+    };
+    (status == OK).then_some(token)
 }
 
 fn serialize(headers: &[(&str, String)]) -> Vec<u8> {

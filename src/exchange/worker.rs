@@ -418,7 +418,7 @@ impl InForce {
     }
 
     /// Takes the introspection answer that another worker received at `received_at`. None where it is of no use any
-    /// more, so that the issuer has to be asked; else who waited, and what it came to.
+    /// more, or from the future, so that the issuer has to be asked; else who waited, and what it came to.
     pub fn adopt_answer(
         &self,
         provider: ProviderId,
@@ -427,6 +427,9 @@ impl InForce {
         received_at: Duration,
         now: Duration,
     ) -> Option<(Vec<WaiterId>, Verdict)> {
+        if received_at > now {
+            return None;
+        }
         let rules = self.policy.provider(provider)?;
         let introspection = rules.introspection.as_ref()?;
         let jwt = self.state(provider)?.borrow().asking.get(token)?.jwt.clone();
