@@ -88,6 +88,9 @@ unsafe extern "C" {
     fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, value_size: usize) -> u32;
     fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
+    fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
+    fn proxy_record_metric(metric: u32, value: u64) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
         start: usize,
@@ -372,4 +375,32 @@ pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
     let headers = RequestHeaders::parse(taken(status, data, size)?)?;
     let found = (0..).map_while(|index| headers.at(index)).find(|(name, _)| *name == wanted.as_bytes());
     found.map(|(_, value)| value.to_vec())
+}
+
+/// What a metric measures, as the host numbers it.
+#[derive(Clone, Copy, Debug)]
+pub enum Metric {
+    /// Something that happens.
+    Counter = 0,
+    /// A state.
+    Gauge = 1,
+    /// Values with a distribution.
+    Histogram = 2,
+}
+
+/// The host's number for the metric of this name, made if there is none yet.
+pub fn define_metric(kind: Metric, name: &str) -> Option<u32> {
+    let mut metric = 0;
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) };
+    (status == OK).then_some(metric)
+}
+
+/// Counts. Where the host refuses, the count is lost.
+pub fn increment_metric(metric: u32, offset: i64) {
+    let _ = unsafe { proxy_increment_metric(metric, offset) };
+}
+
+/// Sets a gauge, or adds a value to a histogram. Where the host refuses, it is lost.
+pub fn record_metric(metric: u32, value: u64) {
+    let _ = unsafe { proxy_record_metric(metric, value) };
 }

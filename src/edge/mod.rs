@@ -7,6 +7,7 @@
 mod callbacks;
 mod callouts;
 mod host;
+mod metrics;
 mod request;
 mod signature;
 mod telemetry;
@@ -113,6 +114,8 @@ impl Root {
             self.callouts = Some(Callouts::new(&in_force));
             host::set_tick_period(SHORT_TICK);
         }
+        metrics::count("reloads");
+        metrics::set_policy_generation(in_force.generation);
         self.in_force = Some(in_force);
         true
     }
