@@ -139,7 +139,11 @@ fn answer(rejection: &Rejection, request: &Request<'_>, policy: &crate::config::
     if request.is_grpc {
         // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
         answer.headers.retain(|(name, _)| *name != "content-type");
-        let message = format!("{}: {}", rejection.reason, rejection.description());
+        let message = if policy.strip_failure_response {
+            String::new()
+        } else {
+            format!("{}: {}", rejection.reason, rejection.description())
+        };
         host::send_local_response(answer.status, &answer.headers, message.as_bytes(), answer.grpc_status);
     } else {
         host::send_local_response(answer.status, &answer.headers, answer.body.as_bytes(), -1);
