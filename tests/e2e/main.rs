@@ -15,6 +15,7 @@ mod http;
 
 mod corpus;
 mod decisions;
+mod metrics;
 mod never_open;
 mod reload;
 mod servers;
