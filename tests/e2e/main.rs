@@ -20,3 +20,4 @@ mod never_open;
 mod reload;
 mod servers;
 mod systems;
+mod token_endpoint;
