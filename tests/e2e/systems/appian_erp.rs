@@ -6,7 +6,7 @@ use super::{
     assert_all, authorization_server, changed, claims_of, clients, configuration, minted, options, passes,
     refused,
 };
-use crate::harness::{AuthorizationServer, Gateway, now};
+use crate::harness::{AuthorizationServer, Gateway, Options, now};
 use crate::http::{self, Request};
 
 const BOTH: &str = "tenant1.finance.write tenant1.journal.create";
@@ -43,7 +43,17 @@ fn start() -> (AuthorizationServer, Gateway) {
             ]),
         }),
     );
-    let gateway = Gateway::start(&configuration, &options(&issuer, "auth", None));
+    // Token requests pass through: a route of their own, and headers that are held until the body has come.
+    let bootstrap = |bootstrap: &mut Value| {
+        let listener = &mut bootstrap["static_resources"]["listeners"][0];
+        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+        manager["http_filters"][0]["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
+        let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
+        let token = json!({"match": {"path": "/oauth/token"}, "route": {"cluster": "auth"}});
+        routes.as_array_mut().expect("routes").insert(0, token);
+    };
+    let options = Options { bootstrap: Box::new(bootstrap), ..options(&issuer, "auth", None) };
+    let gateway = Gateway::start(&configuration, &options);
     (issuer, gateway)
 }
 
@@ -271,6 +281,7 @@ fn a_journal_is_created_only_where_claim_audience_client_path_and_both_scopes_ar
 
     a_token_is_good_from_its_beginning_to_its_end_and_no_older_than_an_hour(&issuer, &gateway, &claims);
     a_refreshed_token_is_of_the_same_tenant_and_grants_no_more(&issuer, &gateway);
+    token_requests_are_guarded_refreshes_included(&issuer, &gateway);
 }
 
 fn a_token_is_good_from_its_beginning_to_its_end_and_no_older_than_an_hour(
@@ -320,4 +331,104 @@ fn a_refreshed_token_is_of_the_same_tenant_and_grants_no_more(
         refused("narrowed on refresh, it is narrower", journal("tenant1", &less), 403, "scope_not_granted"),
     ];
     assert_all(gateway, gateway.port, &cases);
+}
+
+fn token_requests_are_guarded_refreshes_included(issuer: &AuthorizationServer, gateway: &Gateway) {
+    let ask = |client: &str, form: &[(&str, &str)]| {
+        let request = Request::post("/oauth/token").basic(client, &format!("{client}-secret")).form(form);
+        gateway.send(&request)
+    };
+    let credentials = |client: &str, scope: &str, resource: &str| {
+        ask(client, &[("grant_type", "client_credentials"), ("scope", scope), ("resource", resource)])
+    };
+    let access_token = |answer: &http::Response| {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["access_token"].as_str().expect("an access token").to_owned()
+    };
+    let granted = issuer.refresh_token("appian-tenant1", "controller", BOTH, TENANT1);
+    let refresh = |client: &str, scope: Option<&str>| {
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", granted.as_str())];
+        form.extend(scope.map(|scope| ("scope", scope)));
+        ask(client, &form)
+    };
+
+    let before = issuer.count("token");
+    let issued = [
+        access_token(&credentials("appian-tenant1", BOTH, TENANT1)),
+        access_token(&refresh("appian-tenant1", None)),
+        access_token(&refresh("appian-tenant1", Some(BOTH))),
+    ];
+    for token in &issued {
+        assert_eq!(gateway.send(&journal("tenant1", token)).status, 200);
+    }
+    let narrower = access_token(&refresh("appian-tenant1", Some("tenant1.finance.write")));
+    assert_eq!(
+        gateway.send(&journal("tenant1", &narrower)).decision(),
+        (403, "scope_not_granted".to_owned())
+    );
+    assert_eq!(issuer.count("token"), before + 4);
+
+    let other = "tenant10.journal.create";
+    let both_tenants = format!("{BOTH} {other}");
+    let tenant2 = "https://api.erp.com/tenant2";
+    let in_body = [("grant_type", "client_credentials"), ("client_id", "appian-tenant1"), ("scope", other)];
+    let in_query = Request::post(format!("/oauth/token?scope={other}"))
+        .basic("appian-tenant1", "appian-tenant1-secret")
+        .form(&[("grant_type", "client_credentials")]);
+    let refusals = [
+        ("another tenant's scope", credentials("appian-tenant1", other, TENANT1), 400, "invalid_scope"),
+        ("one among its own", credentials("appian-tenant1", &both_tenants, TENANT1), 400, "invalid_scope"),
+        (
+            "a scope without the prefix",
+            credentials("appian-tenant1", "journal.create", TENANT1),
+            400,
+            "invalid_scope",
+        ),
+        (
+            "one that the client is not assigned",
+            credentials("appian-tenant2", "tenant2.journal.create", tenant2),
+            400,
+            "invalid_scope",
+        ),
+        ("another tenant's audience", credentials("appian-tenant1", BOTH, TENANT10), 400, "invalid_target"),
+        ("a client of nobody", credentials("appian-rogue", BOTH, TENANT1), 401, "invalid_client"),
+        (
+            "the client in the body",
+            gateway.send(&Request::post("/oauth/token").form(&in_body)),
+            400,
+            "invalid_scope",
+        ),
+        ("the scope in the query", gateway.send(&in_query), 400, "invalid_request"),
+        (
+            "a refresh for another tenant's scope",
+            refresh("appian-tenant1", Some(other)),
+            400,
+            "invalid_scope",
+        ),
+        (
+            "a refresh for one among its own",
+            refresh("appian-tenant1", Some(&both_tenants)),
+            400,
+            "invalid_scope",
+        ),
+    ];
+    for (says, answer, status, error) in &refusals {
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (*status, &json!(error)),
+            "{says}: {}",
+            answer.text()
+        );
+    }
+    assert!(
+        refusals[1].1.json()["error_description"].as_str().expect("text").ends_with(other),
+        "only what is wrong"
+    );
+    assert_eq!(issuer.count("token"), before + 4, "what is refused never reaches the server");
+
+    // A refresh token is its client's: that the server knows, and the guard leaves to it.
+    let stolen = refresh("appian-tenant10", Some(other));
+    assert_eq!((stolen.status, &stolen.json()["error"]), (400, &json!("invalid_grant")));
+    let not_guarded = gateway.send(&Request::get("/oauth/token"));
+    assert_eq!(not_guarded.decision(), (401, "credential_missing".to_owned()));
 }
