@@ -566,7 +566,7 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     fn check_tls(&self, operation: &Operation) -> Result<(), Halt> {
-        if operation.require_tls && !self.request.scheme.eq_ignore_ascii_case(b"https") {
+        if operation.require_tls && !self.request.is_secure() {
             return Err(Reason::TlsRequired.into());
         }
         Ok(())

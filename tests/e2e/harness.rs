@@ -122,8 +122,13 @@ impl AuthorizationServer {
 
     /// One of the test's own, with a configuration of its own where it gives one.
     pub fn start(configuration: Option<&Value>) -> Self {
+        Self::start_as("https://login.example.com", configuration)
+    }
+
+    /// As [`Self::start`], under another name: what stands in `iss`.
+    pub fn start_as(issuer: &str, configuration: Option<&Value>) -> Self {
         let configuration = configuration.map(Value::to_string);
-        let mut arguments = vec!["--issuer", "https://login.example.com"];
+        let mut arguments = vec!["--issuer", issuer];
         arguments.extend(configuration.iter().flat_map(|text| ["--config-json", text.as_str()]));
         let (server, ready) = Server::node("authorization-server", &arguments);
         let issuer = ready["issuer"].as_str().expect("an issuer in the ready line").to_owned();
@@ -194,6 +199,22 @@ impl AuthorizationServer {
         let response = http::send(self.port, request);
         assert_eq!(response.status, 200, "{request:?} was answered: {}", response.text());
         response.json()
+    }
+}
+
+/// Carries plain connections on over TLS; `tests/servers/tls-tunnel.mjs` says how.
+pub struct TlsTunnel {
+    _server: Server,
+    pub port: u16,
+}
+
+impl TlsTunnel {
+    /// Leads to a port on loopback where `host` answers with a certificate that `authority`, in PEM, vouches for.
+    pub fn start(to: u16, authority: &str, host: &str) -> Self {
+        let (to, authority) = (to.to_string(), format!("--ca={authority}"));
+        let arguments = ["--to", to.as_str(), authority.as_str(), "--server-name", host];
+        let (server, ready) = Server::node("tls-tunnel", &arguments);
+        Self { _server: server, port: port_in(&ready) }
     }
 }
 
@@ -298,13 +319,13 @@ impl Gateway {
         let (false, Some(admin_port)) = (ended, admin_port) else {
             return Err(directory.text("envoy.log"));
         };
-        let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
-        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-        let port = address["port_value"]
-            .as_u64()
-            .and_then(|port| port.try_into().ok())
-            .expect("the listener's port");
+        let port = listener_port(admin_port, "gateway");
         Ok(Self { _envoy: envoy, directory, _upstream: upstream, upstream_port, admin_port, port })
+    }
+
+    /// The port of a listener that [`Options::bootstrap`] added.
+    pub fn listener_port(&self, name: &str) -> u16 {
+        listener_port(self.admin_port, name)
     }
 
     /// Sends a request on a connection of its own.
@@ -361,6 +382,16 @@ impl Gateway {
     pub fn access_log(&self) -> String {
         self.directory.text("access.log")
     }
+}
+
+fn listener_port(admin_port: u16, name: &str) -> u16 {
+    let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
+    let statuses = listeners["listener_statuses"].as_array().expect("a list of listeners");
+    let port = statuses
+        .iter()
+        .find(|status| status["name"] == name)
+        .and_then(|status| status["local_address"]["socket_address"]["port_value"].as_u64());
+    port.and_then(|port| port.try_into().ok()).expect("the listener's port")
 }
 
 fn port_of(address: &str) -> Option<u16> {

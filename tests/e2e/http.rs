@@ -179,6 +179,13 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).expect("to send");
     }
 
+    /// Reads so many bytes.
+    pub fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).expect("bytes before the connection ends");
+        bytes
+    }
+
     /// Reads one answer; none where the connection ends first. An answer to HEAD has no body.
     pub fn receive(&mut self, to_head: bool) -> Option<Response> {
         let status_line = self.line()?;

@@ -19,4 +19,5 @@ mod metrics;
 mod never_open;
 mod reload;
 mod servers;
+mod systems;
 mod token_endpoint;
