@@ -38,6 +38,8 @@ struct Vm {
     paused: HashMap<u32, Paused>,
     /// Errands that requests left, by the id of the root context that runs them.
     errands: HashMap<u32, Vec<(Rc<InForce>, Errand)>>,
+    /// Root contexts that run errands, with the queue that wakes each, the newest last.
+    roots: Vec<(u32, Option<u32>)>,
 }
 
 /// Runs `f` with the VM's state. Nothing that `f` does calls back into the VM.
@@ -67,11 +69,12 @@ struct Root {
     id: u32,
     in_force: Option<Rc<InForce>>,
     callouts: Option<Callouts>,
+    tick_period: Duration,
 }
 
 impl Root {
     fn new(id: u32) -> Self {
-        Self { id, in_force: None, callouts: None }
+        Self { id, in_force: None, callouts: None, tick_period: Duration::ZERO }
     }
 
     /// Runs the errands that requests and the clock have left.
@@ -83,6 +86,35 @@ impl Root {
             woken.extend(callouts.run(in_force, errand));
         }
         request::wake(self.id, woken);
+        self.choose_tick_period();
+    }
+
+    fn choose_tick_period(&mut self) {
+        let Some(callouts) = &self.callouts else { return };
+        let period = if callouts.is_waiting_for_others() { SHORT_TICK } else { TICK };
+        if self.tick_period != period {
+            self.tick_period = period;
+            host::set_tick_period(period);
+        }
+    }
+}
+
+impl Drop for Root {
+    /// Requests of a newer configuration may wait for a call that this root made, and whose answer will not come: the
+    /// newest root makes it again.
+    fn drop(&mut self) {
+        let Some(callouts) = self.callouts.take() else { return };
+        let left: Vec<(Rc<InForce>, Errand)> = callouts.into_unfinished().collect();
+        let queue = with_vm(|vm| {
+            vm.roots.retain(|(id, _)| *id != self.id);
+            let mut left: Vec<_> = vm.errands.remove(&self.id).into_iter().flatten().chain(left).collect();
+            let (heir, queue) = vm.roots.last().copied().filter(|_| !left.is_empty())?;
+            vm.errands.entry(heir).or_default().append(&mut left);
+            queue
+        });
+        if let Some(queue) = queue {
+            host::enqueue(queue);
+        }
     }
 }
 
@@ -115,7 +147,10 @@ impl RootContext for Root {
         });
         let in_force = with_vm(|vm| vm.worker.put_in_force(loaded.policy));
         if asks_issuers {
-            self.callouts = Some(Callouts::new(&in_force));
+            let callouts = Callouts::new(&in_force);
+            with_vm(|vm| vm.roots.push((self.id, callouts.queue())));
+            self.callouts = Some(callouts);
+            self.tick_period = SHORT_TICK;
             host::set_tick_period(SHORT_TICK);
         }
         self.in_force = Some(in_force);
@@ -125,7 +160,6 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
         let woken = callouts.tick(in_force);
-        host::set_tick_period(if callouts.is_waiting_for_others() { SHORT_TICK } else { TICK });
         request::wake(self.id, woken);
         self.run_errands();
     }

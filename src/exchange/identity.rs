@@ -100,6 +100,7 @@ impl Identity {
         confirmation: Confirmation,
     ) -> Self {
         let mut principal = self.principal.clone();
+        principal.scope_absent_from_introspection = scopes.is_none();
         principal.scopes = scopes;
         Self {
             principal,
@@ -130,7 +131,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has.
+    /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has,
+    /// `issuer_unknown` where its issuer is another provider's by now.
     pub fn evidence(
         &self,
         provider: ProviderId,
@@ -147,6 +149,12 @@ impl Identity {
 
     fn read_evidence(&self, id: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
         let provider = policy.provider(id).ok_or(Reason::IssuerUnknown)?;
+        if let (Some(_), Some(issuer)) = (&provider.issuer, self.principal.issuer.as_deref()) {
+            let found = policy.issuers.find(issuer, &policy.tenants);
+            if found.is_none_or(|(found, _)| found != id) {
+                return Err(Reason::IssuerUnknown);
+            }
+        }
         let mut tenants = AudienceTenants::default();
         // A cached token was checked against the tenants of its time; names may have gone since.
         let mut is_meant_for_us = match &provider.rules.audiences {

@@ -4,6 +4,7 @@
 //! with, when there is an answer. It walks its way from the start then, which costs little beside the wait and leaves
 //! no half-way state to be wrong about.
 
+pub mod errands;
 pub mod identity;
 pub mod request;
 pub mod shared;
@@ -11,6 +12,7 @@ pub mod worker;
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -21,7 +23,8 @@ pub use self::worker::{AnswerNow, Errand, InForce, KeysNow, Verdict, WaiterId, W
 use crate::authenticate::claims::Confirmation;
 use crate::authenticate::json::parse_object;
 use crate::authenticate::provider::{KeysSource, ProviderId};
-use crate::authenticate::{SignatureVerifier, TokenError, UntrustedToken, looks_like_jwt};
+use crate::authenticate::remote_keys::Wanted;
+use crate::authenticate::{KeySet, SignatureVerifier, TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::{self, decide};
 use crate::authorize::tenant::{RequestEvidence, TenantFault, resolve};
 use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
@@ -186,6 +189,12 @@ impl From<Reason> for Halt {
 
 impl From<TokenError> for Halt {
     fn from(error: TokenError) -> Self {
+        Self::Reject(error.into())
+    }
+}
+
+impl From<TokenError> for Rejection {
+    fn from(error: TokenError) -> Self {
         let about = match &error {
             TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => Some(name.as_ref().into()),
             TokenError::HeaderMember(name) => Some((*name).into()),
@@ -200,7 +209,7 @@ impl From<TokenError> for Halt {
             | TokenError::TooOld
             | TokenError::AudienceMismatch => None,
         };
-        Self::Reject(Rejection { about, ..error.reason().into() })
+        Self { about, ..error.reason().into() }
     }
 }
 
@@ -513,9 +522,12 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     fn remembered(&self, token: &str, providers: &ProviderSet) -> Option<(ProviderId, Rc<Identity>)> {
+        let (policy, generation) = (&self.in_force.policy, self.in_force.generation);
         providers.iter().map(ProviderId).find_map(|id| {
             let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token.as_bytes()).cloned()?;
-            if self.in_force.still_has_key(id, &identity) {
+            let evidence = identity.evidence(id, policy, generation);
+            let is_of_provider = !matches!(evidence, Err(Reason::IssuerUnknown));
+            if is_of_provider && self.in_force.still_has_key(id, &identity) {
                 return Some((id, identity));
             }
             self.in_force.state(id)?.borrow_mut().tokens.remove(token.as_bytes());
@@ -536,21 +548,20 @@ impl<'w> Walk<'w, '_, '_> {
             return Err(Reason::IssuerUnknown.into());
         };
         token.check_header(&provider.rules)?;
-        let keys = match self.in_force.keys(
-            id,
-            tenant.as_deref(),
-            token.algorithm(),
-            token.key_id(),
-            self.surroundings.waiter,
-            self.surroundings.now,
-            self.surroundings.errands,
-        ) {
-            KeysNow::Keys(keys) => keys,
-            KeysNow::Wait => return Err(self.wait(Reason::KeysUnavailable)),
-            KeysNow::Unavailable { retry_in } => return Err(unavailable(Reason::KeysUnavailable, retry_in)),
-        };
+        let keys = self.keys(id, tenant.as_deref(), &token, false)?;
         let is_tenant = |name: &str| policy.tenants.named(name).is_some();
-        let signed = token.verify_signature(&provider.rules, &keys, self.surroundings.verifier)?;
+        // Keys without a `kid` are tried for a `kid` that is unknown: where none of them signed, a newer set may be there.
+        let is_unknown_kid = token.key_id().is_some_and(|key_id| !keys.knows_key_id(key_id));
+        let unverified = is_unknown_kid.then(|| token.clone());
+        let signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
+            Ok(signed) => signed,
+            Err(error) => {
+                if let Some(token) = unverified {
+                    self.keys(id, tenant.as_deref(), &token, true)?;
+                }
+                return Err(error.into());
+            }
+        };
         let fingerprint = *signed.key_fingerprint();
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
         let identity = Rc::new(Identity::new(provider, tenant.as_deref(), &claims, Some(fingerprint)));
@@ -558,6 +569,23 @@ impl<'w> Walk<'w, '_, '_> {
             state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
         }
         Ok((id, identity))
+    }
+
+    /// The issuer's keys for a token, or the wait for them.
+    fn keys(
+        &mut self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        token: &UntrustedToken,
+        at_hand_tried: bool,
+    ) -> Result<Arc<KeySet>, Halt> {
+        let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };
+        let Surroundings { waiter, now, .. } = *self.surroundings;
+        match self.in_force.keys(provider, tenant, &wanted, waiter, now, self.surroundings.errands) {
+            KeysNow::Keys(keys) => Ok(keys),
+            KeysNow::Wait => Err(self.wait(Reason::KeysUnavailable)),
+            KeysNow::Unavailable { retry_in } => Err(unavailable(Reason::KeysUnavailable, retry_in)),
+        }
     }
 
     /// The one provider that may be asked about an opaque token: a token is never shown to an issuer by trial and error.
@@ -604,7 +632,13 @@ impl<'w> Walk<'w, '_, '_> {
         token: &str,
         jwt: Option<&Rc<Identity>>,
     ) -> Result<Rc<Identity>, Halt> {
-        let answer = match self.delivered {
+        let generation = self.in_force.generation;
+        let delivered = self.delivered.filter(|verdict| match verdict {
+            // What was refused under the tenants of another policy may be good under these.
+            Verdict::Refused { under, .. } => under.is_none_or(|other| other == generation),
+            Verdict::Active(_) | Verdict::Fault(_) => true,
+        });
+        let answer = match delivered {
             Some(verdict) => AnswerNow::Verdict(verdict.clone()),
             None => self.in_force.introspect(
                 provider,
@@ -617,7 +651,7 @@ impl<'w> Walk<'w, '_, '_> {
         };
         match answer {
             AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
-            AnswerNow::Verdict(Verdict::Refused(rejection)) => Err(Halt::Reject(rejection)),
+            AnswerNow::Verdict(Verdict::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),
             AnswerNow::Verdict(Verdict::Fault(_)) => {
                 Err(unavailable(Reason::IntrospectionUnavailable, Duration::ZERO))
             }

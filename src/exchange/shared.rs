@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::worker::Told;
 use crate::authenticate::remote_keys::{Cause, UNKNOWN_KID_INTERVAL};
 
 /// Data that workers share, with versions for compare-and-swap.
@@ -33,6 +34,8 @@ pub struct KeysRecord {
     pub unknown_kid_fetch_ended: Duration,
     /// When the last fetch failed.
     pub failed_at: Duration,
+    /// When a failed fetch is to be tried again.
+    pub retry_at: Duration,
     /// Until when a worker is fetching.
     pub leased_until: Duration,
     /// The JWKS document.
@@ -61,33 +64,54 @@ pub enum Plan {
     Adopt(KeysRecord),
     /// Another worker is fetching: look again soon.
     Wait,
-    /// Another worker's fetch failed.
-    Fail,
+    /// Do without: another worker's fetch failed, or it brought the keys that this worker has.
+    Take(Told),
     /// Fetch.
     Fetch,
 }
 
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending<'b> {
+    /// It brought this document.
+    Keys(&'b [u8]),
+    /// It brought a set without a usable key: the keys known before are none any more.
+    Withdrawn {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// It failed.
+    Failed {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+}
+
 /// Decides what to do about `fetch`; with [`Plan::Fetch`] this worker holds the lease.
 pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) -> Plan {
-    let Some((record, version)) = read_keys(store, key) else {
-        // The first to come. Two that come at once both fetch, once.
-        let record = KeysRecord { leased_until: lease_end(fetch, now), ..KeysRecord::default() };
-        store.write(key, &record.encode(), 0);
-        return Plan::Fetch;
-    };
+    let found = read_keys(store, key).or_else(|| {
+        // Of two that come at once and find nothing, both may fetch, once.
+        store.write(key, &KeysRecord::default().encode(), 0);
+        read_keys(store, key)
+    });
+    let Some((record, version)) = found else { return Plan::Fetch };
     let is_newer = record.fetched_at > fetch.own_fetched_at && !record.body.is_empty();
     let is_fresh = now < record.fetched_at.saturating_add(fetch.cache_duration.saturating_mul(4) / 5);
-    let budget_is_used = now < record.unknown_kid_fetch_ended.saturating_add(UNKNOWN_KID_INTERVAL)
-        && record.unknown_kid_fetch_ended > Duration::ZERO;
     match fetch.cause {
         Cause::Age if is_newer && is_fresh => return Plan::Adopt(record),
-        // The proxy's one fetch in 30 s has been made: what it brought is the answer.
-        Cause::UnknownKid if budget_is_used && !record.body.is_empty() => return Plan::Adopt(record),
         Cause::UnknownKid if is_newer => return Plan::Adopt(record),
         Cause::Age | Cause::UnknownKid => {}
     }
-    if record.failed_at > fetch.begun {
-        return Plan::Fail;
+    let has_failed = record.failed_at > record.fetched_at;
+    if has_failed && (record.failed_at > fetch.begun || now < record.retry_at) {
+        return Plan::Take(Told::Failed { retry_at: record.retry_at });
+    }
+    let unknown_kid_fetch_ended = record.unknown_kid_fetch_ended;
+    let budget_is_used = now < unknown_kid_fetch_ended.saturating_add(UNKNOWN_KID_INTERVAL)
+        && unknown_kid_fetch_ended > Duration::ZERO;
+    if fetch.cause == Cause::UnknownKid && budget_is_used && !has_failed {
+        // The proxy's one fetch in 30 s has been made, and this worker has what it brought.
+        return Plan::Take(Told::Confirmed { unknown_kid_fetch_ended });
     }
     if now < record.leased_until {
         return Plan::Wait;
@@ -96,16 +120,25 @@ pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) ->
     if store.write(key, &leased.encode(), version) { Plan::Fetch } else { Plan::Wait }
 }
 
-/// Tells the others how a fetch ended: the document it brought, or that it failed.
-pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, body: Option<&[u8]>, now: Duration) {
+/// Tells the others how a fetch ended.
+pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, ending: Ending<'_>, now: Duration) {
     let mut record = read_keys(store, key).map(|(record, _)| record).unwrap_or_default();
     record.leased_until = Duration::ZERO;
-    match body {
-        Some(body) => {
+    match ending {
+        Ending::Keys(body) => {
             record.body = body.to_vec();
             record.fetched_at = now;
+            record.retry_at = Duration::ZERO;
         }
-        None => record.failed_at = now,
+        Ending::Withdrawn { retry_at } => {
+            record.body = Vec::new();
+            record.failed_at = now;
+            record.retry_at = retry_at;
+        }
+        Ending::Failed { retry_at } => {
+            record.failed_at = now;
+            record.retry_at = retry_at;
+        }
     }
     if cause == Cause::UnknownKid {
         record.unknown_kid_fetch_ended = now;
@@ -159,7 +192,7 @@ pub fn shared_answer(
     (body.len() <= MAX_SHARED_ANSWER).then(|| (body.to_vec(), received_at))
 }
 
-const KEYS_MARK: &[u8] = b"SGK1";
+const KEYS_MARK: &[u8] = b"SGK2";
 const ANSWER_MARK: &[u8] = b"SGI1";
 
 fn lease_end(fetch: &Fetch, now: Duration) -> Duration {
@@ -181,10 +214,11 @@ fn read_keys(store: &dyn SharedStore, key: &str) -> Option<(KeysRecord, u32)> {
 
 impl KeysRecord {
     fn encode(&self) -> Vec<u8> {
-        let times = [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at, self.leased_until];
+        let Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body } = self;
+        let times = [*fetched_at, *unknown_kid_fetch_ended, *failed_at, *retry_at, *leased_until];
         let mut bytes = KEYS_MARK.to_vec();
         bytes.extend(times.into_iter().flat_map(milliseconds));
-        bytes.extend(&self.body);
+        bytes.extend(body);
         bytes
     }
 
@@ -193,8 +227,10 @@ impl KeysRecord {
         let (fetched_at, rest) = time(rest)?;
         let (unknown_kid_fetch_ended, rest) = time(rest)?;
         let (failed_at, rest) = time(rest)?;
+        let (retry_at, rest) = time(rest)?;
         let (leased_until, body) = time(rest)?;
-        Some(Self { fetched_at, unknown_kid_fetch_ended, failed_at, leased_until, body: body.to_vec() })
+        let body = body.to_vec();
+        Some(Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body })
     }
 }
 
@@ -261,7 +297,7 @@ mod tests {
         let store = prepared();
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 0, None), at(0)), Plan::Fetch);
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(1)), Plan::Wait);
-        publish(&store, "k", Cause::Age, Some(b"set"), at(50));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(50));
         let Plan::Adopt(record) = plan(&store, "k", &fetch(Cause::Age, 1, None), at(60)) else { panic!() };
         assert_eq!((record.body.as_slice(), record.fetched_at), (&b"set"[..], at(50)));
     }
@@ -275,34 +311,55 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_fetch_fails_for_all_who_waited_and_not_for_who_comes_later() {
+    fn a_failed_fetch_fails_for_all_until_it_is_to_be_tried_again() {
         let store = prepared();
         plan(&store, "k", &fetch(Cause::Age, 0, None), at(0));
-        publish(&store, "k", Cause::Age, None, at(10));
-        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(11)), Plan::Fail);
-        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 10, None), at(11)), Plan::Fetch);
+        let failed = Plan::Take(Told::Failed { retry_at: at(500) });
+        publish(&store, "k", Cause::Age, Ending::Failed { retry_at: at(500) }, at(10));
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(11)), failed);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 400, None), at(499)), failed);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 400, None), at(500)), Plan::Fetch);
+    }
+
+    #[test]
+    fn keys_that_were_withdrawn_are_adopted_by_nobody() {
+        let store = prepared();
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Withdrawn { retry_at: at(500) }, at(10));
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 600, None), at(600)), Plan::Fetch);
+    }
+
+    #[test]
+    fn a_fetch_for_an_unknown_kid_that_failed_tells_nobody_that_the_keys_at_hand_are_the_newest() {
+        let store = prepared();
+        publish(&store, "k", Cause::Age, Ending::Keys(b"old"), at(0));
+        publish(&store, "k", Cause::UnknownKid, Ending::Failed { retry_at: at(500) }, at(10));
+        let planned = plan(&store, "k", &fetch(Cause::UnknownKid, 20, Some(0)), at(20));
+        assert_eq!(planned, Plan::Take(Told::Failed { retry_at: at(500) }));
     }
 
     #[test]
     fn a_refresh_adopts_only_what_is_newer_and_fresh() {
         let store = prepared();
-        publish(&store, "k", Cause::Age, Some(b"set"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
         assert!(matches!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(479_999)), Plan::Adopt(_)));
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, Some(0)), at(1)), Plan::Fetch);
         let store = prepared();
-        publish(&store, "k", Cause::Age, Some(b"set"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(480_000)), Plan::Fetch);
     }
 
     #[test]
     fn unknown_kids_cause_one_fetch_in_thirty_seconds_for_all_workers_together() {
         let store = prepared();
-        publish(&store, "k", Cause::Age, Some(b"old"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"old"), at(0));
         assert_eq!(plan(&store, "k", &fetch(Cause::UnknownKid, 1, Some(0)), at(1)), Plan::Fetch);
-        publish(&store, "k", Cause::UnknownKid, Some(b"new"), at(20));
+        publish(&store, "k", Cause::UnknownKid, Ending::Keys(b"new"), at(20));
+        assert!(matches!(plan(&store, "k", &fetch(Cause::UnknownKid, 21, Some(0)), at(21)), Plan::Adopt(_)));
         for time in [21, 30_019] {
             let planned = plan(&store, "k", &fetch(Cause::UnknownKid, time, Some(20)), at(time));
-            assert!(matches!(planned, Plan::Adopt(_)), "{time}");
+            let unknown_kid_fetch_ended = at(20);
+            assert_eq!(planned, Plan::Take(Told::Confirmed { unknown_kid_fetch_ended }), "{time}");
         }
         assert_eq!(plan(&store, "k", &fetch(Cause::UnknownKid, 30_020, Some(20)), at(30_020)), Plan::Fetch);
     }
