@@ -1198,8 +1198,63 @@ tenants:
         [
             "5:5 providers.corp: unknown key `isuer`; did you mean `issuer`?",
             "5:5 providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it",
+            "5:5 providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed",
             "8:13 tenants[0].hosts[0]: `a b` is not a host",
             "2:8 realm: must not be empty",
+        ]
+    );
+}
+
+#[test]
+fn no_error_hides_another() {
+    let yaml = with(
+        "providers:
+  corp: {issuer: '', algorithms: [x], token_types: [], max_token_age: 0s, required_claims: [''], claims: {tenant: ''},
+    remote_jwks: {uri: x}, introspection: {uri: x, client_auth: {method: x}}, token_cache: {max_entries: -1}, from_headers: [{}]}
+  other: {}
+tenants:
+  - {aliases: [''], applications: [{client_id: ''}], suites: [x], operation_requires: {x: [y]}, scope_enforcement: x}
+  - {id: a, template: x, applications: 1, suites: [x], scope_enforcement: x}
+scope_policy: {reserved_names: 1, reserved_prefixes: 1}",
+    );
+    let mut paths: Vec<String> = parse_yaml(&yaml)
+        .unwrap_err()
+        .iter()
+        .map(|error| error.path.replace("providers.corp", "p"))
+        .collect();
+    paths.sort();
+    assert_eq!(
+        paths,
+        [
+            "p",
+            "p.algorithms[0]",
+            "p.claims.tenant",
+            "p.from_headers[0]",
+            "p.introspection",
+            "p.introspection.client_auth.method",
+            "p.introspection.uri",
+            "p.issuer",
+            "p.max_token_age",
+            "p.remote_jwks",
+            "p.remote_jwks.uri",
+            "p.required_claims[0]",
+            "p.token_cache.max_entries",
+            "p.token_types",
+            "providers.other",
+            "providers.other",
+            "scope_policy.reserved_names",
+            "scope_policy.reserved_prefixes",
+            "tenants[0]",
+            "tenants[0]",
+            "tenants[0].aliases[0]",
+            "tenants[0].applications[0].client_id",
+            "tenants[0].operation_requires.x",
+            "tenants[0].scope_enforcement",
+            "tenants[0].suites[0]",
+            "tenants[1].applications",
+            "tenants[1].scope_enforcement",
+            "tenants[1].suites[0]",
+            "tenants[1].template",
         ]
     );
 }

@@ -13,6 +13,7 @@
 mod harness;
 mod http;
 
+mod corpus;
 mod decisions;
 mod never_open;
 mod reload;
