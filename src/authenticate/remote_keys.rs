@@ -182,12 +182,22 @@ impl RemoteKeys {
     /// Notes that a fetch brought a set without a usable key: what the issuer withdrew ends, and as after a failed fetch
     /// it is asked again soon.
     pub fn withdraw(&mut self, jitter: u8, now: Duration) {
+        self.drop_keys();
+        self.fail(jitter, now);
+    }
+
+    /// As [`Self::withdraw`], of a fetch that another worker made, to be tried again at `retry_at`.
+    pub fn withdraw_as_told(&mut self, retry_at: Duration, now: Duration) {
+        self.drop_keys();
+        self.fail_as_told(retry_at, now);
+    }
+
+    fn drop_keys(&mut self) {
         if self.keys.take().is_some() {
             self.version += 1;
         }
         self.fetched_at = Duration::ZERO;
         self.refresh_at = Duration::ZERO;
-        self.fail(jitter, now);
     }
 
     /// Notes that another worker's fetch failed, which is to be tried again at `retry_at`.

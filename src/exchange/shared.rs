@@ -28,11 +28,11 @@ const MAX_SHARED_ANSWER: usize = 8192;
 /// What the workers know of one key set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeysRecord {
-    /// When the body was fetched; 0 where there is none.
+    /// When the body was fetched; 0 where there is none. An empty body: no key of the set was usable.
     pub fetched_at: Duration,
     /// When the last fetch ended that an unknown `kid` had caused.
     pub unknown_kid_fetch_ended: Duration,
-    /// When the last fetch failed.
+    /// When the last fetch failed; 0 where it brought keys.
     pub failed_at: Duration,
     /// When a failed fetch is to be tried again.
     pub retry_at: Duration,
@@ -64,7 +64,7 @@ pub enum Plan {
     Adopt(KeysRecord),
     /// Another worker is fetching: look again soon.
     Wait,
-    /// Do without: another worker's fetch failed, or it brought the keys that this worker has.
+    /// Do without: another worker's fetch failed, or it brought no keys, or those that this worker has.
     Take(Told),
     /// Fetch.
     Fetch,
@@ -102,7 +102,13 @@ pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) ->
         Cause::UnknownKid if is_newer => return Plan::Adopt(record),
         Cause::Age | Cause::UnknownKid => {}
     }
-    let has_failed = record.failed_at > record.fetched_at;
+    let own_are_withdrawn = record.body.is_empty()
+        && record.fetched_at > fetch.own_fetched_at
+        && fetch.own_fetched_at > Duration::ZERO;
+    if own_are_withdrawn {
+        return Plan::Take(Told::Withdrawn { retry_at: record.retry_at });
+    }
+    let has_failed = record.failed_at > Duration::ZERO;
     if has_failed && (record.failed_at > fetch.begun || now < record.retry_at) {
         return Plan::Take(Told::Failed { retry_at: record.retry_at });
     }
@@ -128,10 +134,12 @@ pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, ending: Ending<
         Ending::Keys(body) => {
             record.body = body.to_vec();
             record.fetched_at = now;
+            record.failed_at = Duration::ZERO;
             record.retry_at = Duration::ZERO;
         }
         Ending::Withdrawn { retry_at } => {
             record.body = Vec::new();
+            record.fetched_at = now;
             record.failed_at = now;
             record.retry_at = retry_at;
         }
@@ -322,10 +330,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_were_withdrawn_are_adopted_by_nobody() {
+    fn keys_that_were_withdrawn_are_adopted_by_nobody_and_end_where_they_are_at_hand() {
         let store = prepared();
         publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
         publish(&store, "k", Cause::Age, Ending::Withdrawn { retry_at: at(500) }, at(10));
+        let withdrawn = Plan::Take(Told::Withdrawn { retry_at: at(500) });
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 20, Some(0)), at(20)), withdrawn);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 900, Some(0)), at(900)), withdrawn);
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 600, None), at(600)), Plan::Fetch);
     }
 

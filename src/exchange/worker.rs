@@ -434,6 +434,7 @@ impl InForce {
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
         match told {
             Told::Failed { retry_at } => set.remote.fail_as_told(retry_at, now),
+            Told::Withdrawn { retry_at } => set.remote.withdraw_as_told(retry_at, now),
             Told::Confirmed { unknown_kid_fetch_ended } => set.remote.confirm(unknown_kid_fetch_ended),
         }
         let waiting = std::mem::take(&mut set.waiting);
@@ -704,6 +705,11 @@ pub struct KeysReply {
 pub enum Told {
     /// It failed.
     Failed {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// It brought a set without a usable key.
+    Withdrawn {
         /// When it is to be tried again.
         retry_at: Duration,
     },

@@ -174,6 +174,11 @@ impl Connection {
         self.receive(request.method == "HEAD").expect("an answer before the connection ends")
     }
 
+    /// Sends a request whose answer is to be received later.
+    pub fn begin(&mut self, request: &Request) {
+        self.send_bytes(&request.to_bytes());
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).expect("to send");

@@ -12,9 +12,13 @@
 
 mod harness;
 mod http;
+mod issuer;
+#[path = "../support/mint.rs"]
+mod mint;
 
 mod corpus;
 mod decisions;
+mod keys;
 mod never_open;
 mod reload;
 mod servers;
