@@ -89,10 +89,10 @@ pub enum Ending<'b> {
 
 /// Decides what to do about `fetch`; with [`Plan::Fetch`] this worker holds the lease.
 pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) -> Plan {
-    let found = read_keys(store, key).or_else(|| {
+    let found = read_keys(store, key, now).or_else(|| {
         // Of two that come at once and find nothing, both may fetch, once.
         store.write(key, &KeysRecord::default().encode(), 0);
-        read_keys(store, key)
+        read_keys(store, key, now)
     });
     let Some((record, version)) = found else { return Plan::Fetch };
     let is_newer = record.fetched_at > fetch.own_fetched_at && !record.body.is_empty();
@@ -128,7 +128,7 @@ pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) ->
 
 /// Tells the others how a fetch ended.
 pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, ending: Ending<'_>, now: Duration) {
-    let mut record = read_keys(store, key).map(|(record, _)| record).unwrap_or_default();
+    let mut record = read_keys(store, key, now).map(|(record, _)| record).unwrap_or_default();
     record.leased_until = Duration::ZERO;
     match ending {
         Ending::Keys(body) => {
@@ -215,12 +215,24 @@ fn slot(provider_digest: &[u8; 32], token: &str) -> (String, [u8; 32]) {
     (format!("scopegate.introspection.{number}"), identity)
 }
 
-fn read_keys(store: &dyn SharedStore, key: &str) -> Option<(KeysRecord, u32)> {
+fn read_keys(store: &dyn SharedStore, key: &str, now: Duration) -> Option<(KeysRecord, u32)> {
     let (value, version) = store.read(key)?;
-    KeysRecord::decode(&value).map(|record| (record, version))
+    let record = KeysRecord::decode(&value).filter(|record| record.is_plausible(now))?;
+    Some((record, version))
 }
 
 impl KeysRecord {
+    /// Whether no time in it is one that no worker writes, which would keep all of them from fetching for good.
+    fn is_plausible(&self, now: Duration) -> bool {
+        /// Another worker may have written after this one looked at the clock.
+        const HASTE: Duration = Duration::from_secs(1);
+        /// The longest lease: a timeout of a minute and what a lost answer is granted.
+        const AHEAD: Duration = Duration::from_secs(62);
+        let latest = now.saturating_add(HASTE);
+        [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at].into_iter().all(|time| time <= latest)
+            && [self.retry_at, self.leased_until].into_iter().all(|time| time <= now.saturating_add(AHEAD))
+    }
+
     fn encode(&self) -> Vec<u8> {
         let Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body } = self;
         let times = [*fetched_at, *unknown_kid_fetch_ended, *failed_at, *retry_at, *leased_until];
