@@ -11,7 +11,7 @@ mod signature;
 mod telemetry;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ use self::host::{Buffer, Level};
 use self::request::{Paused, RequestContext};
 use crate::authenticate::provider::KeysSource;
 use crate::config;
-use crate::exchange::{Errand, InForce, Worker};
+use crate::exchange::errands::Woken;
+use crate::exchange::{Errand, InForce, Verdict, WaiterId, Worker};
 
 thread_local! {
     /// Outlives every root context: what was learnt survives a reload of the configuration.
@@ -38,6 +39,8 @@ struct Vm {
     paused: HashMap<u32, Paused>,
     /// Errands that requests left, by the id of the root context that runs them.
     errands: HashMap<u32, Vec<(Rc<InForce>, Errand)>>,
+    /// Requests to resume, by the id of the root context that resumes them.
+    woken: HashMap<u32, VecDeque<(WaiterId, Option<Verdict>)>>,
     /// Root contexts that run errands, with the queue that wakes each, the newest last.
     roots: Vec<(u32, Option<u32>)>,
 }
@@ -49,8 +52,12 @@ fn with_vm<T>(f: impl FnOnce(&mut Vm) -> T) -> T {
 
 /// How often the root context looks after keys and lost answers.
 const TICK: Duration = Duration::from_millis(200);
-/// How often it does so while it waits for what another worker fetches.
+/// How often it does so while it waits for what another worker fetches, or has requests left to resume.
 const SHORT_TICK: Duration = Duration::from_millis(20);
+
+/// How many requests one call of the VM resumes. Envoy carries their answers out when the call returns, one within the
+/// other, each with callbacks into the VM: some hundred of them overflow its stack, and the VM is lost.
+const MOST_WOKEN: usize = 32;
 
 #[allow(unsafe_code, reason = "the SDK's entry point")]
 mod entry {
@@ -85,13 +92,31 @@ impl Root {
         for (in_force, errand) in errands {
             woken.extend(callouts.run(in_force, errand));
         }
-        request::wake(self.id, woken);
+        self.wake(woken);
+    }
+
+    /// Resumes requests, a batch in this call of the VM and the others in the next ones.
+    fn wake(&mut self, woken: Woken) {
+        let batch: Woken = with_vm(|vm| {
+            let waiting = vm.woken.entry(self.id).or_default();
+            waiting.extend(woken);
+            waiting.drain(..waiting.len().min(MOST_WOKEN)).collect()
+        });
+        request::wake(self.id, batch);
+        if let Some(queue) = self.callouts.as_ref().and_then(Callouts::queue).filter(|_| self.has_woken()) {
+            host::enqueue(queue);
+        }
         self.choose_tick_period();
+    }
+
+    fn has_woken(&self) -> bool {
+        with_vm(|vm| vm.woken.get(&self.id).is_some_and(|woken| !woken.is_empty()))
     }
 
     fn choose_tick_period(&mut self) {
         let Some(callouts) = &self.callouts else { return };
-        let period = if callouts.is_waiting_for_others() { SHORT_TICK } else { TICK };
+        let is_busy = callouts.is_waiting_for_others() || self.has_woken();
+        let period = if is_busy { SHORT_TICK } else { TICK };
         if self.tick_period != period {
             self.tick_period = period;
             host::set_tick_period(period);
@@ -108,8 +133,10 @@ impl Drop for Root {
         let queue = with_vm(|vm| {
             vm.roots.retain(|(id, _)| *id != self.id);
             let mut left: Vec<_> = vm.errands.remove(&self.id).into_iter().flatten().chain(left).collect();
-            let (heir, queue) = vm.roots.last().copied().filter(|_| !left.is_empty())?;
+            let mut woken = vm.woken.remove(&self.id).unwrap_or_default();
+            let (heir, queue) = vm.roots.last().copied()?;
             vm.errands.entry(heir).or_default().append(&mut left);
+            vm.woken.entry(heir).or_default().append(&mut woken);
             queue
         });
         if let Some(queue) = queue {
@@ -122,7 +149,7 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize, _: usize) {
         let Some(callouts) = &mut self.callouts else { return };
         let woken = callouts.answered(token, header_count, body_size);
-        request::wake(self.id, woken);
+        self.wake(woken);
         self.run_errands();
     }
 }
@@ -160,7 +187,7 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
         let woken = callouts.tick(in_force);
-        request::wake(self.id, woken);
+        self.wake(woken);
         self.run_errands();
     }
 

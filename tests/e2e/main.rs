@@ -18,6 +18,7 @@ mod mint;
 
 mod corpus;
 mod decisions;
+mod introspection;
 mod keys;
 mod never_open;
 mod reload;
