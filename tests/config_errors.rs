@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scopegate::authenticate::provider::{ClientAuthentication, KeysSource, SecretSource, TenantPattern};
+use scopegate::authenticate::provider::{ClientAuthentication, KeysSource, SecretSource};
 use scopegate::authenticate::{Algorithm, AudienceRule, ClaimPath};
 use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
 use scopegate::config::policy::{AuditedDecisions, ForwardedValue, Unmatched};
@@ -115,7 +115,10 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
     assert!(policy.forward.headers.is_empty());
     assert_eq!(policy.default_introspection, None);
     let [corp] = &*policy.providers else { panic!("one provider") };
-    assert_eq!(corp.issuer, Some(TenantPattern::Exact("https://idp.example".into())));
+    assert_eq!(
+        corp.issuer,
+        Some(scopegate::authenticate::TenantPattern::Exact("https://idp.example".into()))
+    );
     assert_eq!(corp.rules.clock_skew, Duration::from_secs(60));
     assert!(corp.rules.require_expiration);
     assert_eq!(corp.rules.max_token_age, None);

@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::host::{self, Buffer, Level};
+use super::metrics;
 use crate::authenticate::introspection::{HttpCall, IssuerFault};
-use crate::exchange::errands::{Errands, Outside, Woken};
+use crate::exchange::errands::{Errands, Event, Outside, What, Woken};
 use crate::exchange::shared::SharedStore;
 use crate::exchange::{Errand, InForce};
 
@@ -53,15 +54,31 @@ impl Outside for Host {
     }
 
     fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Option<u32> {
-        let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let body = (!call.body.is_empty()).then_some(call.body.as_bytes());
         // Envoy takes 0 for no timeout at all.
         let timeout = timeout.max(Duration::from_millis(1));
-        proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).ok()
+        host::call(cluster, &call.headers, call.body.as_bytes(), timeout)
     }
 
     fn warn(&self, line: &str) {
         host::log(Level::Warn, &format!("scopegate: {line}"));
+    }
+
+    fn note(&self, event: Event<'_>) {
+        match event {
+            Event::AnswerShared => metrics::count("answers_shared_by_workers"),
+            Event::CallEnded { what, provider, succeeded, took } => {
+                let result = if succeeded { "ok" } else { "failed" };
+                match what {
+                    What::Keys => metrics::count_call("jwks_fetches", provider, result),
+                    What::Introspection => {
+                        metrics::count_call("introspections", provider, result);
+                        if let Some(took) = took {
+                            metrics::record_introspection(provider, took);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -4,8 +4,10 @@
 //! request that leads a single flight and goes away would take the answer of all others with it. Requests leave their
 //! errands in a queue that wakes the root context; the root makes the calls, gets the answers, and resumes who waits.
 
+mod callbacks;
 mod callouts;
 mod host;
+mod metrics;
 mod request;
 mod signature;
 mod telemetry;
@@ -14,9 +16,6 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
-
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 
 use self::callouts::Callouts;
 use self::host::{Buffer, Level};
@@ -55,21 +54,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// How often it does so while it waits for what another worker fetches, or has requests left to resume.
 const SHORT_TICK: Duration = Duration::from_millis(20);
 
-/// How many requests one call of the VM resumes. Envoy carries their answers out when the call returns, one within the
-/// other, each with callbacks into the VM: some hundred of them overflow its stack, and the VM is lost.
+/// How many requests one call of the VM resumes. Envoy carries their answers out when the call returns, and what these
+/// call in the VM then they call one within the other: some hundred of them can overflow its stack, and the VM is lost.
 const MOST_WOKEN: usize = 32;
-
-#[allow(unsafe_code, reason = "the SDK's entry point")]
-mod entry {
-    use super::{ContextType, Root, RootContext};
-
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|id| -> Box<dyn RootContext> {
-            let _ = ContextType::HttpContext;
-            Box::new(Root::new(id))
-        });
-    }}
-}
 
 /// One configuration of the filter in one VM.
 struct Root {
@@ -122,43 +109,31 @@ impl Root {
             host::set_tick_period(period);
         }
     }
-}
 
-impl Drop for Root {
-    /// Requests of a newer configuration may wait for a call that this root made, and whose answer will not come: the
-    /// newest root makes it again.
-    fn drop(&mut self) {
-        let Some(callouts) = self.callouts.take() else { return };
-        let left: Vec<(Rc<InForce>, Errand)> = callouts.into_unfinished().collect();
-        let queue = with_vm(|vm| {
-            vm.roots.retain(|(id, _)| *id != self.id);
-            let mut left: Vec<_> = vm.errands.remove(&self.id).into_iter().flatten().chain(left).collect();
-            let mut woken = vm.woken.remove(&self.id).unwrap_or_default();
-            let (heir, queue) = vm.roots.last().copied()?;
-            vm.errands.entry(heir).or_default().append(&mut left);
-            vm.woken.entry(heir).or_default().append(&mut woken);
-            queue
-        });
-        if let Some(queue) = queue {
-            host::enqueue(queue);
-        }
-    }
-}
-
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize, _: usize) {
+    /// Takes the answer to a call.
+    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize) {
         let Some(callouts) = &mut self.callouts else { return };
         let woken = callouts.answered(token, header_count, body_size);
         self.wake(woken);
         self.run_errands();
     }
-}
 
-impl RootContext for Root {
     /// A function of the configuration's bytes alone: a host that is told `false` by one worker, but not by the thread
-    /// that tried the configuration first, lets that worker's requests pass unfiltered.
+    /// that tried the configuration first, lets that worker's requests pass unfiltered. Where the host does not give
+    /// the bytes, the filter has no policy and refuses every request.
     fn on_configure(&mut self, configuration_size: usize) -> bool {
-        let bytes = host::buffer(Buffer::PluginConfiguration, configuration_size).unwrap_or_default();
+        let bytes = if configuration_size == 0 {
+            Some(Vec::new())
+        } else {
+            host::buffer(Buffer::PluginConfiguration, configuration_size)
+        };
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() == configuration_size) else {
+            host::log(
+                Level::Error,
+                "scopegate: the host does not give the configuration: requests are refused",
+            );
+            return true;
+        };
         let loaded = match config::parse_plugin(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
@@ -180,10 +155,13 @@ impl RootContext for Root {
             self.tick_period = SHORT_TICK;
             host::set_tick_period(SHORT_TICK);
         }
+        metrics::count("reloads");
+        metrics::set_policy_generation(in_force.generation);
         self.in_force = Some(in_force);
         true
     }
 
+    /// Looks after keys and lost answers.
     fn on_tick(&mut self) {
         let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
         let woken = callouts.tick(in_force);
@@ -191,17 +169,36 @@ impl RootContext for Root {
         self.run_errands();
     }
 
+    /// Runs what requests have left.
     fn on_queue_ready(&mut self, queue: u32) {
         while host::dequeue(queue) {}
         self.run_errands();
     }
 
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+    /// The context of a request that begins under this configuration.
+    fn request(&self, id: u32) -> RequestContext {
         let queue = self.callouts.as_ref().and_then(Callouts::queue);
-        Some(Box::new(RequestContext::new(context_id, self.id, queue, self.in_force.clone())))
+        RequestContext::new(id, self.id, queue, self.in_force.clone())
     }
+}
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+impl Drop for Root {
+    /// Requests of a newer configuration may wait for a call that this root made, and whose answer will not come: the
+    /// newest root makes it again.
+    fn drop(&mut self) {
+        let Some(callouts) = self.callouts.take() else { return };
+        let unfinished: Vec<(Rc<InForce>, Errand)> = callouts.into_unfinished().collect();
+        let queue = with_vm(|vm| {
+            vm.roots.retain(|(id, _)| *id != self.id);
+            let errands = vm.errands.remove(&self.id).unwrap_or_default();
+            let woken = vm.woken.remove(&self.id).unwrap_or_default();
+            let (heir, queue) = vm.roots.last().copied()?;
+            vm.errands.entry(heir).or_default().extend(errands.into_iter().chain(unfinished));
+            vm.woken.entry(heir).or_default().extend(woken);
+            queue
+        });
+        if let Some(queue) = queue {
+            host::enqueue(queue);
+        }
     }
 }

@@ -2,9 +2,6 @@
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
-
 use super::host::{self, RequestHeaders};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
@@ -30,9 +27,12 @@ pub struct Paused {
 }
 
 /// What became of a request.
-enum Outcome {
+pub enum Outcome {
+    /// It goes on to the upstream.
     Passes,
+    /// It is over.
     Answered,
+    /// It waits for an issuer.
     Waits,
 }
 
@@ -41,30 +41,24 @@ impl RequestContext {
     pub fn new(id: u32, root: u32, queue: Option<u32>, in_force: Option<Rc<InForce>>) -> Self {
         Self { id, root, queue, in_force }
     }
-}
 
-impl Context for RequestContext {}
-
-impl HttpContext for RequestContext {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    /// Decides the request, or leaves it waiting.
+    pub fn begin(self) -> Outcome {
         // Without a configuration or headers there is nothing to decide with, and nothing passes.
-        let (Some(in_force), Some(headers)) = (self.in_force.take(), RequestHeaders::read()) else {
+        let (Some(in_force), Some(headers)) = (self.in_force, RequestHeaders::read()) else {
             host::send_local_response(500, &[], b"", -1);
-            return Action::Pause;
+            return Outcome::Answered;
         };
         let paused =
             Paused { exchange: Exchange::new(in_force), headers, root: self.root, queue: self.queue };
-        match advance(self.id, paused) {
-            Outcome::Passes => Action::Continue,
-            Outcome::Answered | Outcome::Waits => Action::Pause,
-        }
+        advance(self.id, paused)
     }
+}
 
-    fn on_log(&mut self) {
-        // The client of a waiting request went away.
-        if let Some(paused) = with_vm(|vm| vm.paused.remove(&self.id)) {
-            paused.exchange.in_force().leave(WaiterId(self.id));
-        }
+/// Forgets a request that is over, or whose client went away while it waited.
+pub fn forget(id: u32) {
+    if let Some(paused) = with_vm(|vm| vm.paused.remove(&id)) {
+        paused.exchange.in_force().leave(WaiterId(id));
     }
 }
 
@@ -150,7 +144,11 @@ fn answer(rejection: &Rejection, request: &Request<'_>, policy: &crate::config::
     if request.is_grpc {
         // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
         answer.headers.retain(|(name, _)| *name != "content-type");
-        let message = format!("{}: {}", rejection.reason, rejection.description());
+        let message = if policy.strip_failure_response {
+            String::new()
+        } else {
+            format!("{}: {}", rejection.reason, rejection.description())
+        };
         host::send_local_response(answer.status, &answer.headers, message.as_bytes(), answer.grpc_status);
     } else {
         host::send_local_response(answer.status, &answer.headers, answer.body.as_bytes(), -1);

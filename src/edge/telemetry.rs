@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host::{self, Level};
+use super::metrics;
 use crate::config::policy::{AuditedDecisions, Policy};
 use crate::exchange::{Decision, Facts, InForce};
 
@@ -12,11 +13,12 @@ thread_local! {
     static LINES: Cell<(u64, u32, u64)> = const { Cell::new((0, 0, 0)) };
 }
 
-/// Sets the properties of the request and writes its log line.
+/// Sets the properties of the request, counts the decision and writes its log line.
 pub fn record(facts: &Facts, in_force: &InForce, now: Duration) {
     let policy = &in_force.policy;
     let described = Described::new(facts, policy);
     described.set_properties();
+    metrics::count_decision(facts, in_force);
     let is_logged = match policy.audit.decisions {
         AuditedDecisions::All => true,
         AuditedDecisions::Denied => facts.decision != Decision::Allow,

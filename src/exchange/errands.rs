@@ -12,7 +12,7 @@ use super::worker::MAX_JWKS_BYTES;
 use super::{Errand, InForce, Verdict, WaiterId, keys_call};
 use crate::authenticate::SkippedKey;
 use crate::authenticate::introspection::{self, HttpCall, IssuerFault};
-use crate::authenticate::provider::{KeysSource, Provider, ProviderId};
+use crate::authenticate::provider::{Introspection, KeysSource, Provider, ProviderId};
 
 /// Who is woken, with what they waited for.
 pub type Woken = Vec<(WaiterId, Option<Verdict>)>;
@@ -31,22 +31,51 @@ pub trait Outside {
     fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Option<u32>;
     /// Writes a line that operators should read.
     fn warn(&self, line: &str);
+    /// Takes note of what happened, for statistics.
+    fn note(&self, event: Event<'_>);
+}
+
+/// What is counted of errands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'p> {
+    /// Another worker had the answer already.
+    AnswerShared,
+    /// A call ended.
+    CallEnded {
+        /// For what.
+        what: What,
+        /// The provider's name.
+        provider: &'p str,
+        /// Whether its answer was of use.
+        succeeded: bool,
+        /// How long it took; None where it could not even be made.
+        took: Option<Duration>,
+    },
 }
 
 /// The errands under way in one worker.
 #[derive(Default)]
 pub struct Errands {
-    in_flight: HashMap<u32, (Rc<InForce>, Errand)>,
+    in_flight: HashMap<u32, InFlight>,
     /// Errands that another worker is running.
     parked: Vec<(Rc<InForce>, Errand)>,
     /// When faults of a provider were reported last, and how many were not since.
     reported: HashMap<([u8; 32], What), (Duration, u64)>,
 }
 
+/// A call that is not answered yet.
+struct InFlight {
+    in_force: Rc<InForce>,
+    errand: Errand,
+    begun: Duration,
+}
+
 /// What is asked of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum What {
+pub enum What {
+    /// Its keys.
     Keys,
+    /// What a token is.
     Introspection,
 }
 
@@ -73,7 +102,10 @@ impl Errands {
     /// Runs an errand. Where that cannot be done, who waits is told at once.
     pub fn run(&mut self, in_force: Rc<InForce>, errand: Errand, outside: &dyn Outside) -> Woken {
         match consult(&in_force, &errand, outside) {
-            Consulted::Answered(woken) => return woken,
+            Consulted::Answered(woken) => {
+                outside.note(Event::AnswerShared);
+                return woken;
+            }
             Consulted::Parked => {
                 self.parked.push((in_force, errand));
                 return Woken::new();
@@ -82,23 +114,20 @@ impl Errands {
         }
         match dispatch(&in_force, &errand, outside) {
             Ok(number) => {
-                self.in_flight.insert(number, (in_force, errand));
+                self.in_flight.insert(number, InFlight { in_force, errand, begun: outside.now() });
                 Woken::new()
             }
-            Err(fault) => self.conclude(&in_force, &errand, Err(fault), outside),
+            Err(fault) => self.conclude(&in_force, &errand, Err(fault), None, outside),
         }
     }
 
     /// How large the body of the answer to a call may be, in bytes.
     pub fn body_limit(&self, number: u32) -> usize {
-        match self.in_flight.get(&number) {
-            Some((_, Errand::FetchKeys { .. })) => MAX_JWKS_BYTES,
-            Some((in_force, Errand::Introspect { provider, .. })) => in_force
-                .policy
-                .provider(*provider)
-                .and_then(|provider| provider.introspection.as_ref())
+        let Some(InFlight { in_force, errand, .. }) = self.in_flight.get(&number) else { return 0 };
+        match errand {
+            Errand::FetchKeys { .. } => MAX_JWKS_BYTES,
+            Errand::Introspect { provider, .. } => introspection_of(in_force, *provider)
                 .map_or(0, |introspection| introspection.max_response_bytes),
-            None => 0,
         }
     }
 
@@ -109,8 +138,11 @@ impl Errands {
         reply: Result<(u16, Vec<u8>), IssuerFault>,
         outside: &dyn Outside,
     ) -> Woken {
-        let Some((in_force, errand)) = self.in_flight.remove(&number) else { return Woken::new() };
-        self.conclude(&in_force, &errand, reply, outside)
+        let Some(InFlight { in_force, errand, begun }) = self.in_flight.remove(&number) else {
+            return Woken::new();
+        };
+        let took = outside.now().saturating_sub(begun);
+        self.conclude(&in_force, &errand, reply, Some(took), outside)
     }
 
     /// Does what the clock asks for.
@@ -133,7 +165,7 @@ impl Errands {
 
     /// What is under way, for another to run: the answers to these calls will not come.
     pub fn into_unfinished(self) -> impl Iterator<Item = (Rc<InForce>, Errand)> {
-        self.in_flight.into_values().chain(self.parked)
+        self.in_flight.into_values().map(|call| (call.in_force, call.errand)).chain(self.parked)
     }
 
     /// Hands an answer to the state of its provider, and tells the other workers.
@@ -142,6 +174,7 @@ impl Errands {
         in_force: &InForce,
         errand: &Errand,
         reply: Result<(u16, Vec<u8>), IssuerFault>,
+        took: Option<Duration>,
         outside: &dyn Outside,
     ) -> Woken {
         let now = outside.now();
@@ -161,7 +194,7 @@ impl Errands {
                     shared::publish(store, &shared::keys_name(&provider.digest, tenant), *cause, ending, now);
                 }
                 report_skipped(provider, &outcome.skipped, outside);
-                self.report(provider, What::Keys, outcome.fault, outside);
+                self.report(provider, What::Keys, outcome.fault, took, outside);
                 all(outcome.waiting, None)
             }
             Errand::Introspect { provider: id, token } => {
@@ -174,16 +207,25 @@ impl Errands {
                     if let (None, Ok((_, body)), Some(store)) = (fault, reply, outside.shared()) {
                         shared::publish_answer(store, &provider.digest, token, body, now);
                     }
-                    self.report(provider, What::Introspection, fault, outside);
+                    self.report(provider, What::Introspection, fault, took, outside);
                 }
                 all(waiting, Some(verdict))
             }
         }
     }
 
-    /// Says why an issuer's answer was of no use. Whoever sends tokens decides how often that is, not how often it is
+    /// Counts a call, and says why its answer was of no use. Whoever sends tokens decides how often that is, not how often it is
     /// said.
-    fn report(&mut self, provider: &Provider, what: What, fault: Option<IssuerFault>, outside: &dyn Outside) {
+    fn report(
+        &mut self,
+        provider: &Provider,
+        what: What,
+        fault: Option<IssuerFault>,
+        took: Option<Duration>,
+        outside: &dyn Outside,
+    ) {
+        let succeeded = fault.is_none();
+        outside.note(Event::CallEnded { what, provider: &provider.name, succeeded, took });
         let Some(fault) = fault else { return };
         let now = outside.now();
         let last = self.reported.entry((provider.digest, what)).or_default();
@@ -286,10 +328,7 @@ fn dispatch(in_force: &InForce, errand: &Errand, outside: &dyn Outside) -> Resul
     called.ok_or(IssuerFault::Unreachable)
 }
 
-fn introspection_of(
-    in_force: &InForce,
-    provider: ProviderId,
-) -> Option<&crate::authenticate::provider::Introspection> {
+fn introspection_of(in_force: &InForce, provider: ProviderId) -> Option<&Introspection> {
     in_force.policy.provider(provider)?.introspection.as_ref()
 }
 

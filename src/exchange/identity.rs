@@ -98,12 +98,13 @@ impl Identity {
     pub fn narrowed(
         &self,
         scopes: Option<Box<[Box<str>]>>,
+        scope_absent_from_introspection: bool,
         expires_at: Option<Duration>,
         confirmation: Confirmation,
     ) -> Self {
         let mut principal = self.principal.clone();
-        principal.scope_absent_from_introspection = scopes.is_none();
         principal.scopes = scopes;
+        principal.scope_absent_from_introspection = scope_absent_from_introspection;
         Self {
             principal,
             expires_at: [self.expires_at, expires_at].into_iter().flatten().min(),

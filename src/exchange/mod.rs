@@ -91,10 +91,34 @@ pub struct Facts {
     pub standing: Option<Rc<Standing>>,
     /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged.
     pub token_digest: Option<[u8; 8]>,
+    /// Whether the token was known already.
+    pub cache_use: Option<CacheUse>,
+}
+
+/// Whether a token's verification or introspection was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CacheUse {
+    TokenHit,
+    TokenMiss,
+    IntrospectionHit,
+    IntrospectionMiss,
+}
+
+impl CacheUse {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenHit => "token_cache.hits",
+            Self::TokenMiss => "token_cache.misses",
+            Self::IntrospectionHit => "introspection_cache.hits",
+            Self::IntrospectionMiss => "introspection_cache.misses",
+        }
+    }
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// It passed.
     Allow,
@@ -257,6 +281,7 @@ impl Exchange {
             identity: None,
             standing: None,
             token_digest: None,
+            cache_use: None,
         };
         let in_force = Rc::clone(&self.in_force);
         let mut walk = Walk {
@@ -436,6 +461,11 @@ impl<'w> Walk<'w, '_, '_> {
         if !decide::is_lifted(rejection.reason, enforcement) {
             return Err(Halt::Reject(rejection));
         }
+        // `required_evidence` let its absence be, since the request was to be refused anyway.
+        if called.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
+            self.facts.stage = Stage::Tenant;
+            return Err(Halt::Reject(Rejection::about(Reason::TenantMissing, EvidenceKind::Path.as_str())));
+        }
         match enforcement {
             Enforcement::Shadow => {
                 self.facts.decision = Decision::Shadow;
@@ -506,8 +536,14 @@ impl<'w> Walk<'w, '_, '_> {
     /// A JWT's identity: remembered, or verified now. Where JWTs are introspected too, narrowed by the answer.
     fn verified(&mut self, token: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
         let (id, identity) = match self.remembered(token, providers) {
-            Some(found) => found,
-            None => self.verify(token, providers)?,
+            Some(found) => {
+                self.facts.cache_use = Some(CacheUse::TokenHit);
+                found
+            }
+            None => {
+                self.facts.cache_use = Some(CacheUse::TokenMiss);
+                self.verify(token, providers)?
+            }
         };
         let introspection =
             self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
@@ -638,17 +674,25 @@ impl<'w> Walk<'w, '_, '_> {
             Verdict::Refused { under, .. } => under.is_none_or(|other| other == generation),
             Verdict::Active(_) | Verdict::Fault(_) => true,
         });
-        let answer = match delivered {
-            Some(verdict) => AnswerNow::Verdict(verdict.clone()),
-            None => self.in_force.introspect(
-                provider,
-                token,
-                jwt,
-                self.surroundings.waiter,
-                self.surroundings.now,
-                self.surroundings.errands,
-            ),
+        let (answer, cache_use) = match delivered {
+            Some(verdict) => (AnswerNow::Verdict(verdict.clone()), CacheUse::IntrospectionMiss),
+            None => {
+                let answer = self.in_force.introspect(
+                    provider,
+                    token,
+                    jwt,
+                    self.surroundings.waiter,
+                    self.surroundings.now,
+                    self.surroundings.errands,
+                );
+                let cache_use = match answer {
+                    AnswerNow::Verdict(_) => CacheUse::IntrospectionHit,
+                    AnswerNow::Wait | AnswerNow::Overloaded => CacheUse::IntrospectionMiss,
+                };
+                (answer, cache_use)
+            }
         };
+        self.facts.cache_use = Some(cache_use);
         match answer {
             AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
             AnswerNow::Verdict(Verdict::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),

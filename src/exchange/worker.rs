@@ -633,6 +633,9 @@ impl InForce {
         claims: &Claims,
         now: Duration,
     ) -> Result<Identity, Judgement> {
+        if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
+            return Err(Judgement::Fault(IssuerFault::Contradiction));
+        }
         let issuer_tenant = self.issuer_tenant(provider, claims)?;
         // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
         let audiences =
@@ -723,9 +726,6 @@ pub enum Told {
 /// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
 /// both grant where both speak of scopes, and either may bind the token to its sender.
 fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
-    fn differ<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
-        one.zip(other).is_some_and(|(one, other)| one != other)
-    }
     let (signed, said) = (&jwt.principal, &answer.principal);
     let is_same_tenant = |one: &str, other: &str| {
         one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
@@ -740,9 +740,9 @@ fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<I
         (_, Err(_)) => true,
     };
     if tenants_differ
-        || differ(signed.issuer.as_ref(), said.issuer.as_ref())
-        || differ(signed.subject.as_ref(), said.subject.as_ref())
-        || differ(signed.client.as_ref(), said.client.as_ref())
+        || differ(signed.issuer.as_deref(), said.issuer.as_deref())
+        || differ(signed.subject.as_deref(), said.subject.as_deref())
+        || differ(signed.client.as_deref(), said.client.as_deref())
     {
         return Err(IssuerFault::Contradiction);
     }
@@ -758,7 +758,12 @@ fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<I
         (one, other) if one == other => one,
         _ => Confirmation::Unsupported,
     };
-    Ok(jwt.narrowed(scopes, answer.expires_at, confirmation))
+    Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
+}
+
+/// Whether both are there and are not the same.
+fn differ(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
 fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<(KeySet, Vec<SkippedKey>), IssuerFault> {

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::terms::{claim_path, claim_paths, header_name, http_token};
 use crate::authenticate::provider::{
     ClientAuthentication, HttpUri, Introspection, KeysSource, Provider, ProviderId, RemoteJwks, Secret,
-    SecretSource, TenantPattern,
+    SecretSource,
 };
 use crate::authenticate::{
-    Algorithm, AlgorithmSet, AudiencePattern, AudienceRule, ClaimPath, ClaimPaths, KeySet, KeySource,
+    Algorithm, AlgorithmSet, AudienceRule, ClaimPath, ClaimPaths, KeySet, KeySource, TenantPattern,
     TokenRules,
 };
 use crate::config::document::Value;
@@ -222,16 +222,11 @@ fn digest(name: &str, provider: &Value<'_>, inherited_claims: Option<&Value<'_>>
 /// `issuer`: any string, compared byte for byte; it may hold `{tenant}` once.
 fn read_issuer(cursor: &Cursor<'_>) -> Option<TenantPattern> {
     let text = cursor.string()?;
-    match text.split_once("{tenant}") {
-        None => Some(TenantPattern::Exact(text.into())),
-        Some((_, suffix)) if suffix.contains("{tenant}") => {
-            cursor.error("`{tenant}` may stand in it only once");
-            None
-        }
-        Some((prefix, suffix)) => {
-            Some(TenantPattern::Tenant { prefix: prefix.into(), suffix: suffix.into() })
-        }
+    let pattern = TenantPattern::parse(&text);
+    if pattern.is_none() {
+        cursor.error("`{tenant}` may stand in it only once");
     }
+    pattern
 }
 
 /// Two providers never share an issuer, and no `iss` fits the patterns of two.
@@ -309,7 +304,7 @@ fn read_audiences(fields: &Fields<'_>, allow_any: bool) -> Option<AudienceRule> 
     let patterns = audiences.strings(true)?;
     let mut parsed = Vec::with_capacity(patterns.len());
     for (pattern, item) in patterns.iter().zip(audiences.items()?) {
-        match AudiencePattern::parse(pattern) {
+        match TenantPattern::parse(pattern) {
             Some(pattern) => parsed.push(pattern),
             None => item.error("`{tenant}` may stand in it only once"),
         }
@@ -602,10 +597,7 @@ mod tests {
     use super::*;
 
     fn pattern(text: &str) -> TenantPattern {
-        match text.split_once("{tenant}") {
-            None => TenantPattern::Exact(text.into()),
-            Some((prefix, suffix)) => TenantPattern::Tenant { prefix: prefix.into(), suffix: suffix.into() },
-        }
+        TenantPattern::parse(text).unwrap()
     }
 
     #[test]
