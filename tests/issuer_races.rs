@@ -246,6 +246,14 @@ fn put_in_force(vm: &mut Worker, configuration: &Value) -> Rc<InForce> {
 }
 
 impl SimulatedWorker {
+    /// The root context that makes the calls ends, and another takes its place.
+    fn end_root(&mut self) {
+        for (in_force, errand) in std::mem::take(&mut self.errands).hand_over(&self.view) {
+            let woken = self.errands.run(in_force, errand, &self.view);
+            self.wake(woken);
+        }
+    }
+
     fn advance(&mut self, id: u32, mut exchange: Exchange, headers: Headers) {
         let mut errands: Vec<Errand> = Vec::new();
         let request = Request::new(&headers);
@@ -535,6 +543,21 @@ mod keys {
         let served: Vec<u32> = (0..3).map(|worker| proxy.send(worker, &jwt(&signer("a")))).collect();
         assert_eq!(proxy.outcomes(&served), ["passes"; 3]);
         assert_eq!(proxy.calls().len(), 0);
+    }
+
+    #[test]
+    fn are_fetched_again_at_once_where_the_root_context_that_fetched_them_ends() {
+        let mut proxy = Proxy::new(&configuration(), 2, true);
+        proxy.tick();
+        let cancelled = proxy.sole_call();
+        let waiting = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+        proxy.pass(500);
+        proxy.world.calls.borrow_mut().clear();
+        proxy.workers[cancelled.worker].end_root();
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&signer("a")]));
+        proxy.tick();
+        assert_eq!(proxy.outcomes(&waiting), ["passes", "passes"]);
     }
 
     #[test]
@@ -901,11 +924,7 @@ mod introspection {
         let request = proxy.send(0, "one");
         proxy.world.calls.borrow_mut().clear();
         let worker = &mut proxy.workers[0];
-        let unfinished: Vec<_> = std::mem::take(&mut worker.errands).into_unfinished().collect();
-        for (in_force, errand) in unfinished {
-            let woken = worker.errands.run(in_force, errand, &worker.view);
-            worker.wake(woken);
-        }
+        worker.end_root();
         let call = proxy.sole_call();
         proxy.answer(&call, 200, &active());
         assert_eq!(proxy.outcome(request), "passes");

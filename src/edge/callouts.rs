@@ -134,8 +134,8 @@ impl Callouts {
         self.errands.tick(in_force, &self.host)
     }
 
-    /// What is under way: answers to the calls of a root context that ends never come.
-    pub fn into_unfinished(self) -> impl Iterator<Item = (Rc<InForce>, Errand)> {
-        self.errands.into_unfinished()
+    /// Gives up what is under way: answers to the calls of a root context that ends never come.
+    pub fn hand_over(self) -> Vec<(Rc<InForce>, Errand)> {
+        self.errands.hand_over(&self.host)
     }
 }

@@ -187,7 +187,7 @@ impl Drop for Root {
     /// newest root makes it again.
     fn drop(&mut self) {
         let Some(callouts) = self.callouts.take() else { return };
-        let unfinished: Vec<(Rc<InForce>, Errand)> = callouts.into_unfinished().collect();
+        let unfinished = callouts.hand_over();
         let queue = with_vm(|vm| {
             vm.roots.retain(|(id, _)| *id != self.id);
             let errands = vm.errands.remove(&self.id).unwrap_or_default();

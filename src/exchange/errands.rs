@@ -163,9 +163,19 @@ impl Errands {
         woken
     }
 
-    /// What is under way, for another to run: the answers to these calls will not come.
-    pub fn into_unfinished(self) -> impl Iterator<Item = (Rc<InForce>, Errand)> {
-        self.in_flight.into_values().map(|call| (call.in_force, call.errand)).chain(self.parked)
+    /// Gives up what is under way, for another to run: the answers to these calls will not come.
+    pub fn hand_over(self, outside: &dyn Outside) -> Vec<(Rc<InForce>, Errand)> {
+        let called = self.in_flight.into_values().map(|call| (call.in_force, call.errand));
+        let called: Vec<_> = called.collect();
+        for (in_force, errand) in &called {
+            if let (Errand::FetchKeys { provider, tenant, .. }, Some(store)) = (errand, outside.shared()) {
+                if let Some(provider) = in_force.policy.provider(*provider) {
+                    let name = shared::keys_name(&provider.digest, tenant.as_deref());
+                    shared::release(store, &name, outside.now());
+                }
+            }
+        }
+        called.into_iter().chain(self.parked).collect()
     }
 
     /// Hands an answer to the state of its provider, and tells the other workers.

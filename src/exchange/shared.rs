@@ -155,6 +155,15 @@ pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, ending: Ending<
     store.write(key, &record.encode(), 0);
 }
 
+/// Gives a lease back without having fetched.
+pub fn release(store: &dyn SharedStore, key: &str, now: Duration) {
+    if let Some((record, version)) = read_keys(store, key, now) {
+        let released = KeysRecord { leased_until: Duration::ZERO, ..record };
+        // Where it fails somebody has written since, or the lease ends by itself.
+        store.write(key, &released.encode(), version);
+    }
+}
+
 /// Makes a record if there is none, so that the first fetch already finds one to lease.
 pub fn prepare(store: &dyn SharedStore, key: &str) {
     if store.read(key).is_none() {
