@@ -17,6 +17,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const stay = process.argv.includes("--stay");
 const wasm = process.env.SCOPEGATE_WASM ?? `${root}target/wasm32-wasip1/release/scopegate.wasm`;
 const binary = process.env.SCOPEGATE_ENVOY ?? `${root}.env/envoy`;
+process.env.INTROSPECTION_SECRET = "gateway-secret"; // of the client `gateway` at the authorization server
 const servers = new Servers(`${root}.env/run/${stay ? "run" : "demo"}`);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
