@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::shared::{self, Ending, Fetch, Plan, SharedStore};
+use super::shared::{self, Answered, Ending, Fetch, Plan, SharedStore};
 use super::worker::MAX_JWKS_BYTES;
 use super::{Errand, InForce, Verdict, WaiterId, keys_call};
 use crate::authenticate::SkippedKey;
@@ -209,13 +209,15 @@ impl Errands {
             }
             Errand::Introspect { provider: id, token } => {
                 let (waiting, verdict) = in_force.introspection_reply(*id, token, reply, now);
-                let fault = match &verdict {
-                    Verdict::Fault(fault) => Some(*fault),
-                    Verdict::Active(_) | Verdict::Refused { .. } => None,
+                let (fault, answered) = match &verdict {
+                    Verdict::Fault(fault) => (Some(*fault), None),
+                    Verdict::Active(_) => (None, Some(Answered::Good)),
+                    Verdict::Refused { .. } => (None, Some(Answered::Bad)),
                 };
                 if let Some(provider) = in_force.policy.provider(*id) {
-                    if let (None, Ok((_, body)), Some(store)) = (fault, reply, outside.shared()) {
-                        shared::publish_answer(store, &provider.digest, token, body, now);
+                    if let (Some(answered), Ok((_, body)), Some(store)) = (answered, reply, outside.shared())
+                    {
+                        shared::publish_answer(store, &provider.digest, token, body, answered, now);
                     }
                     self.report(provider, What::Introspection, fault, took, outside);
                 }
@@ -325,9 +327,9 @@ fn consult_about_keys(
 fn dispatch(in_force: &InForce, errand: &Errand, outside: &dyn Outside) -> Result<u32, IssuerFault> {
     let called = match errand {
         Errand::FetchKeys { provider, tenant, .. } => {
-            let (headers, cluster, timeout) =
-                keys_call(&in_force.policy, *provider, tenant.as_deref()).ok_or(IssuerFault::Unreachable)?;
-            outside.call(&cluster, &HttpCall { headers, body: String::new() }, timeout)
+            let keys = in_force.policy.provider(*provider).map(|provider| &provider.keys);
+            let Some(KeysSource::Remote(remote)) = keys else { return Err(IssuerFault::Unreachable) };
+            outside.call(&remote.cluster, &keys_call(remote, tenant.as_deref()), remote.timeout)
         }
         Errand::Introspect { provider, token } => {
             let rules = introspection_of(in_force, *provider).ok_or(IssuerFault::Unreachable)?;

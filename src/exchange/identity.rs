@@ -49,10 +49,14 @@ pub struct Standing {
     pub provider: ProviderId,
     /// Its scopes under the tenant.
     pub effective: EffectiveScopes,
-    /// Values of the headers that the upstream is told, in the order of the configuration; None where there is nothing
-    /// to tell or where the value depends on the operation. An error where a value cannot stand in a header.
-    pub forwarded: Result<Box<[Option<Box<str>>]>, Box<str>>,
+    /// What the upstream is told.
+    pub forwarded: ForwardedValues,
 }
+
+/// Values of the headers that the upstream is told, in the order of the configuration; None where there is nothing to
+/// tell or where the value depends on the operation. An error, with the header's name, where a value cannot stand in a
+/// header.
+pub type ForwardedValues = Result<Box<[Option<Box<str>>]>, Box<str>>;
 
 impl Identity {
     /// The identity that `claims` give under `provider`'s rules.
@@ -245,12 +249,7 @@ impl Identity {
         })
     }
 
-    fn forwarded(
-        &self,
-        tenant: TenantId,
-        effective: &EffectiveScopes,
-        policy: &Policy,
-    ) -> Result<Box<[Option<Box<str>>]>, Box<str>> {
+    fn forwarded(&self, tenant: TenantId, effective: &EffectiveScopes, policy: &Policy) -> ForwardedValues {
         let principal = &self.principal;
         let claims: Option<serde_json::Value> = policy
             .forward

@@ -21,8 +21,9 @@ use self::identity::{Identity, Standing};
 pub use self::request::Request;
 pub use self::worker::{AnswerNow, Errand, InForce, KeysNow, Verdict, WaiterId, Worker};
 use crate::authenticate::claims::Confirmation;
+use crate::authenticate::introspection::HttpCall;
 use crate::authenticate::json::parse_object;
-use crate::authenticate::provider::{KeysSource, ProviderId};
+use crate::authenticate::provider::{ProviderId, RemoteJwks};
 use crate::authenticate::remote_keys::Wanted;
 use crate::authenticate::{KeySet, SignatureVerifier, TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::{self, decide};
@@ -870,13 +871,8 @@ impl Forward {
     }
 }
 
-/// Where a provider's keys are fetched for a tenant of this name, if they are fetched at all.
-pub fn keys_call(
-    policy: &Policy,
-    provider: ProviderId,
-    tenant: Option<&str>,
-) -> Option<(Vec<(&'static str, String)>, Box<str>, Duration)> {
-    let KeysSource::Remote(remote) = &policy.provider(provider)?.keys else { return None };
+/// The call that fetches keys, those of a tenant of this name where the URI holds `{tenant}`.
+pub fn keys_call(remote: &RemoteJwks, tenant: Option<&str>) -> HttpCall {
     let headers = vec![
         (":method", "GET".to_owned()),
         (":scheme", remote.uri.scheme.to_string()),
@@ -884,5 +880,5 @@ pub fn keys_call(
         (":path", remote.uri.path_for(tenant)),
         ("accept", "application/json, application/jwk-set+json".to_owned()),
     ];
-    Some((headers, remote.cluster.clone(), remote.timeout))
+    HttpCall { headers, body: String::new() }
 }

@@ -20,9 +20,9 @@ pub trait SharedStore {
     fn write(&self, key: &str, value: &[u8], version: u32) -> bool;
 }
 
-/// How many introspection answers are shared at most.
+/// How many introspection answers of either kind are shared at most.
 const INTROSPECTION_SLOTS: u16 = 512;
-/// How large a shared introspection answer may be, in bytes: 4 MiB in all.
+/// How large a shared introspection answer may be, in bytes: 8 MiB in all.
 const MAX_SHARED_ANSWER: usize = 8192;
 
 /// What the workers know of one key set.
@@ -176,37 +176,52 @@ pub fn keys_name(provider_digest: &[u8; 32], tenant: Option<&str>) -> String {
     format!("scopegate.jwks.{}.{}", hex(provider_digest), tenant.unwrap_or_default())
 }
 
+/// What came of an introspection answer. Each has slots of its own, so that a flood of bad tokens pushes no good one
+/// out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The token is good.
+    Good,
+    /// It is refused.
+    Bad,
+}
+
 /// Shares an introspection answer, in place of whatever had its slot.
 pub fn publish_answer(
     store: &dyn SharedStore,
     provider_digest: &[u8; 32],
     token: &str,
     body: &[u8],
+    answered: Answered,
     now: Duration,
 ) {
     if body.len() > MAX_SHARED_ANSWER {
         return;
     }
-    let (name, identity) = slot(provider_digest, token);
+    let identity = answer_identity(provider_digest, token);
     let mut value = ANSWER_MARK.to_vec();
     value.extend(milliseconds(now));
     value.extend(identity);
     value.extend(body);
-    store.write(&name, &value, 0);
+    store.write(&slot(&identity, answered), &value, 0);
 }
 
-/// The answer that another worker got about `token`, and when.
+/// The newest answer that another worker got about `token`, and when.
 pub fn shared_answer(
     store: &dyn SharedStore,
     provider_digest: &[u8; 32],
     token: &str,
 ) -> Option<(Vec<u8>, Duration)> {
-    let (name, identity) = slot(provider_digest, token);
-    let (value, _) = store.read(&name)?;
-    let rest = value.strip_prefix(ANSWER_MARK)?;
-    let (received_at, rest) = time(rest)?;
-    let body = rest.strip_prefix(&identity[..])?;
-    (body.len() <= MAX_SHARED_ANSWER).then(|| (body.to_vec(), received_at))
+    let identity = answer_identity(provider_digest, token);
+    let answers = [Answered::Good, Answered::Bad].into_iter().filter_map(|answered| {
+        let (value, _) = store.read(&slot(&identity, answered))?;
+        let rest = value.strip_prefix(ANSWER_MARK)?;
+        let (received_at, rest) = time(rest)?;
+        let body = rest.strip_prefix(&identity[..])?;
+        (body.len() <= MAX_SHARED_ANSWER).then(|| (body.to_vec(), received_at))
+    });
+    // Of two of the same moment, the refusal.
+    answers.max_by_key(|(_, received_at)| *received_at)
 }
 
 const KEYS_MARK: &[u8] = b"SGK2";
@@ -216,12 +231,17 @@ fn lease_end(fetch: &Fetch, now: Duration) -> Duration {
     now.saturating_add(fetch.timeout).saturating_add(Duration::from_secs(1))
 }
 
-fn slot(provider_digest: &[u8; 32], token: &str) -> (String, [u8; 32]) {
-    let identity: [u8; 32] =
-        Sha256::new().chain_update(provider_digest).chain_update(token.as_bytes()).finalize().into();
-    let [high, low, ..] = identity;
+fn answer_identity(provider_digest: &[u8; 32], token: &str) -> [u8; 32] {
+    Sha256::new().chain_update(provider_digest).chain_update(token.as_bytes()).finalize().into()
+}
+
+fn slot(identity: &[u8; 32], answered: Answered) -> String {
+    let [high, low, ..] = *identity;
     let number = u16::from_be_bytes([high, low]) % INTROSPECTION_SLOTS;
-    (format!("scopegate.introspection.{number}"), identity)
+    match answered {
+        Answered::Good => format!("scopegate.introspection.good.{number}"),
+        Answered::Bad => format!("scopegate.introspection.bad.{number}"),
+    }
 }
 
 fn read_keys(store: &dyn SharedStore, key: &str, now: Duration) -> Option<(KeysRecord, u32)> {
@@ -406,16 +426,31 @@ mod tests {
     #[test]
     fn an_answer_is_found_for_its_own_provider_and_token_only() {
         let store = Store::default();
-        publish_answer(&store, &[1; 32], "token", b"{}", at(5));
+        publish_answer(&store, &[1; 32], "token", b"{}", Answered::Good, at(5));
         assert_eq!(shared_answer(&store, &[1; 32], "token"), Some((b"{}".to_vec(), at(5))));
         assert_eq!(shared_answer(&store, &[2; 32], "token"), None);
         assert_eq!(shared_answer(&store, &[1; 32], "tokem"), None);
     }
 
     #[test]
+    fn a_flood_of_bad_tokens_pushes_no_good_answer_out_and_the_newest_of_a_token_counts() {
+        let store = Store::default();
+        publish_answer(&store, &[1; 32], "token", b"good", Answered::Good, at(5));
+        for number in 0..5_000 {
+            publish_answer(&store, &[1; 32], &format!("bad-{number}"), b"bad", Answered::Bad, at(6));
+        }
+        assert_eq!(shared_answer(&store, &[1; 32], "token"), Some((b"good".to_vec(), at(5))));
+        for (answered, time) in [(Answered::Bad, 7), (Answered::Good, 8), (Answered::Bad, 8)] {
+            let body: &[u8] = if answered == Answered::Good { b"good" } else { b"bad" };
+            publish_answer(&store, &[1; 32], "token", body, answered, at(time));
+            assert_eq!(shared_answer(&store, &[1; 32], "token"), Some((body.to_vec(), at(time))));
+        }
+    }
+
+    #[test]
     fn a_large_answer_is_not_shared() {
         let store = Store::default();
-        publish_answer(&store, &[1; 32], "token", &[b' '; MAX_SHARED_ANSWER + 1], at(5));
+        publish_answer(&store, &[1; 32], "token", &[b' '; MAX_SHARED_ANSWER + 1], Answered::Good, at(5));
         assert_eq!(shared_answer(&store, &[1; 32], "token"), None);
     }
 }

@@ -104,6 +104,13 @@ fn a_real_issuer_is_believed_until_max_ttl_after_it_was_asked() {
         assert_eq!(response.upstream_saw("x-scopes"), ["read"], "{method}");
         let write = gateway.send(&Request::get("/write").bearer(&token));
         assert_eq!(write.status, 403, "{method}");
+        let silent = issuer.token("app", "", "urn:api");
+        let refused = gateway.send(&read_with(&silent));
+        assert_eq!(refused.decision(), decision(403, "scope_absent_from_introspection"), "{method}");
+        assert_eq!(gateway.send(&read_with("unheard-of")).decision(), decision(401, "token_inactive"));
+        if method == "client_secret_post" {
+            continue;
+        }
         issuer.revoke("app", &token);
         while asked.elapsed() < Duration::from_millis(2_500) {
             let response = gateway.send(&request);
@@ -116,11 +123,6 @@ fn a_real_issuer_is_believed_until_max_ttl_after_it_was_asked() {
         }
         thread::sleep(Duration::from_secs(3).saturating_sub(asked.elapsed()));
         assert_eq!(gateway.send(&request).decision(), decision(401, "token_inactive"), "{method}");
-        assert_eq!(gateway.send(&read_with("unheard-of")).decision(), decision(401, "token_inactive"));
-
-        let silent = issuer.token("app", "", "urn:api");
-        let refused = gateway.send(&read_with(&silent));
-        assert_eq!(refused.decision(), decision(403, "scope_absent_from_introspection"), "{method}");
     }
 }
 
@@ -290,6 +292,9 @@ fn what_a_response_says_is_judged_as_a_token_is() {
     }
 }
 
+/// A method, the `authorization` that it sends, and what else is to be checked.
+type ClientAuthCase = (Value, Option<String>, Box<dyn Fn(&Received)>);
+
 #[test]
 fn the_gateway_authenticates_itself_as_configured_and_sends_nothing_without_its_secret() {
     use base64::Engine as _;
@@ -299,7 +304,7 @@ fn the_gateway_authenticates_itself_as_configured_and_sends_nothing_without_its_
     let no_form = |received: &Received| {
         assert_eq!((received.parameter("client_id"), received.parameter("client_secret")), (None, None));
     };
-    let cases: Vec<(Value, Option<String>, Box<dyn Fn(&Received)>)> = vec![
+    let cases: Vec<ClientAuthCase> = vec![
         (
             client("client_secret_basic", json!({"env": "SECRET"})),
             Some(basic("a+b:s%26%2B%C3%A9")),

@@ -20,6 +20,7 @@ mod corpus;
 mod decisions;
 mod introspection;
 mod keys;
+mod metrics;
 mod never_open;
 mod reload;
 mod servers;
