@@ -10,6 +10,7 @@ use scopegate::authenticate::{Algorithm, AudienceRule, ClaimPath};
 use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
 use scopegate::config::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
+use scopegate::token_endpoint::{OnUnregisteredScope, TokenEndpoint};
 use serde_json::{Value, json};
 
 const CONTRACT: &str = include_str!("fixtures/config/contract.yaml");
@@ -251,10 +252,6 @@ fn errors_of_the_document_itself() {
             &["bypass_cors_preflight: expected `true` or `false`, found a string"],
         ),
         (
-            with("token_endpoints: [{path: /token}]"),
-            &["token_endpoints: `token_endpoints` is not supported by this version"],
-        ),
-        (
             with("audit: {decisions: deny, max_per_second: 1.5}"),
             &[
                 "audit.decisions: `deny` is none of `denied`, `all`, `none`",
@@ -275,6 +272,65 @@ fn errors_of_the_document_itself() {
     {
         assert_eq!(errors(&with(limit)), [""; 0], "{limit}");
     }
+}
+
+#[test]
+fn errors_of_token_endpoints() {
+    let endpoints = |text: &str| with(&format!("token_endpoints: [{text}]"));
+    check(&[
+        (
+            endpoints("{path: /token, method: POST}, {methods: []}"),
+            &[
+                "token_endpoints[0]: unknown key `method`; did you mean `methods`?",
+                "token_endpoints[1]: missing key `path`",
+                "token_endpoints[1].methods: must not be an empty list",
+            ],
+        ),
+        (
+            endpoints(
+                "{path: token}, {path: /a//b}, {path: '/t?a'}, {path: '/{tenant}/token'}, {path: '/a/**'}",
+            ),
+            &[
+                "token_endpoints[0].path: no request can have the path `token`: the path does not begin with `/`",
+                "token_endpoints[1].path: no request can have the path `/a//b`: the path holds `//`",
+                "token_endpoints[2].path: `/t?a` is not an exact path: it holds a `?`, a `{` or a `*`",
+                "token_endpoints[3].path: `/{tenant}/token` is not an exact path: it holds a `?`, a `{` or a `*`",
+                "token_endpoints[4].path: `/a/**` is not an exact path: it holds a `?`, a `{` or a `*`",
+            ],
+        ),
+        (
+            endpoints("{path: /t, on_unregistered_scope: narow, grant_types: [], provider: crop}"),
+            &[
+                "token_endpoints[0].on_unregistered_scope: `narow` is none of `reject`, `narrow`; did you mean `narrow`?",
+                "token_endpoints[0].grant_types: must not be an empty list",
+                "token_endpoints[0].provider: provider `crop` is not configured; did you mean `corp`?",
+            ],
+        ),
+        (
+            endpoints(
+                "{path: /t, methods: [POST, PUT]}, {path: /t, methods: [GET]}, {path: '/%74', methods: [PUT]}",
+            ),
+            &["token_endpoints[2]: `PUT` at `/t` is guarded twice"],
+        ),
+    ]);
+    let unregistered = "token_endpoints: no tenant registers applications, so every token request is refused";
+    assert_eq!(warnings(&endpoints("{path: /t}")), [unregistered]);
+    assert_eq!(warnings(&with("token_endpoints: []")), [""; 0]);
+}
+
+#[test]
+fn a_token_endpoint_has_the_defaults_of_the_reference() {
+    let policy = loaded(&with("token_endpoints: [{path: /oauth/%74oken}]")).policy;
+    assert_eq!(
+        policy.token_endpoints,
+        [TokenEndpoint {
+            path: "/oauth/token".into(),
+            methods: ["POST".into()].into(),
+            on_unregistered_scope: OnUnregisteredScope::Reject,
+            grant_types: ["client_credentials", "authorization_code", "refresh_token"].map(Box::from).into(),
+            provider: None,
+        }]
+    );
 }
 
 #[test]

@@ -271,6 +271,7 @@ impl SimulatedWorker {
             Step::Reject(rejection, _) => {
                 drop(self.outcomes.insert(id, rejection.reason.as_str().to_owned()));
             }
+            Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("no token endpoint is guarded"),
             Step::Await => drop(self.paused.insert(id, (exchange, headers))),
         }
         for errand in errands {

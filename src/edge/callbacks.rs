@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::request::{self, Outcome, RequestContext};
-use super::{Root, host, with_vm};
+use super::{Root, with_vm};
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::new(Contexts::default());
@@ -31,6 +31,18 @@ struct Contexts {
 /// `ProxyAction`: go on, or wait until the filter resumes or answers the request.
 const CONTINUE: u32 = 0;
 const PAUSE: u32 = 1;
+
+fn action(outcome: Outcome) -> u32 {
+    match outcome {
+        Outcome::Passes => CONTINUE,
+        Outcome::Answered | Outcome::Waits | Outcome::NeedsBody => PAUSE,
+    }
+}
+
+/// Whether the headers of a request are still to come.
+fn has_not_begun(id: u32) -> bool {
+    with_contexts(|contexts| contexts.requests.contains_key(&id))
+}
 
 fn with_contexts<T>(f: impl FnOnce(&mut Contexts) -> T) -> T {
     CONTEXTS.with(|contexts| f(&mut contexts.borrow_mut()))
@@ -98,15 +110,21 @@ extern "C" fn proxy_on_http_call_response(
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(id: u32, _header_count: usize, _ends_stream: bool) -> u32 {
-    let Some(request) = with_contexts(|contexts| contexts.requests.remove(&id)) else {
-        host::send_local_response(500, &[], b"", -1);
-        return PAUSE;
-    };
-    match request.begin() {
-        Outcome::Passes => CONTINUE,
-        Outcome::Answered | Outcome::Waits => PAUSE,
-    }
+extern "C" fn proxy_on_request_headers(id: u32, _header_count: usize, ends_stream: bool) -> u32 {
+    action(match with_contexts(|contexts| contexts.requests.remove(&id)) {
+        Some(request) => request.begin(ends_stream),
+        None => request::fail(id),
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_body(id: u32, size: usize, ends_stream: bool) -> u32 {
+    if has_not_begun(id) { PAUSE } else { action(request::on_body(id, size, ends_stream)) }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_trailers(id: u32, _trailer_count: usize) -> u32 {
+    if has_not_begun(id) { PAUSE } else { action(request::on_trailers(id)) }
 }
 
 #[unsafe(no_mangle)]

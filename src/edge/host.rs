@@ -98,6 +98,13 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
 }
 
 /// How important a log line is, as the host numbers it.
@@ -353,6 +360,8 @@ pub fn set_tick_period(period: Duration) {
 /// A buffer that the host offers in the current callback.
 #[derive(Clone, Copy, Debug)]
 pub enum Buffer {
+    /// The part of the request's body that has come.
+    HttpRequestBody = 0,
     /// The body of a callout's answer.
     HttpCallResponseBody = 4,
     /// The plugin's configuration.
@@ -364,6 +373,12 @@ pub fn buffer(buffer: Buffer, max: usize) -> Option<Vec<u8>> {
     let (mut data, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_buffer_bytes(buffer as u32, 0, max, &raw mut data, &raw mut size) };
     taken(status, data, size)
+}
+
+/// Puts `value` in the place of the request's body, which is `size` bytes long. False where the host refuses.
+pub fn replace_request_body(size: usize, value: &[u8]) -> bool {
+    let buffer = Buffer::HttpRequestBody as u32;
+    unsafe { proxy_set_buffer_bytes(buffer, 0, size, value.as_ptr(), value.len()) == OK }
 }
 
 /// The headers of a callout's answer; None where it has none.

@@ -50,6 +50,14 @@ impl Metrics {
 /// Counts a decision, by outcome, reason and tenant, and by outcome and suite.
 pub fn count_decision(facts: &Facts, in_force: &InForce) {
     let policy = &in_force.policy;
+    if let Some(token_request) = &facts.token_request {
+        let reason = token_request.fault.as_ref().map_or("none", |fault| fault.error().as_str());
+        let tenant = token_request.client.as_ref().and_then(|client| policy.tenants.tenant(client.tenant));
+        let tenant = label(tenant.map_or("none", |tenant| &*tenant.id));
+        let outcome = facts.decision.as_str();
+        count(&format!("decisions.outcome.{outcome}.reason.{reason}.tenant.{tenant}"));
+        return;
+    }
     let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
     let suite = facts.operation.and_then(|id| policy.catalog.operation(id)).map(|operation| operation.suite);
     METRICS.with_borrow_mut(|metrics| {

@@ -13,13 +13,13 @@ mod signature;
 mod telemetry;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use self::callouts::Callouts;
 use self::host::{Buffer, Level};
-use self::request::{Paused, RequestContext};
+use self::request::{Held, Paused, RequestContext};
 use crate::authenticate::provider::KeysSource;
 use crate::config;
 use crate::exchange::errands::Woken;
@@ -36,6 +36,10 @@ struct Vm {
     worker: Worker,
     /// Requests that wait for an issuer, by context id.
     paused: HashMap<u32, Paused>,
+    /// Token requests whose body has not come yet, by context id.
+    held: HashMap<u32, Held>,
+    /// Requests that were answered and are not over yet.
+    answered: HashSet<u32>,
     /// Errands that requests left, by the id of the root context that runs them.
     errands: HashMap<u32, Vec<(Rc<InForce>, Errand)>>,
     /// Requests to resume, by the id of the root context that resumes them.
@@ -154,6 +158,8 @@ impl Root {
             self.callouts = Some(callouts);
             self.tick_period = SHORT_TICK;
             host::set_tick_period(SHORT_TICK);
+        } else if !in_force.policy.token_endpoints.is_empty() {
+            host::set_tick_period(TICK);
         }
         metrics::count("reloads");
         metrics::set_policy_generation(in_force.generation);
@@ -163,6 +169,7 @@ impl Root {
 
     /// Looks after keys and lost answers.
     fn on_tick(&mut self) {
+        request::refuse_bodiless(self.id, host::now());
         let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
         let woken = callouts.tick(in_force);
         self.wake(woken);

@@ -47,20 +47,26 @@ impl<'f> Described<'f> {
     fn new(facts: &'f Facts, policy: &'f Policy) -> Self {
         let principal = facts.identity.as_ref().map(|identity| &identity.principal);
         let operation = facts.operation.and_then(|id| policy.catalog.operation(id));
+        let token_request = facts.token_request.as_deref();
+        let asking = token_request.and_then(|request| request.client.as_ref());
+        let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
         Self {
-            tenant: facts
-                .standing
-                .as_ref()
-                .and_then(|standing| policy.tenants.tenant(standing.tenant))
+            tenant: tenant
+                .or_else(|| asking.map(|client| client.tenant))
+                .and_then(|tenant| policy.tenants.tenant(tenant))
                 .map(|tenant| &*tenant.id),
-            client: principal.and_then(|principal| principal.client.as_deref()),
+            client: principal
+                .and_then(|principal| principal.client.as_deref())
+                .or_else(|| asking.map(|client| &*client.client_id)),
             subject: principal.and_then(|principal| principal.subject.as_deref()),
             suite: operation
                 .and_then(|operation| policy.catalog.suite(operation.suite))
                 .map(|suite| &*suite.name),
             operation: operation.map(|operation| &*operation.name),
             decision: facts.decision.as_str(),
-            reason: facts.reason.map(|reason| reason.as_str()),
+            reason: facts.reason.map(|reason| reason.as_str()).or_else(|| {
+                token_request.and_then(|request| request.fault.as_ref()).map(|fault| fault.error().as_str())
+            }),
         }
     }
 

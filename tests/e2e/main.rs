@@ -24,3 +24,4 @@ mod metrics;
 mod never_open;
 mod reload;
 mod servers;
+mod token_endpoint;

@@ -176,6 +176,7 @@ impl Gateway {
         };
         Begun::Done(Box::new(match step {
             Step::Await => return Begun::Waits(pending),
+            Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("a token request, which `Call` is none"),
             Step::Forward(forward) => {
                 let mut upstream = Upstream(headers.clone());
                 forward.edit(&request, policy, &mut upstream);

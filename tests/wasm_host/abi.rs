@@ -79,6 +79,9 @@ pub struct Stream {
     pub raw_headers: Option<Option<Vec<u8>>>,
     /// SHA-256 of the client's certificate, in hex.
     pub certificate: Option<Vec<u8>>,
+    /// Whether parts of a body come after the headers, and those that came, or what the module made of them.
+    pub has_body: bool,
+    pub body: Vec<u8>,
     pub phase: Phase,
     pub replies: Vec<LocalReply>,
     pub resumed: u32,
@@ -260,6 +263,7 @@ fn serve(
 
 pub const REQUEST_HEADERS: u32 = 0;
 pub const CALL_RESPONSE_HEADERS: u32 = 6;
+const HTTP_REQUEST_BODY: u32 = 0;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
@@ -501,6 +505,7 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
             serve(caller, "proxy_get_buffer_bytes", |guest| {
                 let state = guest.state();
                 let bytes = match buffer {
+                    HTTP_REQUEST_BODY => state.stream().map(|stream| stream.body.clone()),
                     CALL_RESPONSE_BODY => state.answer.as_ref().map(|answer| answer.body.clone()),
                     PLUGIN_CONFIGURATION => state.roots.get(&state.current).cloned(),
                     _ => None,
@@ -509,6 +514,21 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
                 let start = bytes.len().min(start as usize);
                 let end = bytes.len().min(start + max as usize);
                 guest.give(&bytes[start..end], pointer_at, size_at)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_buffer_bytes",
+        |caller: Caller<'_, State>, buffer: u32, start: u32, size: u32, value: u32, value_size: u32| {
+            serve(caller, "proxy_set_buffer_bytes", |guest| {
+                let value = guest.read(value, value_size)?;
+                let stream = guest.state().stream().filter(|_| buffer == HTTP_REQUEST_BODY);
+                let body = &mut stream.ok_or(status::NOT_FOUND)?.body;
+                let start = body.len().min(start as usize);
+                let end = body.len().min(start + size as usize);
+                body.splice(start..end, value);
+                Ok(())
             })
         },
     )?;

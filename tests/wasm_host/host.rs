@@ -142,17 +142,43 @@ impl Vm {
         }
         self.state_mut().streams.insert(id, stream);
         self.call::<_, ()>("proxy_on_context_create", id, (id, root));
-        let action: u32 = self.call("proxy_on_request_headers", id, (id, count, 1_u32));
+        let ends_stream = u32::from(!self.state().streams[&id].has_body);
+        let action: u32 = self.call("proxy_on_request_headers", id, (id, count, ends_stream));
+        self.obey(id, action);
+        self.serve_queues();
+        id
+    }
+
+    /// Hands over a part of a request's body, with all of it that came before, as a host does that hands bodies over
+    /// while headers are held.
+    pub fn body(&mut self, id: u32, part: &[u8], ends_stream: bool) {
+        let body = &mut self.state_mut().streams.get_mut(&id).unwrap().body;
+        body.extend(part);
+        let size = body.len() as u32;
+        let action: u32 = self.call("proxy_on_request_body", id, (id, size, u32::from(ends_stream)));
+        self.obey(id, action);
+        self.serve_queues();
+    }
+
+    /// Hands over a request's trailers.
+    pub fn trailers(&mut self, id: u32) {
+        let action: u32 = self.call("proxy_on_request_trailers", id, (id, 1_u32));
+        self.obey(id, action);
+    }
+
+    /// Does with a request what the module says.
+    fn obey(&mut self, id: u32, action: u32) {
         let state = self.state_mut();
         let stream = state.streams.get_mut(&id).unwrap();
         match (action, stream.phase) {
-            (0, Phase::Deciding) => stream.phase = Phase::Passed,
-            (0, phase) => state.violations.push(format!("stream {id} goes on, though it is {phase:?}")),
+            (0, Phase::Deciding | Phase::Paused) => stream.phase = Phase::Passed,
+            (0, Phase::Passed) => {}
+            (0, phase @ Phase::Answered) => {
+                state.violations.push(format!("stream {id} goes on, though it is {phase:?}"))
+            }
             (_, Phase::Deciding) => stream.phase = Phase::Paused,
             (_, Phase::Paused | Phase::Passed | Phase::Answered) => {}
         }
-        self.serve_queues();
-        id
     }
 
     /// Begins a request, ends it and returns what became of it.

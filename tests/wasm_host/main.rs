@@ -22,3 +22,4 @@ mod module;
 mod reload;
 mod sharing;
 mod signatures;
+mod token_endpoint;

@@ -132,6 +132,7 @@ fn a_fetch_that_ends_with_the_old_plugin_is_made_again_by_the_new_one() {
     let stream = vm.request(new, good_request());
     vm.end_root(old);
     vm.state_mut().callouts.remove(&lost.token);
+    vm.tick(new);
     let callout = vm.callout();
     assert_eq!(callout.root, new);
     vm.answer_with(&callout, 200, &super::mint::jwks([&signer()]).to_string());
