@@ -190,6 +190,13 @@ impl AuthorizationServer {
         self.successful(&Request::get("/test/counters"))[endpoint].as_u64().expect("a counter")
     }
 
+    /// Revokes a token of a client (RFC 7009).
+    pub fn revoke(&self, client: &str, token: &str) {
+        let request = Request::post("/oauth/revoke").basic(client, &format!("{client}-secret"));
+        let response = http::send(self.port, &request.form(&[("token", token)]));
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+
     /// Makes an endpoint misbehave; `{endpoint, delay_ms, status, ...}` as its `/test/behave` takes it.
     pub fn behave(&self, how: &Value) {
         self.successful(&Request::post("/test/behave").json(how));
@@ -238,6 +245,10 @@ pub struct Options {
     pub clusters: Vec<(String, u16)>,
     /// Environment variables of the VM.
     pub environment: Vec<(String, String)>,
+    /// The VM's namespace of shared data; empty for the one that all plugins share.
+    pub vm_id: String,
+    /// Levels of Envoy's loggers by component, such as `wasm:trace`.
+    pub log_levels: String,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
     /// Changes the bootstrap last.
@@ -253,6 +264,8 @@ impl Default for Options {
             as_struct: false,
             clusters: Vec::new(),
             environment: Vec::new(),
+            vm_id: FILTER.to_owned(),
+            log_levels: "wasm:info".to_owned(),
             reloadable: false,
             bootstrap: Box::new(|_| {}),
         }
@@ -302,7 +315,7 @@ impl Gateway {
         command.arg(handed("SCOPEGATE_ENVOY")).arg("-c").arg(directory.0.join("envoy.json"));
         command.arg("--admin-address-path").arg(directory.0.join("admin-address"));
         command.args(["--concurrency", &options.concurrency.to_string(), "--disable-hot-restart"]);
-        command.args(["--log-level", "warn", "--component-log-level", "wasm:info"]);
+        command.args(["--log-level", "warn", "--component-log-level", &options.log_levels]);
         command.stdout(directory.create("access.log")).stderr(directory.create("envoy.log"));
         let mut envoy = Server::start("envoy", &mut command);
 
@@ -352,6 +365,15 @@ impl Gateway {
             after != before
         });
         after.1 == before.1
+    }
+
+    /// Envoy's resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        // The script that binds Envoy to this process makes way for it.
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self._envoy.child.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// The value of one of Envoy's statistics; none where it does not exist (yet).
@@ -511,7 +533,7 @@ fn wasm_filter(configuration: &Value, options: &Options) -> Value {
             "failure_policy": "FAIL_RELOAD",
             "reload_config": {"backoff": {"base_interval": "0.1s"}},
             "vm_config": {
-                "vm_id": FILTER,
+                "vm_id": options.vm_id,
                 "runtime": "envoy.wasm.runtime.v8",
                 "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
                 "environment_variables": {"key_values": environment},

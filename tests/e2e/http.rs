@@ -39,6 +39,16 @@ impl Request {
         self
     }
 
+    /// With a text in its path and its headers replaced.
+    pub fn replacing(mut self, from: &str, to: &str) -> Self {
+        let replaced = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(from, to).into_bytes();
+        self.path = replaced(&self.path);
+        for (_, value) in &mut self.headers {
+            *value = replaced(value);
+        }
+        self
+    }
+
     /// `authorization: Bearer TOKEN`.
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
@@ -172,6 +182,11 @@ impl Connection {
     pub fn send(&mut self, request: &Request) -> Response {
         self.send_bytes(&request.to_bytes());
         self.receive(request.method == "HEAD").expect("an answer before the connection ends")
+    }
+
+    /// Sends a request whose answer is to be received later.
+    pub fn begin(&mut self, request: &Request) {
+        self.send_bytes(&request.to_bytes());
     }
 
     /// Sends bytes as they are.
