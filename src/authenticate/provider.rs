@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::introspection::HttpCall;
 use super::{KeySet, TenantPattern, TokenRules};
 use crate::authorize::TenantTable;
 
@@ -54,6 +55,20 @@ pub struct RemoteJwks {
     pub timeout: Duration,
     /// How long a fetched set is fresh, one second at least.
     pub cache_duration: Duration,
+}
+
+impl RemoteJwks {
+    /// The call that fetches the keys, those of a tenant of this name where the URI holds `{tenant}`.
+    pub fn call(&self, tenant: Option<&str>) -> HttpCall {
+        let headers = vec![
+            (":method", "GET".to_owned()),
+            (":scheme", self.uri.scheme.to_string()),
+            (":authority", self.uri.authority.to_string()),
+            (":path", self.uri.path_for(tenant)),
+            ("accept", "application/json, application/jwk-set+json".to_owned()),
+        ];
+        HttpCall { headers, body: String::new() }
+    }
 }
 
 /// `introspection` of a provider (RFC 7662).

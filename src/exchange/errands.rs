@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::shared::{self, Answered, Ending, Fetch, Plan, SharedStore};
 use super::worker::MAX_JWKS_BYTES;
-use super::{Errand, InForce, Verdict, WaiterId, keys_call};
+use super::{Errand, InForce, Verdict, WaiterId};
 use crate::authenticate::SkippedKey;
 use crate::authenticate::introspection::{self, HttpCall, IssuerFault};
 use crate::authenticate::provider::{Introspection, KeysSource, Provider, ProviderId};
@@ -329,7 +329,7 @@ fn dispatch(in_force: &InForce, errand: &Errand, outside: &dyn Outside) -> Resul
         Errand::FetchKeys { provider, tenant, .. } => {
             let keys = in_force.policy.provider(*provider).map(|provider| &provider.keys);
             let Some(KeysSource::Remote(remote)) = keys else { return Err(IssuerFault::Unreachable) };
-            outside.call(&remote.cluster, &keys_call(remote, tenant.as_deref()), remote.timeout)
+            outside.call(&remote.cluster, &remote.call(tenant.as_deref()), remote.timeout)
         }
         Errand::Introspect { provider, token } => {
             let rules = introspection_of(in_force, *provider).ok_or(IssuerFault::Unreachable)?;

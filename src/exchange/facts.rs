@@ -1,0 +1,132 @@
+//! What is found out about a request on its way: for logs, metrics and properties.
+
+use std::fmt;
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+
+use super::identity::{Identity, Standing};
+use crate::respond::Reason;
+use crate::route::OperationId;
+use crate::token_endpoint::{Fault, RegisteredClient};
+
+/// What was found out about a request, for logs, metrics and properties.
+#[derive(Debug)]
+pub struct Facts {
+    /// How it ended.
+    pub decision: Decision,
+    /// Why it was refused, or would have been.
+    pub reason: Option<Reason>,
+    /// The step that ended the decision.
+    pub stage: Stage,
+    /// The operation called.
+    pub operation: Option<OperationId>,
+    /// Who calls.
+    pub identity: Option<Rc<Identity>>,
+    /// What the caller amounts to under its tenant.
+    pub standing: Option<Rc<Standing>>,
+    /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged.
+    pub token_digest: Option<[u8; 8]>,
+    /// What was found out about a token request.
+    pub token_request: Option<Box<TokenRequestFacts>>,
+    /// Whether the token was known already.
+    pub cache_use: Option<CacheUse>,
+}
+
+/// What was found out about a token request.
+#[derive(Debug, Default)]
+pub struct TokenRequestFacts {
+    /// Who asks, where it is a registered client. The authorization server has not authenticated it yet.
+    pub client: Option<RegisteredClient>,
+    /// Why it was refused, or would have been.
+    pub fault: Option<Fault>,
+}
+
+/// Whether a token's verification or introspection was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CacheUse {
+    TokenHit,
+    TokenMiss,
+    IntrospectionHit,
+    IntrospectionMiss,
+}
+
+impl CacheUse {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenHit => "token_cache.hits",
+            Self::TokenMiss => "token_cache.misses",
+            Self::IntrospectionHit => "introspection_cache.hits",
+            Self::IntrospectionMiss => "introspection_cache.misses",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// It passed.
+    Allow,
+    /// It passed although something spoke against it, because enforcement is in shadow.
+    Shadow,
+    /// It was refused.
+    Deny,
+}
+
+impl Decision {
+    /// The value in properties, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Shadow => "shadow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A step of a request's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the steps of the crate's documentation")]
+pub enum Stage {
+    Path,
+    TokenRequest,
+    Operation,
+    Credential,
+    Token,
+    Tenant,
+    Scopes,
+    Forward,
+}
+
+impl Stage {
+    /// The name in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::TokenRequest => "token_request",
+            Self::Operation => "operation",
+            Self::Credential => "credential",
+            Self::Token => "token",
+            Self::Tenant => "tenant",
+            Self::Scopes => "scopes",
+            Self::Forward => "forward",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+/// The first 8 bytes of a token's SHA-256: how logs call it.
+pub fn token_digest(token: &str) -> [u8; 8] {
+    let digest = Sha256::digest(token.as_bytes());
+    let mut short = [0; 8];
+    for (to, from) in short.iter_mut().zip(digest) {
+        *to = from;
+    }
+    short
+}

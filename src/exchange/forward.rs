@@ -1,0 +1,97 @@
+//! A request that passes: how its headers are changed before the upstream sees them.
+
+use super::facts::Facts;
+use super::request::Request;
+use crate::config::policy::{ForwardedValue, Policy};
+use crate::credential::{Credential, PlaceRef, without_cookie, without_query_parameter};
+use crate::headers::values;
+
+/// How the headers of a forwarded request are changed.
+pub trait HeaderEdits {
+    /// Removes every header of this name, lower case.
+    fn remove(&mut self, name: &[u8]);
+    /// Sets a header, in place of all of its name.
+    fn set(&mut self, name: &str, value: &[u8]);
+    /// Adds a header.
+    fn add(&mut self, name: &str, value: &[u8]);
+}
+
+/// A request that passes.
+#[derive(Debug)]
+pub struct Forward {
+    /// What was found out.
+    pub facts: Facts,
+    /// The body to put in the place of the request's.
+    pub body: Option<Vec<u8>>,
+    pub(super) credential: Option<CredentialPlace>,
+}
+
+/// Where the credential stood, for its removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CredentialPlace {
+    Header(Box<str>),
+    Cookie(Box<str>),
+    Parameter(Box<str>),
+}
+impl CredentialPlace {
+    pub(super) fn of(credential: &Credential<'_>) -> Self {
+        match credential.place {
+            PlaceRef::Header(name) => Self::Header(name.into()),
+            PlaceRef::Cookie(name) => Self::Cookie(name.into()),
+            PlaceRef::Parameter(name) => Self::Parameter(name.into()),
+        }
+    }
+}
+impl Forward {
+    /// Changes the request's headers to what the upstream may see: what a client could say in the filter's place goes,
+    /// the credential goes unless it is forwarded, and what the filter has to tell comes.
+    pub fn edit(&self, request: &Request<'_>, policy: &Policy, edits: &mut dyn HeaderEdits) {
+        for (name, _) in (0..).map_while(|index| request.headers.at(index)) {
+            if std::str::from_utf8(name).is_ok_and(|name| policy.forward.guarded.removes(name)) {
+                edits.remove(name);
+            }
+        }
+        if let Some(body) = &self.body {
+            // A body in chunks has none, and needs none.
+            if values(request.headers, "content-length").next().is_some() {
+                edits.set("content-length", body.len().to_string().as_bytes());
+            }
+        }
+        match &self.credential {
+            None => {}
+            Some(CredentialPlace::Header(name)) => edits.remove(name.as_bytes()),
+            Some(CredentialPlace::Cookie(name)) => {
+                let kept: Vec<Vec<u8>> = values(request.headers, "cookie")
+                    .filter_map(|value| without_cookie(value, &[name]))
+                    .collect();
+                edits.remove(b"cookie");
+                kept.iter().for_each(|value| edits.add("cookie", value));
+            }
+            Some(CredentialPlace::Parameter(name)) => {
+                edits.set(":path", &without_query_parameter(request.path, &[name]));
+            }
+        }
+        let operation = self.facts.operation.and_then(|id| policy.catalog.operation(id));
+        let told = self.facts.standing.as_deref().and_then(|standing| standing.forwarded.as_deref().ok());
+        for (place, header) in policy.forward.headers.iter().enumerate() {
+            let value = match &header.value {
+                ForwardedValue::Suite => operation
+                    .and_then(|operation| policy.catalog.suite(operation.suite))
+                    .map(|suite| &*suite.name),
+                ForwardedValue::Operation => operation.map(|operation| &*operation.name),
+                ForwardedValue::Tenant
+                | ForwardedValue::Client
+                | ForwardedValue::Subject
+                | ForwardedValue::Scopes
+                | ForwardedValue::Permissions
+                | ForwardedValue::Issuer
+                | ForwardedValue::Claim(_) => {
+                    told.and_then(|values| values.get(place)).and_then(|value| value.as_deref())
+                }
+            };
+            if let Some(value) = value {
+                edits.set(&header.name, value.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,630 @@
+//! One pass over the way of a request, step by step, as the crate's documentation numbers them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Surroundings;
+use super::facts::{CacheUse, Decision, Facts, Stage, token_digest};
+use super::forward::CredentialPlace;
+use super::identity::{Identity, Standing};
+use super::request::Request;
+use super::worker::{AnswerNow, InForce, KeysNow, Verdict};
+use crate::authenticate::claims::Confirmation;
+use crate::authenticate::json::parse_object;
+use crate::authenticate::provider::ProviderId;
+use crate::authenticate::remote_keys::Wanted;
+use crate::authenticate::{KeySet, TokenError, UntrustedToken, looks_like_jwt};
+use crate::authorize::decide::{self, decide};
+use crate::authorize::tenant::{RequestEvidence, TenantFault, resolve};
+use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
+use crate::config::policy::{Policy, Unmatched};
+use crate::credential::{Credential, CredentialError, PlaceRef, ProviderSet};
+use crate::headers::{HeaderShape, single_value};
+use crate::respond::{Reason, Rejection};
+use crate::route::index::HeaderFault;
+use crate::route::path::{canonicalize, decode_segment};
+use crate::route::pattern::normalize_host;
+use crate::route::{Lookup, OperationId, RouteEvidence};
+use crate::token_endpoint::{self, Fault, Outcome, Registry, TokenEndpoint, TokenRequest, check_head};
+
+/// One pass over the way of a request.
+pub(super) struct Walk<'w, 'r, 's> {
+    pub(super) request: &'w Request<'r>,
+    pub(super) in_force: &'w Rc<InForce>,
+    pub(super) surroundings: &'w mut Surroundings<'s>,
+    pub(super) facts: &'w mut Facts,
+    pub(super) delivered: Option<&'w Verdict>,
+    pub(super) body: Option<&'w Result<Vec<u8>, Fault>>,
+    pub(super) replaced_body: Option<Vec<u8>>,
+    pub(super) may_wait: bool,
+}
+
+/// What step 2 found.
+struct Called<'p, 'r> {
+    operation: Result<(OperationId, &'p Operation), Rejection>,
+    is_unmatched: bool,
+    evidence: RouteEvidence<'r>,
+}
+
+impl<'w> Walk<'w, '_, '_> {
+    pub(super) fn walk(&mut self) -> Result<Option<CredentialPlace>, Halt> {
+        let in_force: &'w InForce = self.in_force;
+        let policy = &in_force.policy;
+
+        let path = canonicalize(self.request.path)
+            .map_err(|cause| Halt::Reject(Rejection::about(Reason::PathAmbiguous, cause.to_string())))?;
+        if policy.bypass_cors_preflight && self.request.is_cors_preflight() {
+            return self.forward_anonymously();
+        }
+        if let Some(endpoint) =
+            token_endpoint::find(&policy.token_endpoints, path.path(), self.request.method)
+        {
+            return self.guard(endpoint, path.query());
+        }
+
+        self.facts.stage = Stage::Operation;
+        let host = normalize_host(self.request.authority);
+        let lookup =
+            policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
+        let called = Called::new(lookup, policy);
+        if let Ok((id, operation)) = &called.operation {
+            self.facts.operation = Some(*id);
+            if operation.access == Access::Public {
+                self.check_tls(operation)?;
+                return self.forward_anonymously();
+            }
+        }
+        if called.is_unmatched && policy.unmatched == Unmatched::Allow {
+            return self.forward_anonymously();
+        }
+
+        self.facts.stage = Stage::Credential;
+        let credential = policy.places.extract(self.request.headers, path.query())?;
+        let result = self.with_credential(&credential, &called, host.as_deref(), policy);
+        let is_logged = match policy.audit.decisions {
+            crate::config::policy::AuditedDecisions::All => true,
+            crate::config::policy::AuditedDecisions::Denied => {
+                result.is_err() || self.facts.decision == Decision::Shadow
+            }
+            crate::config::policy::AuditedDecisions::None => false,
+        };
+        if is_logged {
+            self.facts.token_digest = Some(token_digest(&credential.token));
+        }
+        result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))
+    }
+
+    /// A token request needs no token; what it asks for is checked when its body has come.
+    fn guard(
+        &mut self,
+        endpoint: &TokenEndpoint,
+        query: Option<&[u8]>,
+    ) -> Result<Option<CredentialPlace>, Halt> {
+        self.facts.stage = Stage::TokenRequest;
+        let in_force: &'w InForce = self.in_force;
+        let policy = &in_force.policy;
+        let body = match self.body {
+            Some(Ok(body)) => body,
+            Some(Err(fault)) => return Err(Halt::RejectTokenRequest(fault.clone())),
+            None => {
+                check_head(self.request.headers, query).map_err(Halt::RejectTokenRequest)?;
+                return Err(Halt::AwaitBody);
+            }
+        };
+        let registry = Registry {
+            providers: &policy.providers,
+            tenants: &policy.tenants,
+            scopes_per_application: policy.scopes_per_application,
+            enforcement: policy.enforcement,
+        };
+        let host = normalize_host(self.request.authority);
+        let evidence = self.request_evidence(&Called::new(Lookup::Unmatched, policy), host.as_deref());
+        let token_request = TokenRequest { headers: self.request.headers, query, body };
+        let verdict = token_endpoint::check(endpoint, registry, token_request, &evidence);
+        let facts = self.facts.token_request.insert(Box::default());
+        facts.client = verdict.client;
+        self.facts.decision = match verdict.outcome {
+            Outcome::Pass => Decision::Allow,
+            Outcome::Replace(body) => {
+                self.replaced_body = Some(body);
+                Decision::Allow
+            }
+            Outcome::Shadow(fault) => {
+                facts.fault = Some(fault);
+                Decision::Shadow
+            }
+            Outcome::Reject(fault) => return Err(Halt::RejectTokenRequest(fault)),
+        };
+        Ok(None)
+    }
+
+    fn with_credential(
+        &mut self,
+        credential: &Credential<'_>,
+        called: &Called<'_, '_>,
+        host: Option<&str>,
+        policy: &'w Policy,
+    ) -> Result<(), Halt> {
+        if credential.token.len() > policy.max_token_bytes {
+            self.facts.stage = Stage::Token;
+            return Err(Reason::TokenTooLarge.into());
+        }
+        let evidence = self.request_evidence(called, host);
+        let (provider, identity) = self.authenticate(credential, &evidence)?;
+        self.facts.identity = Some(Rc::clone(&identity));
+        if let Ok((_, operation)) = &called.operation {
+            check_operation_terms(operation, &identity)?;
+        }
+
+        self.facts.stage = Stage::Tenant;
+        let token_evidence =
+            identity.evidence(provider, policy, self.in_force.generation).map_err(|reason| {
+                self.facts.stage = Stage::Token;
+                Halt::from(reason)
+            })?;
+        let required = required_evidence(called, policy);
+        let tenant = resolve(
+            &token_evidence,
+            &evidence,
+            required,
+            &identity.principal,
+            provider,
+            &policy.resolution,
+            &policy.tenants,
+        )?;
+        let standing = identity.standing(tenant, provider, policy, self.in_force.generation);
+        self.facts.standing = Some(Rc::clone(&standing));
+
+        self.facts.stage = Stage::Scopes;
+        self.authorize(called, &identity, &standing, policy)?;
+
+        if let Err(header) = &standing.forwarded {
+            self.facts.stage = Stage::Forward;
+            return Err(Halt::Reject(Rejection::about(Reason::ClaimMalformed, header.clone())));
+        }
+        Ok(())
+    }
+
+    /// Step 6, with what enforcement makes of its outcome.
+    fn authorize(
+        &mut self,
+        called: &Called<'_, '_>,
+        identity: &Identity,
+        standing: &Standing,
+        policy: &Policy,
+    ) -> Result<(), Halt> {
+        let caller = identity.caller(standing, policy).ok_or(Reason::TenantUnknown)?;
+        let outcome = match &called.operation {
+            Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Authenticated => Ok(()),
+            Err(rejection) => Err(rejection.clone()),
+            Ok((id, operation)) => {
+                self.check_tls(operation)?;
+                decide(*id, operation, &caller, &policy.catalog, &policy.tenants).map_err(|refusal| {
+                    Rejection {
+                        sufficient_scope: refusal.sufficient_scope.map(String::into_boxed_str),
+                        ..refusal.reason.into()
+                    }
+                })
+            }
+        };
+        let Err(rejection) = outcome else {
+            self.facts.decision = Decision::Allow;
+            return Ok(());
+        };
+        let operation = called.operation.as_ref().ok().map(|(_, operation)| (*operation, &policy.catalog));
+        let enforcement = decide::enforcement(
+            operation,
+            caller.application,
+            caller.tenant,
+            policy.scopes_per_application,
+            policy.enforcement,
+        );
+        if !decide::is_lifted(rejection.reason, enforcement) {
+            return Err(Halt::Reject(rejection));
+        }
+        // `required_evidence` let its absence be, since the request was to be refused anyway.
+        if called.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
+            self.facts.stage = Stage::Tenant;
+            return Err(Halt::Reject(Rejection::about(Reason::TenantMissing, EvidenceKind::Path.as_str())));
+        }
+        match enforcement {
+            Enforcement::Shadow => {
+                self.facts.decision = Decision::Shadow;
+                self.facts.reason = Some(rejection.reason);
+            }
+            Enforcement::Off | Enforcement::Enforce => self.facts.decision = Decision::Allow,
+        }
+        Ok(())
+    }
+
+    fn forward_anonymously(&mut self) -> Result<Option<CredentialPlace>, Halt> {
+        self.facts.stage = Stage::Forward;
+        self.facts.decision = Decision::Allow;
+        Ok(None)
+    }
+
+    fn check_tls(&self, operation: &Operation) -> Result<(), Halt> {
+        if operation.require_tls && !self.request.is_secure() {
+            return Err(Reason::TlsRequired.into());
+        }
+        Ok(())
+    }
+
+    /// What the request itself says of its tenant.
+    fn request_evidence(&self, called: &Called<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
+        let in_force: &'w InForce = self.in_force;
+        let policy = &in_force.policy;
+        let tenants = &policy.tenants;
+        let mut evidence = RequestEvidence::new();
+        for name in &policy.resolution.headers {
+            match single_value(self.request.headers, name) {
+                Ok(None) => {}
+                Ok(Some(value)) => evidence.header(value, tenants),
+                Err(HeaderShape::Ambiguous) => evidence.odd_header(Reason::HeaderAmbiguous, name),
+                Err(HeaderShape::Malformed) => evidence.odd_header(Reason::HeaderMalformed, name),
+            }
+        }
+        if let Some(segment) = called.evidence.path_tenant {
+            evidence.path(decode_segment(segment).as_deref(), tenants);
+        }
+        evidence.host(called.evidence.host_tenant, host, tenants);
+        evidence
+    }
+
+    /// Step 4.
+    fn authenticate(
+        &mut self,
+        credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<(ProviderId, Rc<Identity>), Halt> {
+        let token = &*credential.token;
+        let (provider, identity) = if looks_like_jwt(token) {
+            self.facts.stage = Stage::Token;
+            self.verified(token, credential.providers)?
+        } else {
+            if !is_b64token(token) {
+                return Err(Reason::CredentialMalformed.into());
+            }
+            self.facts.stage = Stage::Token;
+            let provider = self.introspecting_provider(credential, evidence)?;
+            (provider, self.introspected(provider, token, None)?)
+        };
+        identity.check_time(self.surroundings.now)?;
+        self.check_sender(identity.confirmation)?;
+        Ok((provider, identity))
+    }
+
+    /// A JWT's identity: remembered, or verified now. Where JWTs are introspected too, narrowed by the answer.
+    fn verified(&mut self, token: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
+        let (id, identity) = match self.remembered(token, providers) {
+            Some(found) => {
+                self.facts.cache_use = Some(CacheUse::TokenHit);
+                found
+            }
+            None => {
+                self.facts.cache_use = Some(CacheUse::TokenMiss);
+                self.verify(token, providers)?
+            }
+        };
+        let introspection =
+            self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
+        if introspection.is_some_and(|introspection| introspection.apply_to_all) {
+            // What the signed token says by itself is refused before the issuer is asked.
+            identity.check_time(self.surroundings.now)?;
+            self.check_sender(identity.confirmation)?;
+            let narrowed = self.introspected(id, token, Some(&identity))?;
+            return Ok((id, narrowed));
+        }
+        Ok((id, identity))
+    }
+
+    fn remembered(&self, token: &str, providers: &ProviderSet) -> Option<(ProviderId, Rc<Identity>)> {
+        let (policy, generation) = (&self.in_force.policy, self.in_force.generation);
+        providers.iter().map(ProviderId).find_map(|id| {
+            let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token.as_bytes()).cloned()?;
+            let evidence = identity.evidence(id, policy, generation);
+            let is_of_provider = !matches!(evidence, Err(Reason::IssuerUnknown));
+            if is_of_provider && self.in_force.still_has_key(id, &identity) {
+                return Some((id, identity));
+            }
+            self.in_force.state(id)?.borrow_mut().tokens.remove(token.as_bytes());
+            None
+        })
+    }
+
+    fn verify(&mut self, text: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
+        let policy = &self.in_force.policy;
+        let token = UntrustedToken::parse(text)?;
+        let found = token
+            .issuer()?
+            .and_then(|issuer| policy.issuers.find(issuer, &policy.tenants))
+            .filter(|(id, _)| providers.contains(id.0))
+            .and_then(|(id, tenant)| Some((id, policy.provider(id)?, tenant.map(str::to_owned))));
+        let Some((id, provider, tenant)) = found else {
+            token.check_header_of_unknown_issuer()?;
+            return Err(Reason::IssuerUnknown.into());
+        };
+        token.check_header(&provider.rules)?;
+        let keys = self.keys(id, tenant.as_deref(), &token, false)?;
+        let is_tenant = |name: &str| policy.tenants.named(name).is_some();
+        // Keys without a `kid` are tried for a `kid` that is unknown: where none of them signed, a newer set may be there.
+        let is_unknown_kid = token.key_id().is_some_and(|key_id| !keys.knows_key_id(key_id));
+        let unverified = is_unknown_kid.then(|| token.clone());
+        let signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
+            Ok(signed) => signed,
+            Err(error) => {
+                if let Some(token) = unverified {
+                    self.keys(id, tenant.as_deref(), &token, true)?;
+                }
+                return Err(error.into());
+            }
+        };
+        let fingerprint = *signed.key_fingerprint();
+        let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
+        let identity = Rc::new(Identity::new(provider, tenant.as_deref(), &claims, Some(fingerprint)));
+        if let Some(state) = self.in_force.state(id) {
+            state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
+        }
+        Ok((id, identity))
+    }
+
+    /// The issuer's keys for a token, or the wait for them.
+    fn keys(
+        &mut self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        token: &UntrustedToken,
+        at_hand_tried: bool,
+    ) -> Result<Arc<KeySet>, Halt> {
+        let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };
+        let Surroundings { waiter, now, .. } = *self.surroundings;
+        match self.in_force.keys(provider, tenant, &wanted, waiter, now, self.surroundings.errands) {
+            KeysNow::Keys(keys) => Ok(keys),
+            KeysNow::Wait => Err(self.wait(Reason::KeysUnavailable)),
+            KeysNow::Unavailable { retry_in } => Err(unavailable(Reason::KeysUnavailable, retry_in)),
+        }
+    }
+
+    /// The one provider that may be asked about an opaque token: a token is never shown to an issuer by trial and error.
+    fn introspecting_provider(
+        &self,
+        credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<ProviderId, Halt> {
+        let policy = &self.in_force.policy;
+        let introspects =
+            |id: &ProviderId| policy.provider(*id).is_some_and(|provider| provider.introspection.is_some());
+        let listed = credential.providers;
+        let mut candidates: Vec<ProviderId> = match credential.place {
+            PlaceRef::Header(_) => listed.iter().map(ProviderId).filter(introspects).collect(),
+            // Who put a token there is known only where one provider takes it from there.
+            PlaceRef::Cookie(_) | PlaceRef::Parameter(_) => {
+                listed.sole().into_iter().map(ProviderId).filter(introspects).collect()
+            }
+        };
+        if candidates.is_empty() {
+            return Err(Reason::IntrospectionNotConfigured.into());
+        }
+        if let Some((reason, name)) = evidence.odd() {
+            return Err(Halt::Reject(Rejection::about(reason, name)));
+        }
+        if !evidence.is_empty() {
+            let tenants = evidence.tenants();
+            if tenants.is_empty() {
+                return Err(Reason::TenantMismatch.into());
+            }
+            candidates.retain(|id| tenants.iter().any(|tenant| policy.tenants.may_speak(*id, *tenant)));
+        }
+        match (candidates.as_slice(), policy.default_introspection) {
+            ([], _) => Err(Reason::IntrospectionNotConfigured.into()),
+            ([sole], _) => Ok(*sole),
+            (several, Some(default)) if several.contains(&default) => Ok(default),
+            (_, Some(_) | None) => Err(Reason::IntrospectionNotConfigured.into()),
+        }
+    }
+
+    fn introspected(
+        &mut self,
+        provider: ProviderId,
+        token: &str,
+        jwt: Option<&Rc<Identity>>,
+    ) -> Result<Rc<Identity>, Halt> {
+        let generation = self.in_force.generation;
+        let delivered = self.delivered.filter(|verdict| match verdict {
+            // What was refused under the tenants of another policy may be good under these.
+            Verdict::Refused { under, .. } => under.is_none_or(|other| other == generation),
+            Verdict::Active(_) | Verdict::Fault(_) => true,
+        });
+        let (answer, cache_use) = match delivered {
+            Some(verdict) => (AnswerNow::Verdict(verdict.clone()), CacheUse::IntrospectionMiss),
+            None => {
+                let answer = self.in_force.introspect(
+                    provider,
+                    token,
+                    jwt,
+                    self.surroundings.waiter,
+                    self.surroundings.now,
+                    self.surroundings.errands,
+                );
+                let cache_use = match answer {
+                    AnswerNow::Verdict(_) => CacheUse::IntrospectionHit,
+                    AnswerNow::Wait | AnswerNow::Overloaded => CacheUse::IntrospectionMiss,
+                };
+                (answer, cache_use)
+            }
+        };
+        self.facts.cache_use = Some(cache_use);
+        match answer {
+            AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
+            AnswerNow::Verdict(Verdict::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),
+            AnswerNow::Verdict(Verdict::Fault(_)) => {
+                Err(unavailable(Reason::IntrospectionUnavailable, Duration::ZERO))
+            }
+            AnswerNow::Wait => Err(self.wait(Reason::IntrospectionUnavailable)),
+            AnswerNow::Overloaded => Err(unavailable(Reason::IntrospectionOverloaded, Duration::ZERO)),
+        }
+    }
+
+    fn wait(&self, otherwise: Reason) -> Halt {
+        if self.may_wait {
+            return Halt::Await;
+        }
+        self.in_force.leave(self.surroundings.waiter);
+        unavailable(otherwise, Duration::ZERO)
+    }
+
+    /// Whether this connection proves what the token is bound to (RFC 8705 section 3).
+    fn check_sender(&self, confirmation: Confirmation) -> Result<(), Halt> {
+        match confirmation {
+            Confirmation::None => Ok(()),
+            Confirmation::CertificateSha256(expected)
+                if (self.surroundings.client_certificate)() == Some(expected) =>
+            {
+                Ok(())
+            }
+            Confirmation::CertificateSha256(_) | Confirmation::Unsupported => {
+                Err(Reason::SenderConstraintFailed.into())
+            }
+        }
+    }
+}
+
+impl<'p, 'r> Called<'p, 'r> {
+    fn new(lookup: Lookup<'r>, policy: &'p Policy) -> Self {
+        let refused = |rejection: Rejection, evidence| Self {
+            operation: Err(rejection),
+            is_unmatched: false,
+            evidence,
+        };
+        match lookup {
+            Lookup::Matched { operation: id, evidence } => Self {
+                operation: policy
+                    .catalog
+                    .operation(id)
+                    .map(|operation| (id, operation))
+                    .ok_or_else(|| Reason::OperationNotMapped.into()),
+                is_unmatched: false,
+                evidence,
+            },
+            Lookup::Unmatched => Self {
+                operation: Err(Reason::OperationNotMapped.into()),
+                is_unmatched: true,
+                evidence: RouteEvidence::default(),
+            },
+            Lookup::MethodNotMapped { evidence } => refused(Reason::MethodNotMapped.into(), evidence),
+            Lookup::Header { fault, evidence } => {
+                let (reason, name) = match fault {
+                    HeaderFault::Missing { name } => (Reason::HeaderMissing, name),
+                    HeaderFault::Ambiguous { name } => (Reason::HeaderAmbiguous, name),
+                    HeaderFault::Malformed { name } => (Reason::HeaderMalformed, name),
+                };
+                refused(Rejection::about(reason, name), evidence)
+            }
+        }
+    }
+}
+
+/// The kinds of evidence that must be present. A path that no operation matches holds none, and is told to be unmapped
+/// rather than to lack it, unless it would pass.
+fn required_evidence(called: &Called<'_, '_>, policy: &Policy) -> EvidenceKinds {
+    let file = policy.resolution.required_evidence;
+    match &called.operation {
+        Ok((_, operation)) => file.union(operation.required_evidence),
+        Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Deny => {
+            file.without(EvidenceKind::Path)
+        }
+        Err(_) => file,
+    }
+}
+
+/// What an operation and its suite ask of a token beyond the provider's rules.
+fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(), Halt> {
+    let carried = identity.principal.audiences.as_deref().unwrap_or_default();
+    for accepted in operation.audiences.iter().filter(|accepted| !accepted.is_empty()) {
+        if !carried.iter().any(|audience| accepted.contains(audience)) {
+            return Err(Reason::AudienceMismatch.into());
+        }
+    }
+    if operation.required_claims.is_empty() {
+        return Ok(());
+    }
+    let claims = parse_object(identity.principal.claims.as_bytes()).map_err(|_| Reason::ClaimMalformed)?;
+    for path in &operation.required_claims {
+        match path.lookup(&claims) {
+            None => return Err(TokenError::ClaimMissing(path.to_string().into()).into()),
+            Some(value) if value.is_null() => {
+                return Err(TokenError::ClaimMalformed(path.to_string().into()).into());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// RFC 6750 section 2.1: letters, digits and `-._~+/`, then any number of `=`.
+fn is_b64token(token: &str) -> bool {
+    let body = token.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+fn unavailable(reason: Reason, retry_in: Duration) -> Halt {
+    let whole_seconds = retry_in.as_secs() + u64::from(retry_in.subsec_nanos() > 0);
+    let retry_after = u32::try_from(whole_seconds).unwrap_or(u32::MAX).max(1);
+    Halt::Reject(Rejection { retry_after, ..reason.into() })
+}
+/// Ends a walk early.
+pub(super) enum Halt {
+    Reject(Rejection),
+    Await,
+    AwaitBody,
+    RejectTokenRequest(Fault),
+}
+
+impl From<Reason> for Halt {
+    fn from(reason: Reason) -> Self {
+        Self::Reject(reason.into())
+    }
+}
+
+impl From<TokenError> for Halt {
+    fn from(error: TokenError) -> Self {
+        Self::Reject(error.into())
+    }
+}
+
+impl From<TokenError> for Rejection {
+    fn from(error: TokenError) -> Self {
+        let about = match &error {
+            TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => Some(name.as_ref().into()),
+            TokenError::HeaderMember(name) => Some((*name).into()),
+            TokenError::Malformed(_)
+            | TokenError::TypeNotAccepted
+            | TokenError::AlgorithmNotAllowed
+            | TokenError::IssuerUnknown
+            | TokenError::KeyNotFound
+            | TokenError::SignatureInvalid
+            | TokenError::Expired
+            | TokenError::NotYetValid
+            | TokenError::TooOld
+            | TokenError::AudienceMismatch => None,
+        };
+        Self { about, ..error.reason().into() }
+    }
+}
+
+impl From<CredentialError> for Halt {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Missing => Reason::CredentialMissing.into(),
+            CredentialError::Ambiguous => Reason::CredentialAmbiguous.into(),
+            CredentialError::Malformed => Reason::CredentialMalformed.into(),
+        }
+    }
+}
+
+impl From<TenantFault> for Halt {
+    fn from(fault: TenantFault) -> Self {
+        Self::Reject(Rejection { about: fault.about, ..fault.reason.into() })
+    }
+}
