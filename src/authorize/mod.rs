@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod decide;
+pub mod reach;
 pub mod requirement;
 pub mod scope;
 pub mod scope_table;

@@ -104,6 +104,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let bypass_cors_preflight = fields.boolean("bypass_cors_preflight", false);
     let strip_failure_response = fields.boolean("strip_failure_response", false);
     let audit = read_audit(&fields);
+    let routes = suites.routes().into();
     let (catalog, operations) = suites.finish();
 
     let places = CredentialPlaces::new(providers.places);
@@ -118,6 +119,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         resolution,
         catalog,
         operations: operations?,
+        routes,
         scopes_per_application,
         enforcement: enforcement.unwrap_or(Enforcement::Enforce),
         unmatched,

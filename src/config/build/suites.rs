@@ -92,6 +92,11 @@ impl<'d> Suites<'d> {
         self.routes.iter().flat_map(|route| route.headers.iter().map(|header| header.name.clone())).collect()
     }
 
+    /// Which requests call which operation. Where nothing is wrong, an id is a place in it.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// The catalog, and the index of its operations. Conflicts are reported at the second operation.
     pub fn finish(self) -> (Catalog, Option<OperationIndex>) {
         match OperationIndex::build(self.routes) {

@@ -1,0 +1,137 @@
+//! The companion tool as it is run: its output, its exit codes, its streams.
+
+#![cfg(feature = "tool")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+fn scopegate(arguments: &[&str]) -> Run {
+    scopegate_reading("", arguments)
+}
+
+/// Runs the tool in the repository's root, with `input` on standard input.
+fn scopegate_reading(input: &str, arguments: &[&str]) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_scopegate"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads nothing may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+const BOOKS: &str = "tests/fixtures/tool/books.yaml";
+
+#[test]
+fn check_accepts_a_good_configuration_in_silence_but_for_the_verdict() {
+    let run = scopegate(&["check", BOOKS]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(run.out, format!("{BOOKS}: valid, 0 errors, 0 warnings\n"));
+}
+
+#[test]
+fn check_reports_every_error_with_place_and_suggestion_and_fails() {
+    let bad = std::fs::read_to_string(BOOKS).unwrap().replace("[read, write]", "[raed, write]");
+    let run = scopegate_reading(&bad, &["check", "-"]);
+    assert_eq!(run.code, 1);
+    let line = 1 + bad.lines().position(|line| line.contains("raed")).unwrap();
+    let place = format!("<stdin>:{line}:");
+    assert!(run.out.starts_with(&place), "{}", run.out);
+    assert!(run.out.contains("did you mean `read`?"), "{}", run.out);
+
+    let report = scopegate_reading(&bad, &["check", "--format", "json", "-"]).json();
+    assert_eq!((&report["valid"], &report["errors"]), (&Value::Bool(false), &Value::from(1)));
+    assert_eq!(report["findings"][0]["line"], line);
+    assert_eq!(report["findings"][0]["suggestion"], "read");
+}
+
+#[test]
+fn check_fails_for_warnings_only_where_they_are_denied() {
+    let doubtful = std::fs::read_to_string(BOOKS).unwrap() + "unmatched: allow\n";
+    let run = scopegate_reading(&doubtful, &["check", "-"]);
+    assert_eq!(run.code, 0);
+    assert!(run.out.contains("warning: unmatched: "), "{}", run.out);
+    assert_eq!(scopegate_reading(&doubtful, &["check", "--deny-warnings", "-"]).code, 1);
+}
+
+#[test]
+fn check_reads_json_with_lines_and_columns() {
+    let directory = std::env::temp_dir().join(format!("scopegate-tool-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("bad.json");
+    std::fs::write(&file, "{\n  \"version\": 1,\n  \"tenants\": [],\n  \"providers\": {}\n}\n").unwrap();
+    let run = scopegate(&["check", file.to_str().unwrap()]);
+    assert_eq!(run.code, 1);
+    assert!(run.out.contains("bad.json:3:14: error: tenants: "), "{}", run.out);
+    std::fs::write(&file, "{\"version\": 1,}").unwrap();
+    let run = scopegate(&["check", file.to_str().unwrap()]);
+    assert!(run.out.contains("not JSON"), "{}", run.out);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn wrong_usage_and_unreadable_files_are_no_answer() {
+    for arguments in
+        [&["check"][..], &["chekc"], &["check", "/nowhere/at-all"], &["check", "--format", "xml", BOOKS]]
+    {
+        let run = scopegate(arguments);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!run.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_whoever_insists() {
+    assert!(!scopegate(&["check", BOOKS]).out.contains('\u{1b}'));
+    assert!(scopegate(&["check", BOOKS, "--color", "always"]).out.contains('\u{1b}'));
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let help = scopegate(&["--help"]);
+    assert_eq!(help.code, 0);
+    let commands = help.out.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"check"));
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let run = scopegate(&[command, "--help"]);
+        assert_eq!(run.code, 0, "{command}");
+        assert!(run.out.contains("Examples:\n"), "{command}");
+    }
+}
+
+#[test]
+fn completions_are_there_for_the_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let run = scopegate(&["completions", shell]);
+        assert_eq!(run.code, 0);
+        assert!(run.out.contains("scopegate"), "{shell}");
+    }
+}
