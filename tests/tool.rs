@@ -1,6 +1,7 @@
 //! The companion tool as it is run: its output, its exit codes, its streams.
 
 #![cfg(feature = "tool")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use it")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -134,4 +135,79 @@ fn completions_are_there_for_the_shells() {
         assert_eq!(run.code, 0);
         assert!(run.out.contains("scopegate"), "{shell}");
     }
+}
+
+const TOKEN: &str = "tests/fixtures/tool/token.jwt";
+const JWKS: &str = "corp=tests/fixtures/tool/jwks.json";
+
+fn explain(arguments: &[&str]) -> Run {
+    let usual = ["explain", "--config", BOOKS, "--now", "2026-11-22T12:00:00Z"];
+    scopegate(&[&usual, arguments].concat())
+}
+
+#[test]
+fn explain_tells_each_step_and_says_by_its_exit_code_whether_the_request_passes() {
+    let run = explain(&["--path", "/acme/books", "--token", TOKEN, "--jwks", JWKS]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
+    for (number, step) in
+        ["path", "operation", "credential", "token", "tenant", "scopes", "forward"].iter().enumerate()
+    {
+        assert!(run.out.contains(&format!("{} {step:<11}ok", number + 1)), "{step}: {}", run.out);
+    }
+    assert!(run.out.contains("\ndecision   allow\n"), "{}", run.out);
+
+    let run = explain(&["--method", "POST", "--path", "/acme/books", "--token", TOKEN, "--jwks", JWKS]);
+    assert_eq!(run.code, 1);
+    assert!(run.out.contains("\ndecision   deny, scope_not_granted\n"), "{}", run.out);
+    assert!(
+        run.out.contains("\nto pass    the token has to carry, and the application be assigned: write\n")
+    );
+
+    let token = std::fs::read_to_string(TOKEN).unwrap();
+    assert!(token.trim().split('.').all(|part| !run.out.contains(part)));
+}
+
+#[test]
+fn explain_reads_the_token_from_standard_input_and_answers_in_json() {
+    let token = std::fs::read_to_string(TOKEN).unwrap();
+    let report = scopegate_reading(
+        &token,
+        &[
+            "explain",
+            "--config",
+            BOOKS,
+            "--path",
+            "/globex/books",
+            "--token",
+            "-",
+            "--jwks",
+            JWKS,
+            "--format",
+            "json",
+        ],
+    );
+    assert_eq!(report.code, 1);
+    let report = report.json();
+    assert_eq!(report["reason"], "tenant_mismatch");
+    assert_eq!(report["stage"], "tenant");
+    assert_eq!(report["answer"]["status"], 401);
+    assert_eq!(report["steps"][5]["outcome"], "skipped");
+}
+
+#[test]
+fn explain_has_no_answer_where_its_input_is_wrong() {
+    for arguments in [
+        &["--path", "/x", "--jwks", "nobody=tests/fixtures/tool/jwks.json"][..],
+        &["--path", "/x", "--token", "/nowhere"],
+        &["--path", "/x", "--now", "tomorrow"],
+        &["--path", "/x", "--header", "nonsense"],
+        &["--path", "/x", "--token", "-"],
+        &[],
+    ] {
+        let run = explain(arguments);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{arguments:?}");
+    }
+    let run = scopegate_reading("version: 2", &["explain", "--config", "-", "--path", "/x"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("<stdin>:1:10: version: must be 1, not 2"), "{}", run.err);
 }

@@ -181,14 +181,15 @@ impl Shape {
     }
 }
 
-/// Per shape of suites and overrides: whether for system suites, and the permissions that some operation requires.
+/// Whether for system suites, and the permissions that some operation requires.
+type Useful = HashSet<(bool, PermissionId)>;
+
+/// Per shape of suites and overrides.
 #[derive(Default)]
-struct UsefulPermissions(
-    HashMap<(Option<*const SuiteId>, Option<*const Overrides>), HashSet<(bool, PermissionId)>>,
-);
+struct UsefulPermissions(HashMap<(Option<*const SuiteId>, Option<*const Overrides>), Useful>);
 
 impl UsefulPermissions {
-    fn of(&mut self, tenant: &Tenant, policy: &Policy) -> &HashSet<(bool, PermissionId)> {
+    fn of(&mut self, tenant: &Tenant, policy: &Policy) -> &Useful {
         let shape = Shape::of(tenant);
         self.0.entry((shape.suites, shape.overrides)).or_insert_with(|| {
             let mut useful = HashSet::new();

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod clock;
+mod explain;
 mod source;
 mod terminal;
 
@@ -37,6 +39,7 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Explain(Box<explain::Arguments>),
     Completions(Completions),
 }
 
@@ -82,6 +85,7 @@ impl Command {
     fn run(self, terminal: &Terminal) -> Result<Outcome, Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, terminal),
+            Self::Explain(arguments) => explain::run(&arguments, terminal),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "scopegate", &mut script);
