@@ -211,3 +211,63 @@ fn explain_has_no_answer_where_its_input_is_wrong() {
     assert_eq!(run.code, 2);
     assert!(run.err.contains("<stdin>:1:10: version: must be 1, not 2"), "{}", run.err);
 }
+
+/// The documents of a YAML text.
+fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---\n").map(|document| scopegate::config::yaml_to_json(document).unwrap()).collect()
+}
+
+#[test]
+fn render_writes_the_json_that_the_filter_reads() {
+    let run = scopegate(&["render", BOOKS]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let yaml = std::fs::read_to_string(BOOKS).unwrap();
+    assert_eq!(run.json(), scopegate::config::yaml_to_json(&yaml).unwrap());
+    assert!(scopegate::config::parse_plugin(run.out.as_bytes()).is_ok());
+}
+
+#[test]
+fn render_hands_envoy_the_same_configuration_with_the_tripwire_behind_it() {
+    let configuration = scopegate(&["render", BOOKS]).json();
+    let run =
+        scopegate(&["render", BOOKS, "--as", "envoy", "--vm-id", "books", "--wasm", "/etc/scopegate.wasm"]);
+    let filters = documents(&run.out).remove(0);
+    let plugin = &filters[0]["typed_config"]["config"];
+    assert_eq!(plugin["failure_policy"], "FAIL_RELOAD");
+    assert_eq!(plugin["vm_config"]["vm_id"], "books");
+    assert_eq!(plugin["vm_config"]["code"]["local"]["filename"], "/etc/scopegate.wasm");
+    assert_eq!(plugin["vm_config"]["environment_variables"]["host_env_keys"][0], "INTROSPECTION_SECRET");
+    let text = plugin["configuration"]["value"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), configuration);
+    // The very tripwire of the bootstrap in this repository.
+    let bootstrap = scopegate::config::yaml_to_json(&std::fs::read_to_string("envoy.yaml").unwrap()).unwrap();
+    let manager =
+        &bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(filters[1], manager["http_filters"][1]);
+
+    let resource = documents(&scopegate(&["render", BOOKS, "--as", "ecds"]).out).remove(0);
+    assert_eq!(resource["resources"][0]["typed_config"]["config"]["configuration"]["value"], text);
+    assert!(!resource["version_info"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn render_hands_istio_the_same_configuration_with_the_tripwire_behind_it() {
+    let run = scopegate(&["render", BOOKS, "--as", "istio", "--selector", "app=gateway"]);
+    let documents = documents(&run.out);
+    assert_eq!(documents[0]["spec"]["pluginConfig"], scopegate(&["render", BOOKS]).json());
+    assert_eq!(documents[0]["spec"]["selector"]["matchLabels"]["app"], "gateway");
+    assert_eq!(documents[0]["spec"]["vmConfig"]["env"][0]["valueFrom"], "HOST");
+    assert_eq!(documents[1]["spec"]["configPatches"][0]["patch"]["value"]["name"], "scopegate-tripwire");
+}
+
+#[test]
+fn render_refuses_what_the_filter_would_refuse_and_notes_secrets() {
+    let run = scopegate_reading("version: 1", &["render", "-"]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("missing key `providers`"), "{}", run.err);
+    let inline =
+        std::fs::read_to_string(BOOKS).unwrap().replace("{env: INTROSPECTION_SECRET}", "{value: hunter2}");
+    let run = scopegate_reading(&inline, &["render", "-", "--as", "envoy"]);
+    assert_eq!(run.code, 0);
+    assert!(run.err.contains("holds a secret in clear"), "{}", run.err);
+}

@@ -121,7 +121,7 @@ impl<'p> Holder<'p> {
     }
 }
 
-#[cfg(all(test, feature = "yaml"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::parse_yaml;

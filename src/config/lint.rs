@@ -321,7 +321,7 @@ fn default_beside_several_tenants(root: &Cursor<'_>, policy: &Policy) {
     }
 }
 
-#[cfg(all(test, feature = "yaml"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{parse_yaml, parse_yaml_document};

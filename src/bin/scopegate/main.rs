@@ -6,7 +6,9 @@
 
 mod check;
 mod clock;
+mod document_text;
 mod explain;
+mod render;
 mod source;
 mod terminal;
 
@@ -40,6 +42,7 @@ Exit codes:
 enum Command {
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
+    Render(render::Arguments),
     Completions(Completions),
 }
 
@@ -86,6 +89,7 @@ impl Command {
         match self {
             Self::Check(arguments) => check::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
+            Self::Render(arguments) => render::run(&arguments),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "scopegate", &mut script);
