@@ -118,6 +118,8 @@ fn every_command_has_help_with_examples() {
     let commands = help.out.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
     let commands: Vec<&str> = commands
         .take_while(|line| !line.is_empty())
+        // What is indented further continues the line before.
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert!(commands.contains(&"check"));
@@ -270,4 +272,41 @@ fn render_refuses_what_the_filter_would_refuse_and_notes_secrets() {
     let run = scopegate_reading(&inline, &["render", "-", "--as", "envoy"]);
     assert_eq!(run.code, 0);
     assert!(run.err.contains("holds a secret in clear"), "{}", run.err);
+}
+
+#[test]
+fn diff_tells_the_audit_events_and_who_gains_access() {
+    let new = std::fs::read_to_string(BOOKS)
+        .unwrap()
+        .replace("globex-sync, scopes: [read]", "globex-sync, scopes: [read, write]");
+    let run = scopegate_reading(&new, &["diff", BOOKS, "-"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(
+        run.out.contains("application.reassociated  tenant globex, provider corp, client globex-sync\n"),
+        "{}",
+        run.out
+    );
+    assert!(run.out.contains("scopes: +write\n"), "{}", run.out);
+    assert!(
+        run.out.contains(
+            "+ gains globex globex-sync             books/add                 POST /{tenant}/books\n"
+        ),
+        "{}",
+        run.out
+    );
+
+    let report = scopegate_reading(&new, &["diff", BOOKS, "-", "--format", "json"]).json();
+    assert_eq!(report["events"][0]["event"], "application.reassociated");
+    assert_eq!(report["access"][0]["change"], "gains");
+    assert_eq!(report["settings"], serde_json::json!([]));
+}
+
+#[test]
+fn diff_says_by_its_exit_code_whether_anything_differs_where_it_is_asked_to() {
+    assert_eq!(scopegate(&["diff", BOOKS, BOOKS, "--exit-code"]).code, 0);
+    let new = std::fs::read_to_string(BOOKS).unwrap().replace("realm: books", "realm: shelves");
+    assert_eq!(scopegate_reading(&new, &["diff", BOOKS, "-"]).code, 0);
+    assert_eq!(scopegate_reading(&new, &["diff", BOOKS, "-", "--exit-code"]).code, 1);
+    assert_eq!(scopegate_reading("version: 2", &["diff", BOOKS, "-"]).code, 2);
+    assert_eq!(scopegate(&["diff", "-", "-"]).code, 2);
 }

@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod catalog;
 mod check;
 mod clock;
+mod diff;
 mod document_text;
 mod explain;
 mod render;
@@ -42,6 +44,7 @@ Exit codes:
 enum Command {
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
+    Diff(diff::Arguments),
     Render(render::Arguments),
     Completions(Completions),
 }
@@ -89,6 +92,7 @@ impl Command {
         match self {
             Self::Check(arguments) => check::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
+            Self::Diff(arguments) => diff::run(&arguments, terminal),
             Self::Render(arguments) => render::run(&arguments),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();

@@ -9,9 +9,7 @@ use scopegate::authenticate::json::parse_object;
 use scopegate::authenticate::provider::{KeysSource, ProviderId};
 use scopegate::authenticate::{AudienceRule, UntrustedToken, base64url, looks_like_jwt};
 use scopegate::authorize::scope::is_assigned;
-use scopegate::authorize::{
-    Access, Enforcement, EvidenceKind, Operation, Requirement, ScopeKind, Tenant, TenantId,
-};
+use scopegate::authorize::{Access, EvidenceKind, Operation, Requirement, ScopeKind, Tenant, TenantId};
 use scopegate::config::Policy;
 use scopegate::config::policy::Unmatched;
 use scopegate::credential::PlaceRef;
@@ -601,10 +599,10 @@ impl Told<'_> {
             self.policy.scopes_per_application,
             self.policy.enforcement,
         );
-        page.saw("enforcement", enforcement_name(enforcement));
+        page.saw("enforcement", enforcement.as_str());
         page.concluded = match (&operation.access, self.lifted_reason()) {
             (_, Some(reason)) => {
-                let enforcement = enforcement_name(enforcement);
+                let enforcement = enforcement.as_str();
                 format!("{reason}: {}; lifted by `scope_enforcement: {enforcement}`", reason.meaning())
             }
             (Access::Scopes(_), None) => "the required permissions are held".to_owned(),
@@ -894,14 +892,6 @@ fn place_text(place: PlaceRef<'_>) -> String {
         PlaceRef::Header(name) => format!("header `{name}`"),
         PlaceRef::Cookie(name) => format!("cookie `{name}`"),
         PlaceRef::Parameter(name) => format!("query parameter `{name}`"),
-    }
-}
-
-fn enforcement_name(enforcement: Enforcement) -> &'static str {
-    match enforcement {
-        Enforcement::Enforce => "enforce",
-        Enforcement::Shadow => "shadow",
-        Enforcement::Off => "off",
     }
 }
 
