@@ -310,3 +310,70 @@ fn diff_says_by_its_exit_code_whether_anything_differs_where_it_is_asked_to() {
     assert_eq!(scopegate_reading("version: 2", &["diff", BOOKS, "-"]).code, 2);
     assert_eq!(scopegate(&["diff", "-", "-"]).code, 2);
 }
+
+#[test]
+fn matrix_shows_a_tenant_as_text_and_all_as_csv() {
+    let run = scopegate(&["matrix", BOOKS, "--tenant", "globex"]);
+    assert_eq!(run.code, 0);
+    let line = run.out.lines().find(|line| line.contains("books/add")).unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>()[1..],
+        ["POST", "/{tenant}/books", ".", "s", "Y", ".", "Y"]
+    );
+    assert!(!run.out.contains("acme"));
+    let csv = scopegate(&["matrix", BOOKS, "--format", "csv"]);
+    assert_eq!(csv.out.lines().count(), 61);
+    assert_eq!(scopegate(&["matrix", BOOKS, "--tenant", "nobody"]).code, 2);
+}
+
+/// Where the page is written for a browser to open.
+fn written_page(name: &str) -> std::path::PathBuf {
+    let directory = std::env::temp_dir().join(format!("scopegate-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("matrix.html");
+    let run = scopegate(&["matrix", BOOKS, "--format", "html", "-o", file.to_str().unwrap()]);
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""));
+    file
+}
+
+#[test]
+fn the_matrix_page_chooses_a_tenant_and_filters_in_a_browser() {
+    let page = written_page("browser");
+    let profile = page.with_file_name("profile");
+    let address = format!("file://{}#tenant=globex&operations=add&callers=trial", page.display());
+    let browser = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(address)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let Ok(output) = browser else {
+        eprintln!("skipped: no browser is installed as `chromium`");
+        return;
+    };
+    let dom = String::from_utf8(output.stdout).unwrap();
+    std::fs::remove_dir_all(page.parent().unwrap()).unwrap();
+    assert!(dom.contains("1 of 6 operations"), "{dom}");
+    let globex =
+        dom.split("<section ").find(|section| section.starts_with("data-tenant=\"globex\"")).unwrap();
+    let acme = dom.split("<section ").find(|section| section.starts_with("data-tenant=\"acme\"")).unwrap();
+    assert!(acme.starts_with("data-tenant=\"acme\" hidden"), "{acme}");
+    assert!(!globex.starts_with("data-tenant=\"globex\" hidden"), "{globex}");
+    // One operation, and in its row one caller.
+    let rows: Vec<&str> = globex.split("<tr ").filter(|row| row.starts_with("class=\"operation\"")).collect();
+    let visible: Vec<&&str> =
+        rows.iter().filter(|row| !row.split('>').next().unwrap().contains("hidden")).collect();
+    assert_eq!(visible.len(), 1);
+    assert!(visible[0].contains("<b>add</b>"));
+    let cells = visible[0].split("<td class=\"cell ").skip(1);
+    let shown: Vec<&str> = cells.filter(|cell| !cell.split('>').next().unwrap().contains("hidden")).collect();
+    assert_eq!(shown.len(), 1);
+    assert!(shown[0].starts_with("shadow"));
+}

@@ -60,13 +60,6 @@ pub struct Caller<'p> {
     pub holder: Holder<'p>,
 }
 
-impl Caller<'_> {
-    /// The `client_id`, or `any client`.
-    pub fn name(&self) -> &str {
-        self.client.unwrap_or("any client")
-    }
-}
-
 /// The callers of a tenant.
 pub fn callers<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<Caller<'p>> {
     match &tenant.applications {

@@ -10,6 +10,7 @@ mod clock;
 mod diff;
 mod document_text;
 mod explain;
+mod matrix;
 mod render;
 mod source;
 mod terminal;
@@ -45,6 +46,7 @@ enum Command {
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
     Diff(diff::Arguments),
+    Matrix(matrix::Arguments),
     Render(render::Arguments),
     Completions(Completions),
 }
@@ -93,6 +95,7 @@ impl Command {
             Self::Check(arguments) => check::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
             Self::Diff(arguments) => diff::run(&arguments, terminal),
+            Self::Matrix(arguments) => matrix::run(&arguments, terminal),
             Self::Render(arguments) => render::run(&arguments),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();

@@ -51,7 +51,6 @@ impl Terminal {
     }
 
     /// A terminal without colours.
-    #[cfg(test)]
     pub fn plain() -> Self {
         Self { colors: false }
     }
