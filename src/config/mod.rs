@@ -72,6 +72,12 @@ pub fn parse_yaml(text: &str) -> Result<Loaded, ConfigErrors> {
     build::policy(&yaml::parse(text)?, Sha256::digest(text).into())
 }
 
+/// For each map that is read in a document: its path as errors have it, and the keys that are known there. It is what a
+/// schema is held against.
+pub fn known_keys(document: &document::Node<'_>) -> Vec<(String, &'static [&'static str])> {
+    build::known_keys(document)
+}
+
 /// The document that a YAML text holds, with lines and columns, whether or not it is a valid configuration.
 ///
 /// # Errors

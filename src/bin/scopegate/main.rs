@@ -48,8 +48,22 @@ enum Command {
     Diff(diff::Arguments),
     Matrix(matrix::Arguments),
     Render(render::Arguments),
+    Schema(Schema),
     Completions(Completions),
 }
+
+/// Print the JSON Schema of the configuration, for editors.
+///
+/// What no schema can say (references, uniqueness, conflicts) is for `scopegate check`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  scopegate schema > filter-config/schema.json
+  sed -i '1i # yaml-language-server: $schema=./schema.json' filter-config/gateway.yaml")]
+struct Schema {}
+
+/// JSON Schema 2020-12. The tests hold it against the reader, key by key.
+const SCHEMA: &str = include_str!("../../../filter-config/schema.json");
 
 /// Print completions for a shell.
 #[derive(clap::Args)]
@@ -97,6 +111,7 @@ impl Command {
             Self::Diff(arguments) => diff::run(&arguments, terminal),
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),
             Self::Render(arguments) => render::run(&arguments),
+            Self::Schema(Schema {}) => Ok(Outcome::yes(SCHEMA.to_owned())),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "scopegate", &mut script);

@@ -11,7 +11,7 @@ use super::Loaded;
 use super::document::Node;
 use super::error::{ConfigError, ConfigErrors};
 use super::policy::{Audit, AuditedDecisions, Policy, Unmatched};
-use super::reader::{Cursor, Fields, Report};
+use super::reader::{Cursor, Fields, KnownKeys, Report};
 use crate::authenticate::provider::{IssuerIndex, Provider};
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, ResolutionRules};
 use crate::credential::CredentialPlaces;
@@ -52,6 +52,13 @@ pub fn policy(document: &Node<'_>, digest: [u8; 32]) -> Result<Loaded, ConfigErr
             message: "the configuration is incomplete".to_owned(),
         })),
     }
+}
+
+/// For each map that is read in `document`, valid or not: its path, and the keys that are known there.
+pub fn known_keys(document: &Node<'_>) -> KnownKeys {
+    let report = Report::recording();
+    let _ = read(&Cursor::root(document, &report), [0; 32]);
+    report.into_known_keys()
 }
 
 fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
