@@ -377,3 +377,36 @@ fn the_matrix_page_chooses_a_tenant_and_filters_in_a_browser() {
     assert_eq!(shown.len(), 1);
     assert!(shown[0].starts_with("shadow"));
 }
+
+#[test]
+fn import_openapi_writes_suites_that_load_and_warns_of_what_it_refuses() {
+    let spec = r#"{
+      "openapi": "3.0.3", "info": {"title": "Books", "version": "1"}, "servers": [{"url": "/v1"}],
+      "components": {"securitySchemes": {
+        "oauth": {"type": "oauth2", "flows": {"clientCredentials": {"tokenUrl": "/t", "scopes": {"read": "See books"}}}},
+        "key": {"type": "apiKey", "in": "header", "name": "k"}}},
+      "paths": {"/books": {"get": {"tags": ["books"], "operationId": "list", "security": [{"oauth": ["read"]}]},
+                           "post": {"tags": ["books"], "operationId": "add", "security": [{"key": []}]}}}
+    }"#;
+    let run = scopegate_reading(spec, &["import-openapi", "-"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(
+        run.err,
+        "<stdin>: warning: POST /books: refused to everybody: nothing here checks `key` (see --checked-elsewhere)\n"
+    );
+    assert!(
+        run.out.contains("- {name: list, path: /v1/books, methods: [GET], requires: [read]}"),
+        "{}",
+        run.out
+    );
+    let head = "version: 1\nproviders: {corp: {issuer: i, audiences: [a], local_jwks: {keys: []}}}\ntenants: [{id: acme, template: imported}]\n";
+    let check = scopegate_reading(&format!("{head}{}", run.out), &["check", "-"]);
+    assert_eq!(check.code, 0, "{}", check.out);
+    assert!(
+        check.out.contains("suites[0].operations[1]: no application can reach this operation"),
+        "{}",
+        check.out
+    );
+    assert_eq!(scopegate_reading(spec, &["import-openapi", "-", "--deny-warnings"]).code, 1);
+    assert_eq!(scopegate_reading("swagger: '2.0'", &["import-openapi", "-"]).code, 2);
+}

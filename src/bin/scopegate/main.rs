@@ -10,6 +10,7 @@ mod clock;
 mod diff;
 mod document_text;
 mod explain;
+mod import_openapi;
 mod matrix;
 mod render;
 mod source;
@@ -49,6 +50,8 @@ enum Command {
     Matrix(matrix::Arguments),
     Render(render::Arguments),
     Schema(Schema),
+    #[command(name = "import-openapi")]
+    ImportOpenapi(import_openapi::Arguments),
     Completions(Completions),
 }
 
@@ -112,6 +115,7 @@ impl Command {
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),
             Self::Render(arguments) => render::run(&arguments),
             Self::Schema(Schema {}) => Ok(Outcome::yes(SCHEMA.to_owned())),
+            Self::ImportOpenapi(arguments) => import_openapi::run(&arguments),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "scopegate", &mut script);
