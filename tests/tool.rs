@@ -395,7 +395,9 @@ fn import_openapi_writes_suites_that_load_and_warns_of_what_it_refuses() {
         "<stdin>: warning: POST /books: refused to everybody: nothing here checks `key` (see --checked-elsewhere)\n"
     );
     assert!(
-        run.out.contains("- {name: list, path: /v1/books, methods: [GET], requires: [read]}"),
+        run.out.contains(
+            "- name: list\n        path: /v1/books\n        methods: [GET]\n        requires: [read]\n"
+        ),
         "{}",
         run.out
     );
@@ -409,4 +411,22 @@ fn import_openapi_writes_suites_that_load_and_warns_of_what_it_refuses() {
     );
     assert_eq!(scopegate_reading(spec, &["import-openapi", "-", "--deny-warnings"]).code, 1);
     assert_eq!(scopegate_reading("swagger: '2.0'", &["import-openapi", "-"]).code, 2);
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_real() {
+    let text = std::fs::read_to_string("docs/tool.md").unwrap();
+    let examples: Vec<&str> =
+        text.split("```console\n$ ").skip(1).map(|rest| rest.split("```\n").next().unwrap()).collect();
+    assert!(examples.len() >= 8, "{}", examples.len());
+    for example in examples {
+        let (command, expected) = example.split_once('\n').unwrap();
+        let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+        let run = scopegate(&arguments);
+        let output = run.out + &run.err;
+        match expected.strip_suffix("...\n") {
+            Some(beginning) => assert!(output.starts_with(beginning), "{command}\n{output}"),
+            None => assert_eq!(output, expected, "{command}"),
+        }
+    }
 }
