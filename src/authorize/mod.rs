@@ -2,7 +2,6 @@
 
 pub mod catalog;
 pub mod decide;
-pub mod reach;
 pub mod requirement;
 pub mod scope;
 pub mod scope_table;

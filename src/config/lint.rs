@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::document::Node;
 use super::error::Warning;
 use super::policy::Policy;
+use super::reach::Holder;
 use super::reader::{Cursor, Report};
-use crate::authorize::reach::Holder;
 use crate::authorize::{
     Access, Application, Enforcement, Overrides, PermissionId, ScopeKind, ScopeTable, SuiteId, Tenant,
     TenantId,

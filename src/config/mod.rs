@@ -19,6 +19,7 @@ pub mod error;
 pub mod lint;
 pub mod policy;
 mod protobuf;
+pub mod reach;
 mod reader;
 mod suggestion;
 #[cfg(feature = "yaml")]

@@ -1,8 +1,8 @@
 //! Operations and their callers as reports name them.
 
-use scopegate::authorize::reach::Holder;
 use scopegate::authorize::{Access, Operation, PermissionId, Requirement, Tenant};
 use scopegate::config::Policy;
+use scopegate::config::reach::Holder;
 use scopegate::route::OperationId;
 
 /// All operations of a policy, in its order.

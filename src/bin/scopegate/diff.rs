@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use scopegate::authorize::reach::Reach;
 use scopegate::authorize::{Access, Tenant};
 use scopegate::config::Policy;
 use scopegate::config::difference::{Change, Detail, difference};
 use scopegate::config::document::{Node, Value};
+use scopegate::config::reach::Reach;
 use scopegate::route::OperationId;
 use serde_json::json;
 

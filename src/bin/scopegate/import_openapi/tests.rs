@@ -1,4 +1,4 @@
-use scopegate::authorize::reach::{Holder, Reach};
+use scopegate::config::reach::{Holder, Reach};
 use scopegate::config::{Policy, parse_yaml};
 use scopegate::route::{Lookup, canonicalize};
 

@@ -4,9 +4,9 @@ mod page;
 
 use std::path::PathBuf;
 
-use scopegate::authorize::reach::{Holder, Reach};
 use scopegate::authorize::{Enforcement, ScopeKind, Tenant};
 use scopegate::config::Policy;
+use scopegate::config::reach::{Holder, Reach};
 
 use crate::catalog::{callers, operation_name, operations, request_text, requirement_text};
 use crate::source::Source;

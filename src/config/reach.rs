@@ -1,13 +1,12 @@
 //! What somebody could call with a token that carries all the scopes it may carry: who can reach what.
 //!
-//! It is decided by the same function as a request's scopes ([`decide`](super::decide::decide)); only the token is
+//! It is decided by the same function as a request's scopes ([`decide`]); only the token is
 //! thought up.
 
-use super::catalog::{Access, Enforcement};
-use super::decide::{Caller, decide, enforcement, is_lifted};
-use super::scope::EffectiveScopes;
-use super::tenant::{Application, Tenant};
-use crate::config::policy::Policy;
+use super::policy::Policy;
+use crate::authorize::decide::{Caller, decide, enforcement, is_lifted};
+use crate::authorize::scope::EffectiveScopes;
+use crate::authorize::{Access, Application, Enforcement, Tenant};
 use crate::respond::Reason;
 use crate::route::OperationId;
 
