@@ -44,9 +44,9 @@ test: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: build setup ## Run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		set -x; cargo test --doc --locked; cargo nextest run --locked; \
+		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
-		set -x; cargo test --locked; \
+		set -x; cargo test --locked --no-fail-fast; \
 	fi
 
 .PHONY: lint

@@ -52,7 +52,14 @@ impl ProviderSet {
 
     /// The providers, in order.
     pub fn iter(&self) -> impl Iterator<Item = u16> {
-        (0..=u16::MAX).take(self.words.len() * 64).filter(|provider| self.contains(*provider))
+        (0_u16..).zip(&self.words).flat_map(|(place, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = u16::try_from(left.trailing_zeros()).ok().filter(|_| left != 0)?;
+                left &= left - 1;
+                Some(place * 64 + bit)
+            })
+        })
     }
 
     /// The provider, where there is one only.

@@ -10,6 +10,8 @@
 //! 6. **Scopes**: with the tenant's own table ([`authorize::decide`]).
 //! 7. **Answer or forward** ([`respond`]).
 //!
+//! A token request needs no token and leaves this way after step 1: what it asks for is checked ([`token_endpoint`]).
+//!
 //! [`exchange`] walks these steps; [`config`] makes the policy that they are decided with. All of that is pure: it
 //! reads no clock, does no IO and runs natively. [`edge`](crate) alone speaks proxy-wasm, and is compiled for
 //! WebAssembly only.
@@ -25,3 +27,4 @@ pub mod exchange;
 pub mod headers;
 pub mod respond;
 pub mod route;
+pub mod token_endpoint;

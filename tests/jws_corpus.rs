@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scopegate::authenticate::json::{Object, Value, parse_object};
 use scopegate::authenticate::{
-    AlgorithmSet, AudiencePattern, AudienceRule, Jws, KeySet, KeySource, PureVerifier, TokenRules,
+    AlgorithmSet, AudienceRule, Jws, KeySet, KeySource, PureVerifier, TenantPattern, TokenRules,
     UntrustedToken, looks_like_jwt,
 };
 
@@ -96,7 +96,7 @@ fn is_access_token(case: &Value) -> bool {
         Value::Array(audiences) => AudienceRule::OneOf(
             audiences
                 .iter()
-                .map(|audience| AudiencePattern::parse(audience.as_str().unwrap()).unwrap())
+                .map(|audience| TenantPattern::parse(audience.as_str().unwrap()).unwrap())
                 .collect(),
         ),
         other => panic!("unknown audiences {other}"),

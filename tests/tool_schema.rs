@@ -106,7 +106,6 @@ fn the_schema_has_the_keys_that_the_reader_knows() {
     // And nothing in it is left that no document leads to.
     let mut unvisited = Vec::new();
     unvisited_objects(&schema, "", &visited, &mut unvisited);
-    unvisited.retain(|place| !place.starts_with("/properties/token_endpoints"));
     assert_eq!(unvisited, Vec::<String>::new());
 }
 

@@ -29,7 +29,7 @@
 //!
 //! let (keys, skipped) = KeySet::parse(key_set, KeySource::Remote).unwrap();
 //! assert!(skipped.is_empty());
-//! let audiences = AudienceRule::OneOf(vec![AudiencePattern::Exact("billing".into())]);
+//! let audiences = AudienceRule::OneOf(vec![TenantPattern::Exact("billing".into())]);
 //! let rules = TokenRules { audiences, ..TokenRules::default() };
 //!
 //! let token = UntrustedToken::parse(token).unwrap();
@@ -69,7 +69,7 @@ pub use jwt::{Jws, Part, SignedToken, TokenError, UntrustedToken, looks_like_jwt
 pub use key_set::{Key, KeyFingerprint, KeySet, KeySetError, KeySource, SkipReason, SkippedKey};
 pub use principal::{OddTenantClaim, Principal};
 pub use provider::{Provider, ProviderId};
-pub use rules::{AudiencePattern, AudienceRule, ClaimPath, ClaimPaths, TokenRules};
+pub use rules::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
 pub use signature::{
     PureVerifier, SignatureVerifier, host_signature_answer, host_signature_request, may_verify,
 };

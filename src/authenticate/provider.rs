@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{KeySet, TokenRules};
+use super::{KeySet, TenantPattern, TokenRules};
 use crate::authorize::TenantTable;
 
 /// A provider, by its place in the configuration.
@@ -169,33 +169,6 @@ pub fn percent_encode(text: &str) -> String {
     encoded
 }
 
-/// A string that may hold `{tenant}` once, where a configured tenant's id or alias stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum TenantPattern {
-    /// Compared whole, byte for byte.
-    Exact(Box<str>),
-    /// What stands before and behind `{tenant}`.
-    Tenant {
-        /// Before.
-        prefix: Box<str>,
-        /// Behind.
-        suffix: Box<str>,
-    },
-}
-
-impl TenantPattern {
-    /// What stands at `{tenant}` in `text`, if the rest fits. It is never empty and holds no `/`.
-    pub fn tenant_name<'t>(&self, text: &'t str) -> Option<&'t str> {
-        match self {
-            Self::Exact(_) => None,
-            Self::Tenant { prefix, suffix } => {
-                let name = text.strip_prefix(&**prefix)?.strip_suffix(&**suffix)?;
-                (!name.is_empty() && !name.contains('/')).then_some(name)
-            }
-        }
-    }
-}
-
 /// Finds the provider that a token's `iss` names: an exact issuer comes before a pattern, and patterns do not overlap.
 #[derive(Clone, Debug, Default)]
 pub struct IssuerIndex {
@@ -243,15 +216,6 @@ mod tests {
         let uri =
             HttpUri { scheme: "https".into(), authority: "h".into(), path: "/realms/{tenant}/certs".into() };
         assert_eq!(uri.path_for(Some("a/../b c?")), "/realms/a%2F..%2Fb%20c%3F/certs");
-    }
-
-    #[test]
-    fn a_pattern_takes_one_non_empty_name_without_a_slash() {
-        let pattern = TenantPattern::Tenant { prefix: "https://kc/realms/".into(), suffix: "/x".into() };
-        assert_eq!(pattern.tenant_name("https://kc/realms/acme/x"), Some("acme"));
-        assert_eq!(pattern.tenant_name("https://kc/realms//x"), None);
-        assert_eq!(pattern.tenant_name("https://kc/realms/a/b/x"), None);
-        assert_eq!(pattern.tenant_name("https://kc/realms/acme/y"), None);
     }
 
     #[test]

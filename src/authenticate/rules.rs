@@ -81,12 +81,12 @@ pub enum AudienceRule {
     /// `aud` is not looked at, beyond its shape.
     Any,
     /// `aud` must be present, and one of its values must match one of these.
-    OneOf(Vec<AudiencePattern>),
+    OneOf(Vec<TenantPattern>),
 }
 
-/// A configured audience.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AudiencePattern {
+/// A configured issuer or audience, in which `{tenant}` may stand once for a configured tenant's id or alias.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TenantPattern {
     /// Compared whole, byte for byte (RFC 7519 section 4.1.3).
     Exact(Box<str>),
     /// `prefix{tenant}suffix`, where a configured tenant's id or alias stands for `{tenant}`.
@@ -98,8 +98,8 @@ pub enum AudiencePattern {
     },
 }
 
-impl AudiencePattern {
-    /// Reads a configured audience. None where `{tenant}` stands in it more than once, or where it is empty.
+impl TenantPattern {
+    /// Reads a configured text. None where `{tenant}` stands in it more than once, or where it is empty.
     pub fn parse(pattern: &str) -> Option<Self> {
         const TENANT: &str = "{tenant}";
         match pattern.split_once(TENANT) {
@@ -110,23 +110,23 @@ impl AudiencePattern {
         }
     }
 
-    /// What stands for `{tenant}` in `audience`: a name, whether configured or not, that is neither empty nor holds a
+    /// What stands for `{tenant}` in `text`: a name, whether configured or not, that is neither empty nor holds a
     /// `/`. None for an exact pattern, and where the pattern does not match.
-    pub fn tenant_name<'a>(&self, audience: &'a str) -> Option<&'a str> {
+    pub fn tenant_name<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Exact(_) => None,
-            Self::Tenant { prefix, suffix } => audience
+            Self::Tenant { prefix, suffix } => text
                 .strip_prefix(&**prefix)
                 .and_then(|rest| rest.strip_suffix(&**suffix))
                 .filter(|name| !name.is_empty() && !name.contains('/')),
         }
     }
 
-    /// Whether `audience` is meant; `is_tenant` knows the ids and aliases of the configured tenants.
-    pub fn matches(&self, audience: &str, is_tenant: &dyn Fn(&str) -> bool) -> bool {
+    /// Whether `text` is meant; `is_tenant` knows the ids and aliases of the configured tenants.
+    pub fn matches(&self, text: &str, is_tenant: &dyn Fn(&str) -> bool) -> bool {
         match self {
-            Self::Exact(exact) => **exact == *audience,
-            Self::Tenant { .. } => self.tenant_name(audience).is_some_and(is_tenant),
+            Self::Exact(exact) => **exact == *text,
+            Self::Tenant { .. } => self.tenant_name(text).is_some_and(is_tenant),
         }
     }
 }
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn an_audience_pattern_takes_only_names_of_tenants() {
         let is_tenant = |name: &str| name == "acme" || name == "a/b";
-        let pattern = AudiencePattern::parse("https://api.example/{tenant}/v1").unwrap();
+        let pattern = TenantPattern::parse("https://api.example/{tenant}/v1").unwrap();
         assert!(pattern.matches("https://api.example/acme/v1", &is_tenant));
         for other in [
             "https://api.example/other/v1",
@@ -295,13 +295,13 @@ mod tests {
             Some("other"),
             "a name not configured"
         );
-        let overlapping = AudiencePattern::Tenant { prefix: "ab".into(), suffix: "bc".into() };
+        let overlapping = TenantPattern::Tenant { prefix: "ab".into(), suffix: "bc".into() };
         assert_eq!(overlapping.tenant_name("abc"), None);
     }
 
     #[test]
     fn an_exact_audience_is_compared_whole() {
-        let pattern = AudiencePattern::parse("thingworx-billing-api").unwrap();
+        let pattern = TenantPattern::parse("thingworx-billing-api").unwrap();
         assert!(pattern.matches("thingworx-billing-api", &|_| true));
         for other in ["thingworx-api", "thingworx-billing-api2", "Thingworx-billing-api", ""] {
             assert!(!pattern.matches(other, &|_| true), "{other}");
@@ -310,8 +310,8 @@ mod tests {
 
     #[test]
     fn an_audience_may_hold_one_tenant_only() {
-        assert_eq!(AudiencePattern::parse("{tenant}/{tenant}"), None);
-        assert_eq!(AudiencePattern::parse(""), None);
+        assert_eq!(TenantPattern::parse("{tenant}/{tenant}"), None);
+        assert_eq!(TenantPattern::parse(""), None);
     }
 
     #[test]

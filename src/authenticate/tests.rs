@@ -505,7 +505,7 @@ fn a_cached_token_expires_as_a_fresh_one_does() {
 #[test]
 fn one_audience_must_match_a_configured_one() {
     let patterns = ["api", "https://api.example/{tenant}"];
-    let patterns = patterns.iter().map(|pattern| AudiencePattern::parse(pattern).unwrap()).collect();
+    let patterns = patterns.iter().map(|pattern| TenantPattern::parse(pattern).unwrap()).collect();
     let rules = TokenRules { audiences: AudienceRule::OneOf(patterns), ..rules() };
     for (audience, expected) in [
         (json!("api"), None),
@@ -545,7 +545,7 @@ fn required_claims_must_be_present_and_not_null() {
 
 #[test]
 fn of_several_faults_the_first_in_the_table_of_reasons_is_the_answer() {
-    let patterns = vec![AudiencePattern::parse("api").unwrap()];
+    let patterns = vec![TenantPattern::parse("api").unwrap()];
     let rules = TokenRules {
         audiences: AudienceRule::OneOf(patterns),
         max_token_age: Some(Duration::from_secs(1)),

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::catalog::{Access, Catalog, Enforcement, Operation};
-use super::requirement::{PermissionId, Requirement};
+use super::requirement::{PermissionId, PermissionSet, Requirement};
 use super::scope::{EffectiveScopes, is_assigned};
 use super::scope_table::ScopeKind;
 use super::tenant::{Application, Tenant, TenantTable};
@@ -157,6 +157,27 @@ struct Required<'c> {
     catalog: &'c Catalog,
 }
 
+/// One of the things that are missing, with the scopes that would bring it.
+struct MissingPiece<'c> {
+    wanted: HashSet<&'c str>,
+    /// Those of them that the token carries under the tenant's prefix, and that do not count all the same.
+    carried: Vec<&'c str>,
+}
+
+impl<'c> MissingPiece<'c> {
+    fn new(
+        piece: &[PermissionId],
+        required: &'c Required<'c>,
+        tenant: &'c Tenant,
+        token_scopes: &'c [Box<str>],
+    ) -> Self {
+        let wanted: HashSet<&str> = required.scopes_for(piece, tenant).into_iter().collect();
+        let stripped = token_scopes.iter().filter_map(|scope| tenant.strip_prefix(scope));
+        let carried = stripped.filter(|scope| wanted.contains(scope)).collect();
+        Self { wanted, carried }
+    }
+}
+
 /// The first reason that holds, in the order of the contract's table.
 fn diagnose(
     operation: &Operation,
@@ -172,30 +193,29 @@ fn diagnose(
         return Reason::NoScopesInToken;
     }
     let held = caller.effective.permissions(required.system);
-    let missing = required.requirement.missing_from(held);
-    let wanted: HashSet<&str> = required.scopes_for(&missing, caller.tenant).into_iter().collect();
-    let carried: Vec<&str> = token_scopes
-        .iter()
-        .filter_map(|scope| caller.tenant.strip_prefix(scope))
-        .filter(|scope| wanted.contains(scope))
+    let missing: Vec<MissingPiece<'_>> = required
+        .requirement
+        .missing_pieces(held)
+        .map(|piece| MissingPiece::new(piece, required, caller.tenant, token_scopes))
         .collect();
 
-    let of_other_tenant = |scope: &Box<str>| {
-        table.strip_other_prefix(caller.tenant, scope).is_some_and(|behind| wanted.contains(behind))
+    let not_carried = || missing.iter().filter(|piece| piece.carried.is_empty());
+    let of_other_tenant = |piece: &MissingPiece<'_>| {
+        let behind = |scope| table.strip_other_prefix(caller.tenant, scope);
+        token_scopes.iter().filter_map(|scope| behind(scope)).any(|scope| piece.wanted.contains(scope))
     };
-    if carried.is_empty() && token_scopes.iter().any(of_other_tenant) {
+    if not_carried().any(of_other_tenant) {
         return Reason::ScopeOfOtherTenant;
     }
-    if carried.is_empty() && carries_a_near_miss(token_scopes, &wanted, caller.tenant) {
+    if not_carried().any(|piece| carries_a_near_miss(token_scopes, &piece.wanted, caller.tenant)) {
         return Reason::ScopeNameMismatch;
     }
-    let declares = |scope: &&str| caller.tenant.scope_table.kind(scope).is_some();
-    if carried.iter().any(|scope| !declares(scope)) {
+    let carried = || missing.iter().flat_map(|piece| &piece.carried);
+    if carried().any(|scope| caller.tenant.scope_table.kind(scope).is_none()) {
         return Reason::ScopeNotDeclared;
     }
-    let not_assigned =
-        |scope: &&str| caller.application.is_some_and(|application| !is_assigned(application, scope));
-    if carried.iter().any(not_assigned) {
+    let is_assigned = |scope| caller.application.is_none_or(|application| is_assigned(application, scope));
+    if carried().any(|scope| !is_assigned(scope)) {
         return Reason::ScopeNotAssignedToApplication;
     }
     let has_effective_scopes = !caller.effective.scopes.is_empty();
@@ -282,14 +302,14 @@ fn smallest_cover<'s>(
             }
         }
     }
-    let mut chosen = Vec::new();
-    let mut held = Vec::new();
+    let mut chosen: Vec<(&'s str, &[PermissionId])> = Vec::new();
     loop {
-        let missing = requirement.missing_from(&held.iter().copied().collect());
+        let held: PermissionSet = chosen.iter().flat_map(|(_, granted)| granted.iter().copied()).collect();
+        let missing = requirement.missing_from(&held);
         if missing.is_empty() {
-            return Some(chosen);
+            break;
         }
-        let useful = |granted: &Vec<PermissionId>| {
+        let useful = |granted: &[PermissionId]| {
             granted.iter().filter(|permission| missing.contains(permission)).count()
         };
         // `max_by_key` keeps the last of equals; reversed, that is the narrowest.
@@ -297,7 +317,18 @@ fn smallest_cover<'s>(
         if useful(granted) == 0 {
             return None;
         }
-        chosen.push(*scope);
-        held.extend(granted.iter().copied());
+        chosen.push((scope, granted));
     }
+    // What was taken early may be covered by what came later.
+    for place in (0..chosen.len()).rev() {
+        let mut others = chosen
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != place)
+            .flat_map(|(_, (_, granted))| *granted);
+        if meets(&mut others.by_ref().copied()) {
+            chosen.remove(place);
+        }
+    }
+    Some(chosen.into_iter().map(|(scope, _)| scope).collect())
 }

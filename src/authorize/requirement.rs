@@ -100,6 +100,14 @@ impl Requirement {
         missing
     }
 
+    /// What `held` lacks, piece by piece: each permission of `all_of` for itself, and `any_of` together.
+    pub fn missing_pieces(&self, held: &PermissionSet) -> impl Iterator<Item = &[PermissionId]> {
+        let all_of = self.all_of.iter().filter(|permission| !held.contains(**permission));
+        let is_any_held = self.any_of.iter().any(|permission| held.contains(*permission));
+        let any_of = (!is_any_held && !self.any_of.is_empty()).then_some(&*self.any_of);
+        all_of.map(std::slice::from_ref).chain(any_of)
+    }
+
     /// Every permission it mentions.
     pub fn permissions(&self) -> impl Iterator<Item = PermissionId> + '_ {
         self.all_of.iter().chain(&self.any_of).copied()

@@ -1,7 +1,7 @@
 //! A parsed configuration document, whatever it was written in.
 //!
 //! Strings are borrowed from the input wherever they need no unescaping. A repeated key is kept here and reported by
-//! [`super::reader`], which knows its path.
+//! the reader, which knows its path.
 
 use std::borrow::Cow;
 use std::fmt;

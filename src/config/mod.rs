@@ -2,9 +2,9 @@
 //!
 //! 1. The bytes become a [`document`]: JSON or a `google.protobuf.Struct` (as Envoy hands them over), or YAML in the
 //!    native tool.
-//! 2. [`reader`] walks it with cursors that know their path. Nothing is left out silently: unknown and repeated keys,
+//! 2. `reader` walks it with cursors that know their path. Nothing is left out silently: unknown and repeated keys,
 //!    wrong types, values out of bounds, duplicate names and dangling references are errors.
-//! 3. [`build`] makes the [`Policy`] of it. All errors are reported together.
+//! 3. `build` makes the [`Policy`] of it. All errors are reported together.
 //!
 //! `null` is a value of its own kind here, not the absence of a key: a template engine that leaves `applications`
 //! empty must not open a tenant to every client.

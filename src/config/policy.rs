@@ -7,6 +7,7 @@ use crate::authenticate::provider::{IssuerIndex, Provider, ProviderId};
 use crate::authorize::{Catalog, Enforcement, ResolutionRules, TenantTable};
 use crate::credential::CredentialPlaces;
 use crate::route::{OperationId, OperationIndex, Route};
+use crate::token_endpoint::TokenEndpoint;
 
 /// A configuration that was checked as a whole. Every reference in it leads somewhere, every name is unique, every
 /// limit is set.
@@ -48,6 +49,8 @@ pub struct Policy {
     pub bypass_cors_preflight: bool,
     /// Whether a refusal is a status and a challenge only.
     pub strip_failure_response: bool,
+    /// Where token requests are guarded.
+    pub token_endpoints: Vec<TokenEndpoint>,
     /// Which decisions are logged.
     pub audit: Audit,
     /// SHA-256 of the configuration's bytes.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::host::{self, Buffer, Level};
+use super::metrics;
 use crate::authenticate::introspection::{self, IssuerFault};
 use crate::authenticate::provider::{KeysSource, ProviderId};
 use crate::exchange::shared::{self, Fetch, Plan, SharedStore};
@@ -20,7 +21,7 @@ pub type Woken = Vec<(WaiterId, Option<Verdict>)>;
 /// The calls in flight of one root context.
 pub struct Callouts {
     queue: Option<u32>,
-    in_flight: HashMap<u32, (Rc<InForce>, Errand)>,
+    in_flight: HashMap<u32, (Rc<InForce>, Errand, Duration)>,
     /// Errands that another worker is running.
     parked: Vec<(Rc<InForce>, Errand)>,
     shares: bool,
@@ -70,7 +71,10 @@ impl Callouts {
     pub fn run(&mut self, in_force: Rc<InForce>, errand: Errand) -> Woken {
         if self.shares {
             match consult(&in_force, &errand) {
-                Consulted::Answered(woken) => return woken,
+                Consulted::Answered(woken) => {
+                    metrics::count("answers_shared_by_workers");
+                    return woken;
+                }
                 Consulted::Parked => {
                     self.parked.push((in_force, errand));
                     return Woken::new();
@@ -80,7 +84,7 @@ impl Callouts {
         }
         match dispatch(&in_force, &errand) {
             Ok(token) => {
-                self.in_flight.insert(token, (in_force, errand));
+                self.in_flight.insert(token, (in_force, errand, host::now()));
                 Woken::new()
             }
             Err(fault) => self.conclude(&in_force, &errand, Err(fault)),
@@ -89,7 +93,7 @@ impl Callouts {
 
     /// Takes the answer to a call. Without headers it failed on the way.
     pub fn answered(&mut self, token: u32, header_count: usize, body_size: usize) -> Woken {
-        let Some((in_force, errand)) = self.in_flight.remove(&token) else { return Woken::new() };
+        let Some((in_force, errand, began)) = self.in_flight.remove(&token) else { return Woken::new() };
         let limit = match &errand {
             Errand::FetchKeys { .. } => MAX_JWKS_BYTES,
             Errand::Introspect { provider, .. } => in_force
@@ -112,6 +116,11 @@ impl Callouts {
             };
             status.zip(body).ok_or(IssuerFault::Unreachable)
         };
+        if let Errand::Introspect { provider, .. } = &errand {
+            if let Some(provider) = in_force.policy.provider(*provider) {
+                metrics::record_introspection(&provider.name, host::now().saturating_sub(began));
+            }
+        }
         self.conclude(&in_force, &errand, reply)
     }
 
@@ -151,7 +160,7 @@ impl Callouts {
                         now,
                     );
                 }
-                report(in_force, *provider, "keys", fault);
+                report(in_force, *provider, Call::JwksFetch, fault);
                 waiting.into_iter().map(|waiter| (waiter, None)).collect()
             }
             Errand::Introspect { provider, token } => {
@@ -165,7 +174,7 @@ impl Callouts {
                 {
                     shared::publish_answer(&HostStore, &digest, token, body, now);
                 }
-                report(in_force, *provider, "introspection", fault);
+                report(in_force, *provider, Call::Introspection, fault);
                 waiting.into_iter().map(|waiter| (waiter, Some(verdict.clone()))).collect()
             }
         }
@@ -243,21 +252,28 @@ fn dispatch(in_force: &InForce, errand: &Errand) -> Result<u32, IssuerFault> {
             (call.headers, Some(call.body), rules.cluster.clone(), rules.timeout)
         }
     };
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     // Envoy takes 0 for no timeout at all.
     let timeout = timeout.max(Duration::from_millis(1));
-    proxy_wasm::hostcalls::dispatch_http_call(
-        &cluster,
-        headers,
-        body.as_deref().map(str::as_bytes),
-        Vec::new(),
-        timeout,
-    )
-    .map_err(|_| IssuerFault::Unreachable)
+    let body = body.as_deref().unwrap_or_default().as_bytes();
+    host::call(&cluster, &headers, body, timeout).ok_or(IssuerFault::Unreachable)
 }
 
-fn report(in_force: &InForce, provider: ProviderId, what: &str, fault: Option<IssuerFault>) {
-    if let (Some(fault), Some(provider)) = (fault, in_force.policy.provider(provider)) {
+/// What issuers are asked for.
+#[derive(Clone, Copy)]
+enum Call {
+    JwksFetch,
+    Introspection,
+}
+
+/// Counts how a call ended, and logs why it failed.
+fn report(in_force: &InForce, provider: ProviderId, call: Call, fault: Option<IssuerFault>) {
+    let Some(provider) = in_force.policy.provider(provider) else { return };
+    let (counter, what) = match call {
+        Call::JwksFetch => ("jwks_fetches", "keys"),
+        Call::Introspection => ("introspections", "introspection"),
+    };
+    metrics::count_call(counter, &provider.name, if fault.is_none() { "ok" } else { "failed" });
+    if let Some(fault) = fault {
         host::log(Level::Warn, &format!("scopegate: {what} of provider `{}` failed: {fault}", provider.name));
     }
 }

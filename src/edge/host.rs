@@ -1,11 +1,11 @@
 //! The host's calls, each of which may fail without a trap.
 //!
-//! The SDK's wrappers panic on statuses that they do not expect and on names that are not UTF-8; a panic kills the VM
-//! with every request in it. These return what happened. The SDK keeps the callbacks and the bookkeeping of callouts.
+//! Wrappers as an SDK has them panic on statuses that they do not expect and on names that are not UTF-8; a panic kills
+//! the VM with every request in it. These return what happened.
 
 #![allow(
     unsafe_code,
-    reason = "the ABI is C; every block passes pointers and lengths of live slices or takes ownership of a buffer that the host allocated through the SDK's allocator"
+    reason = "the ABI is C; every block passes pointers and lengths of live slices or takes ownership of a buffer that the host had from `proxy_on_memory_allocate`"
 )]
 
 use std::ptr::null_mut;
@@ -57,6 +57,18 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
@@ -76,12 +88,22 @@ unsafe extern "C" {
     fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, value_size: usize) -> u32;
     fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
+    fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
+    fn proxy_record_metric(metric: u32, value: u64) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
         start: usize,
         max: usize,
         data: *mut *mut u8,
         size: *mut usize,
+    ) -> u32;
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
     ) -> u32;
 }
 
@@ -245,6 +267,29 @@ pub fn send_local_response(status: u16, headers: &[(&str, String)], body: &[u8],
     sent == OK
 }
 
+/// Makes an HTTP call. The token under which its answer will come, or None where the host does not make it.
+pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Duration) -> Option<u32> {
+    let headers = serialize(headers);
+    let no_trailers = serialize(&[]);
+    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    let status = unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            no_trailers.as_ptr(),
+            no_trailers.len(),
+            timeout,
+            &raw mut token,
+        )
+    };
+    (status == OK).then_some(token)
+}
+
 fn serialize(headers: &[(&str, String)]) -> Vec<u8> {
     let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
@@ -315,6 +360,8 @@ pub fn set_tick_period(period: Duration) {
 /// A buffer that the host offers in the current callback.
 #[derive(Clone, Copy, Debug)]
 pub enum Buffer {
+    /// The part of the request's body that has come.
+    HttpRequestBody = 0,
     /// The body of a callout's answer.
     HttpCallResponseBody = 4,
     /// The plugin's configuration.
@@ -328,6 +375,12 @@ pub fn buffer(buffer: Buffer, max: usize) -> Option<Vec<u8>> {
     taken(status, data, size)
 }
 
+/// Puts `value` in the place of the request's body, which is `size` bytes long. False where the host refuses.
+pub fn replace_request_body(size: usize, value: &[u8]) -> bool {
+    let buffer = Buffer::HttpRequestBody as u32;
+    unsafe { proxy_set_buffer_bytes(buffer, 0, size, value.as_ptr(), value.len()) == OK }
+}
+
 /// The headers of a callout's answer; None where it has none.
 pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
     const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
@@ -337,4 +390,32 @@ pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
     let headers = RequestHeaders::parse(taken(status, data, size)?)?;
     let found = (0..).map_while(|index| headers.at(index)).find(|(name, _)| *name == wanted.as_bytes());
     found.map(|(_, value)| value.to_vec())
+}
+
+/// What a metric measures, as the host numbers it.
+#[derive(Clone, Copy, Debug)]
+pub enum Metric {
+    /// Something that happens.
+    Counter = 0,
+    /// A state.
+    Gauge = 1,
+    /// Values with a distribution.
+    Histogram = 2,
+}
+
+/// The host's number for the metric of this name, made if there is none yet.
+pub fn define_metric(kind: Metric, name: &str) -> Option<u32> {
+    let mut metric = 0;
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut metric) };
+    (status == OK).then_some(metric)
+}
+
+/// Counts. Where the host refuses, the count is lost.
+pub fn increment_metric(metric: u32, offset: i64) {
+    let _ = unsafe { proxy_increment_metric(metric, offset) };
+}
+
+/// Sets a gauge, or adds a value to a histogram. Where the host refuses, it is lost.
+pub fn record_metric(metric: u32, value: u64) {
+    let _ = unsafe { proxy_record_metric(metric, value) };
 }

@@ -4,23 +4,22 @@
 //! request that leads a single flight and goes away would take the answer of all others with it. Requests leave their
 //! errands in a queue that wakes the root context; the root makes the calls, gets the answers, and resumes who waits.
 
+mod callbacks;
 mod callouts;
 mod host;
+mod metrics;
 mod request;
 mod signature;
 mod telemetry;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
-
 use self::callouts::Callouts;
 use self::host::{Buffer, Level};
-use self::request::{Paused, RequestContext};
+use self::request::{Held, Paused, RequestContext};
 use crate::authenticate::provider::KeysSource;
 use crate::config;
 use crate::exchange::{Errand, InForce, Worker};
@@ -36,6 +35,10 @@ struct Vm {
     worker: Worker,
     /// Requests that wait for an issuer, by context id.
     paused: HashMap<u32, Paused>,
+    /// Token requests whose body has not come yet, by context id.
+    held: HashMap<u32, Held>,
+    /// Requests that were answered and are not over yet.
+    answered: HashSet<u32>,
     /// Errands that requests left, by the id of the root context that runs them.
     errands: HashMap<u32, Vec<(Rc<InForce>, Errand)>>,
 }
@@ -49,18 +52,6 @@ fn with_vm<T>(f: impl FnOnce(&mut Vm) -> T) -> T {
 const TICK: Duration = Duration::from_millis(200);
 /// How often it does so while it waits for what another worker fetches.
 const SHORT_TICK: Duration = Duration::from_millis(20);
-
-#[allow(unsafe_code, reason = "the SDK's entry point")]
-mod entry {
-    use super::{ContextType, Root, RootContext};
-
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|id| -> Box<dyn RootContext> {
-            let _ = ContextType::HttpContext;
-            Box::new(Root::new(id))
-        });
-    }}
-}
 
 /// One configuration of the filter in one VM.
 struct Root {
@@ -84,22 +75,31 @@ impl Root {
         }
         request::wake(self.id, woken);
     }
-}
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize, _: usize) {
+    /// Takes the answer to a call.
+    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize) {
         let Some(callouts) = &mut self.callouts else { return };
         let woken = callouts.answered(token, header_count, body_size);
         request::wake(self.id, woken);
         self.run_errands();
     }
-}
 
-impl RootContext for Root {
     /// A function of the configuration's bytes alone: a host that is told `false` by one worker, but not by the thread
-    /// that tried the configuration first, lets that worker's requests pass unfiltered.
+    /// that tried the configuration first, lets that worker's requests pass unfiltered. Where the host does not give
+    /// the bytes, the filter has no policy and refuses every request.
     fn on_configure(&mut self, configuration_size: usize) -> bool {
-        let bytes = host::buffer(Buffer::PluginConfiguration, configuration_size).unwrap_or_default();
+        let bytes = if configuration_size == 0 {
+            Some(Vec::new())
+        } else {
+            host::buffer(Buffer::PluginConfiguration, configuration_size)
+        };
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() == configuration_size) else {
+            host::log(
+                Level::Error,
+                "scopegate: the host does not give the configuration: requests are refused",
+            );
+            return true;
+        };
         let loaded = match config::parse_plugin(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
@@ -117,12 +117,18 @@ impl RootContext for Root {
         if asks_issuers {
             self.callouts = Some(Callouts::new(&in_force));
             host::set_tick_period(SHORT_TICK);
+        } else if !in_force.policy.token_endpoints.is_empty() {
+            host::set_tick_period(TICK);
         }
+        metrics::count("reloads");
+        metrics::set_policy_generation(in_force.generation);
         self.in_force = Some(in_force);
         true
     }
 
+    /// Looks after keys and lost answers.
     fn on_tick(&mut self) {
+        request::refuse_bodiless(self.id, host::now());
         let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
         let woken = callouts.tick(in_force);
         host::set_tick_period(if callouts.is_waiting_for_others() { SHORT_TICK } else { TICK });
@@ -130,17 +136,15 @@ impl RootContext for Root {
         self.run_errands();
     }
 
+    /// Runs what requests have left.
     fn on_queue_ready(&mut self, queue: u32) {
         while host::dequeue(queue) {}
         self.run_errands();
     }
 
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+    /// The context of a request that begins under this configuration.
+    fn request(&self, id: u32) -> RequestContext {
         let queue = self.callouts.as_ref().and_then(Callouts::queue);
-        Some(Box::new(RequestContext::new(context_id, self.id, queue, self.in_force.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+        RequestContext::new(id, self.id, queue, self.in_force.clone())
     }
 }

@@ -1,17 +1,17 @@
 //! One request in the host: its headers are read once, and what the exchange says is done once.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
-
-use super::host::{self, RequestHeaders};
+use super::host::{self, Buffer, Level, RequestHeaders};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
 use crate::exchange::{
     Errand, Exchange, HeaderEdits, InForce, Request, Step, Surroundings, Verdict, WaiterId,
 };
+use crate::headers::values;
 use crate::respond::{Answer, Rejection};
+use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 /// The context that the host makes for each request.
 pub struct RequestContext {
@@ -21,19 +21,35 @@ pub struct RequestContext {
     in_force: Option<Rc<InForce>>,
 }
 
-/// A request that waits for an issuer.
+/// A request that waits for an issuer, or for its own body.
 pub struct Paused {
     exchange: Exchange,
     headers: RequestHeaders,
     root: u32,
     queue: Option<u32>,
+    body_size: usize,
 }
 
+/// A token request that is held, headers and all, until its body is complete.
+pub struct Held {
+    paused: Paused,
+    /// When its headers came; none once a part of its body has.
+    bodiless_since: Option<Duration>,
+}
+
+/// How long the first part of a token request's body may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What became of a request.
-enum Outcome {
+pub enum Outcome {
+    /// It goes on to the upstream.
     Passes,
+    /// It is over.
     Answered,
+    /// It waits for an issuer.
     Waits,
+    /// It is held until its body is complete.
+    NeedsBody,
 }
 
 impl RequestContext {
@@ -41,31 +57,124 @@ impl RequestContext {
     pub fn new(id: u32, root: u32, queue: Option<u32>, in_force: Option<Rc<InForce>>) -> Self {
         Self { id, root, queue, in_force }
     }
+
+    /// Decides the request, or leaves it waiting. `ends_stream`: whether it has no body.
+    pub fn begin(self, ends_stream: bool) -> Outcome {
+        // Without a configuration or headers there is nothing to decide with, and nothing passes.
+        let (Some(in_force), Some(headers)) = (self.in_force, RequestHeaders::read()) else {
+            return fail(self.id);
+        };
+        let exchange = Exchange::new(in_force);
+        let paused = Paused { exchange, headers, root: self.root, queue: self.queue, body_size: 0 };
+        match advance(self.id, paused) {
+            Outcome::NeedsBody if ends_stream => resume(self.id, 0, Ok(Vec::new())),
+            outcome @ (Outcome::Passes | Outcome::Answered | Outcome::Waits | Outcome::NeedsBody) => outcome,
+        }
+    }
 }
 
-impl Context for RequestContext {}
-
-impl HttpContext for RequestContext {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        // Without a configuration or headers there is nothing to decide with, and nothing passes.
-        let (Some(in_force), Some(headers)) = (self.in_force.take(), RequestHeaders::read()) else {
-            host::send_local_response(500, &[], b"", -1);
-            return Action::Pause;
-        };
-        let paused =
-            Paused { exchange: Exchange::new(in_force), headers, root: self.root, queue: self.queue };
-        match advance(self.id, paused) {
-            Outcome::Passes => Action::Continue,
-            Outcome::Answered | Outcome::Waits => Action::Pause,
+/// Takes note of a body. `size` is that of all that has come of it: a host keeps what it was told to hold back.
+pub fn on_body(id: u32, size: usize, ends_stream: bool) -> Outcome {
+    let is_held = with_vm(|vm| {
+        let held = vm.held.get_mut(&id);
+        held.map(|held| held.bodiless_since = None).is_some()
+    });
+    if !is_held {
+        return standing(id);
+    }
+    if size > MAX_BODY_BYTES {
+        return resume(id, size, Err(Fault::TooLarge));
+    }
+    if !ends_stream {
+        return Outcome::NeedsBody;
+    }
+    match host::buffer(Buffer::HttpRequestBody, size) {
+        Some(body) if body.len() == size => resume(id, size, Ok(body)),
+        // An empty buffer is none to some hosts.
+        None if size == 0 => resume(id, 0, Ok(Vec::new())),
+        Some(_) | None => {
+            with_vm(|vm| vm.held.remove(&id));
+            fail(id)
         }
     }
+}
 
-    fn on_log(&mut self) {
-        // The client of a waiting request went away.
-        if let Some(paused) = with_vm(|vm| vm.paused.remove(&self.id)) {
-            paused.exchange.in_force().leave(WaiterId(self.id));
+/// Takes note of trailers.
+pub fn on_trailers(id: u32) -> Outcome {
+    if with_vm(|vm| vm.held.contains_key(&id)) {
+        return resume(id, 0, Err(Fault::Trailers));
+    }
+    standing(id)
+}
+
+/// What has become of a request that is not held. What waits or was answered gets no further, whatever comes of it.
+fn standing(id: u32) -> Outcome {
+    with_vm(|vm| {
+        if vm.paused.contains_key(&id) {
+            Outcome::Waits
+        } else if vm.answered.contains(&id) {
+            Outcome::Answered
+        } else {
+            Outcome::Passes
+        }
+    })
+}
+
+/// Lets a held request go on its way with its body, or with what keeps it from having one.
+fn resume(id: u32, body_size: usize, body: Result<Vec<u8>, Fault>) -> Outcome {
+    let Some(Held { mut paused, .. }) = with_vm(|vm| vm.held.remove(&id)) else { return standing(id) };
+    paused.body_size = body_size;
+    paused.exchange.deliver_body(body);
+    advance(id, paused)
+}
+
+/// Answers a request that cannot be decided.
+pub fn fail(id: u32) -> Outcome {
+    respond(id, 500, &[], b"", -1)
+}
+
+/// Answers a request, once and for all.
+fn respond(id: u32, status: u16, headers: &[(&str, String)], body: &[u8], grpc_status: i32) -> Outcome {
+    with_vm(|vm| vm.answered.insert(id));
+    host::send_local_response(status, headers, body, grpc_status);
+    Outcome::Answered
+}
+
+/// Forgets a request that is over, or whose client went away while it waited.
+pub fn forget(id: u32) {
+    let paused = with_vm(|vm| {
+        vm.held.remove(&id);
+        vm.answered.remove(&id);
+        vm.paused.remove(&id)
+    });
+    if let Some(paused) = paused {
+        paused.exchange.in_force().leave(WaiterId(id));
+    }
+}
+
+/// Refuses token requests of which no part of a body has come for too long. The effective context is `root` again
+/// afterwards.
+pub fn refuse_bodiless(root: u32, now: Duration) {
+    let is_late = |held: &Held| {
+        let patience_ends = held.bodiless_since.map(|since| since.saturating_add(BODY_PATIENCE));
+        held.paused.root == root && patience_ends.is_some_and(|end| now >= end)
+    };
+    let late: Vec<u32> =
+        with_vm(|vm| vm.held.iter().filter(|(_, held)| is_late(held)).map(|(id, _)| *id).collect());
+    if late.is_empty() {
+        return;
+    }
+    host::log(
+        Level::Warn,
+        "scopegate: no body of a token request has come to the filter; does the host hand bodies over while headers \
+         are held? Envoy does so with `allow_on_headers_stop_iteration: true` in the plugin's configuration",
+    );
+    for id in late {
+        if host::set_effective_context(id) {
+            resume(id, 0, Err(Fault::NoBody));
         }
     }
+    host::set_effective_context(root);
 }
 
 /// Resumes requests whose answer has come. The effective context is `root` again afterwards.
@@ -83,7 +192,7 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
             Outcome::Passes => {
                 host::continue_request();
             }
-            Outcome::Answered | Outcome::Waits => {}
+            Outcome::Answered | Outcome::Waits | Outcome::NeedsBody => {}
         }
     }
     host::set_effective_context(root);
@@ -92,7 +201,7 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
 /// Lets the exchange decide and does what it says, in the effective context.
 fn advance(id: u32, mut paused: Paused) -> Outcome {
     let mut errands = Vec::new();
-    let Paused { exchange, headers, root, queue } = &mut paused;
+    let Paused { exchange, headers, root, queue, body_size } = &mut paused;
     let request = Request::new(headers);
     let mut surroundings = Surroundings {
         verifier: &HostVerifier,
@@ -110,17 +219,32 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             telemetry::record(&forward.facts, &in_force, now);
             let mut edits = HostEdits { all_done: true };
             forward.edit(&request, policy, &mut edits);
+            if let Some(body) = &forward.body {
+                edits.all_done &= host::replace_request_body(*body_size, body);
+            }
             if edits.all_done {
                 return Outcome::Passes;
             }
             // What the upstream must not see could not be taken out.
-            host::send_local_response(500, &[], b"", -1);
-            Outcome::Answered
+            fail(id)
         }
         Step::Reject(rejection, facts) => {
             telemetry::record(&facts, &in_force, now);
-            answer(&rejection, &request, policy);
-            Outcome::Answered
+            answer(id, &rejection, &request, policy)
+        }
+        Step::RejectTokenRequest(fault, facts) => {
+            telemetry::record(&facts, &in_force, now);
+            let has_authorization = values(request.headers, "authorization").next().is_some();
+            let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
+            respond(id, answer.status, &answer.headers, answer.body.as_bytes(), answer.grpc_status)
+        }
+        Step::AwaitBody => {
+            if with_vm(|vm| vm.held.len() >= policy.max_waiting_requests) {
+                paused.exchange.deliver_body(Err(Fault::Overloaded));
+                return advance(id, paused);
+            }
+            with_vm(|vm| vm.held.insert(id, Held { paused, bodiless_since: Some(now) }));
+            Outcome::NeedsBody
         }
         Step::Await => {
             let (root, queue) = (*root, *queue);
@@ -140,15 +264,24 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
     }
 }
 
-fn answer(rejection: &Rejection, request: &Request<'_>, policy: &crate::config::policy::Policy) {
+fn answer(
+    id: u32,
+    rejection: &Rejection,
+    request: &Request<'_>,
+    policy: &crate::config::policy::Policy,
+) -> Outcome {
     let mut answer = Answer::new(rejection, &policy.realm, policy.strip_failure_response);
     if request.is_grpc {
         // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
         answer.headers.retain(|(name, _)| *name != "content-type");
-        let message = format!("{}: {}", rejection.reason, rejection.description());
-        host::send_local_response(answer.status, &answer.headers, message.as_bytes(), answer.grpc_status);
+        let message = if policy.strip_failure_response {
+            String::new()
+        } else {
+            format!("{}: {}", rejection.reason, rejection.description())
+        };
+        respond(id, answer.status, &answer.headers, message.as_bytes(), answer.grpc_status)
     } else {
-        host::send_local_response(answer.status, &answer.headers, answer.body.as_bytes(), -1);
+        respond(id, answer.status, &answer.headers, answer.body.as_bytes(), -1)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::authenticate::signature::{host_signature_answer, host_signature_request};
 use crate::authenticate::{Algorithm, Key, PureVerifier, SignatureVerifier};
-use crate::edge::host;
+use crate::edge::{host, metrics};
 
 /// Envoy's foreign function `verify_signature`.
 const VERIFY_SIGNATURE: &str = "verify_signature";
@@ -12,6 +12,7 @@ pub struct HostVerifier;
 
 impl SignatureVerifier for HostVerifier {
     fn verify(&self, algorithm: Algorithm, key: &Key, message: &[u8], signature: &[u8]) -> bool {
+        metrics::count("signature_checks");
         host_signature_request(algorithm, key, message, signature)
             .and_then(|request| host::call_foreign_function(VERIFY_SIGNATURE, &request))
             .and_then(|answer| host_signature_answer(&answer))

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host::{self, Level};
+use super::metrics;
 use crate::config::policy::{AuditedDecisions, Policy};
 use crate::exchange::{Decision, Facts, InForce};
 
@@ -12,11 +13,12 @@ thread_local! {
     static LINES: Cell<(u64, u32, u64)> = const { Cell::new((0, 0, 0)) };
 }
 
-/// Sets the properties of the request and writes its log line.
+/// Sets the properties of the request, counts the decision and writes its log line.
 pub fn record(facts: &Facts, in_force: &InForce, now: Duration) {
     let policy = &in_force.policy;
     let described = Described::new(facts, policy);
     described.set_properties();
+    metrics::count_decision(facts, in_force);
     let is_logged = match policy.audit.decisions {
         AuditedDecisions::All => true,
         AuditedDecisions::Denied => facts.decision != Decision::Allow,
@@ -45,20 +47,26 @@ impl<'f> Described<'f> {
     fn new(facts: &'f Facts, policy: &'f Policy) -> Self {
         let principal = facts.identity.as_ref().map(|identity| &identity.principal);
         let operation = facts.operation.and_then(|id| policy.catalog.operation(id));
+        let token_request = facts.token_request.as_deref();
+        let asking = token_request.and_then(|request| request.client.as_ref());
+        let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
         Self {
-            tenant: facts
-                .standing
-                .as_ref()
-                .and_then(|standing| policy.tenants.tenant(standing.tenant))
+            tenant: tenant
+                .or_else(|| asking.map(|client| client.tenant))
+                .and_then(|tenant| policy.tenants.tenant(tenant))
                 .map(|tenant| &*tenant.id),
-            client: principal.and_then(|principal| principal.client.as_deref()),
+            client: principal
+                .and_then(|principal| principal.client.as_deref())
+                .or_else(|| asking.map(|client| &*client.client_id)),
             subject: principal.and_then(|principal| principal.subject.as_deref()),
             suite: operation
                 .and_then(|operation| policy.catalog.suite(operation.suite))
                 .map(|suite| &*suite.name),
             operation: operation.map(|operation| &*operation.name),
             decision: facts.decision.as_str(),
-            reason: facts.reason.map(|reason| reason.as_str()),
+            reason: facts.reason.map(|reason| reason.as_str()).or_else(|| {
+                token_request.and_then(|request| request.fault.as_ref()).map(|fault| fault.error().as_str())
+            }),
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Identity {
 #[derive(Debug)]
 struct Memo {
     generation: u64,
+    /// Two providers of one configuration may be alike to the letter and yet speak for different tenants.
+    provider: ProviderId,
     evidence: Result<Rc<TokenEvidence>, Reason>,
     standing: Option<Rc<Standing>>,
 }
@@ -96,11 +98,13 @@ impl Identity {
     pub fn narrowed(
         &self,
         scopes: Option<Box<[Box<str>]>>,
+        scope_absent_from_introspection: bool,
         expires_at: Option<Duration>,
         confirmation: Confirmation,
     ) -> Self {
         let mut principal = self.principal.clone();
         principal.scopes = scopes;
+        principal.scope_absent_from_introspection = scope_absent_from_introspection;
         Self {
             principal,
             expires_at: [self.expires_at, expires_at].into_iter().flatten().min(),
@@ -137,11 +141,13 @@ impl Identity {
         policy: &Policy,
         generation: u64,
     ) -> Result<Rc<TokenEvidence>, Reason> {
-        if let Some(memo) = self.memo.borrow().as_ref().filter(|memo| memo.generation == generation) {
+        let is_current = |memo: &&Memo| memo.generation == generation && memo.provider == provider;
+        if let Some(memo) = self.memo.borrow().as_ref().filter(is_current) {
             return memo.evidence.clone();
         }
         let evidence = self.read_evidence(provider, policy).map(Rc::new);
-        *self.memo.borrow_mut() = Some(Memo { generation, evidence: evidence.clone(), standing: None });
+        *self.memo.borrow_mut() =
+            Some(Memo { generation, provider, evidence: evidence.clone(), standing: None });
         evidence
     }
 
@@ -183,15 +189,13 @@ impl Identity {
         policy: &Policy,
         generation: u64,
     ) -> Rc<Standing> {
-        if let Some(memo) = self.memo.borrow().as_ref() {
-            if let Some(standing) = memo.standing.as_ref() {
-                if memo.generation == generation && standing.tenant == tenant {
-                    return Rc::clone(standing);
-                }
-            }
+        let is_current = |memo: &&Memo| memo.generation == generation && memo.provider == provider;
+        let known = self.memo.borrow().as_ref().filter(is_current).and_then(|memo| memo.standing.clone());
+        if let Some(standing) = known.filter(|standing| standing.tenant == tenant) {
+            return standing;
         }
         let standing = Rc::new(self.work_out_standing(tenant, provider, policy));
-        if let Some(memo) = self.memo.borrow_mut().as_mut().filter(|memo| memo.generation == generation) {
+        if let Some(memo) = self.memo.borrow_mut().as_mut().filter(|memo| is_current(&&**memo)) {
             memo.standing = Some(Rc::clone(&standing));
         }
         standing

@@ -35,6 +35,9 @@ use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
 use crate::route::{Lookup, OperationId, RouteEvidence};
+use crate::token_endpoint::{
+    self, Fault, Outcome, RegisteredClient, Registry, TokenEndpoint, TokenRequest, check_head,
+};
 
 /// What the exchange needs from outside to decide: all of it is handed in, nothing is fetched.
 pub struct Surroundings<'s> {
@@ -54,6 +57,7 @@ pub struct Surroundings<'s> {
 pub struct Exchange {
     in_force: Rc<InForce>,
     delivered: Option<Verdict>,
+    body: Option<Result<Vec<u8>, Fault>>,
     waits: u8,
 }
 
@@ -69,6 +73,10 @@ pub enum Step {
     Reject(Box<Rejection>, Facts),
     /// Keep it until an issuer has answered.
     Await,
+    /// Keep it, headers and all, until its body is complete and handed in by [`Exchange::deliver_body`].
+    AwaitBody,
+    /// Answer it as an authorization server does.
+    RejectTokenRequest(Box<Fault>, Facts),
 }
 
 /// What was found out about a request, for logs, metrics and properties.
@@ -88,10 +96,45 @@ pub struct Facts {
     pub standing: Option<Rc<Standing>>,
     /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged.
     pub token_digest: Option<[u8; 8]>,
+    /// What was found out about a token request.
+    pub token_request: Option<Box<TokenRequestFacts>>,
+    /// Whether the token was known already.
+    pub cache_use: Option<CacheUse>,
+}
+
+/// What was found out about a token request.
+#[derive(Debug, Default)]
+pub struct TokenRequestFacts {
+    /// Who asks, where it is a registered client. The authorization server has not authenticated it yet.
+    pub client: Option<RegisteredClient>,
+    /// Why it was refused, or would have been.
+    pub fault: Option<Fault>,
+}
+
+/// Whether a token's verification or introspection was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum CacheUse {
+    TokenHit,
+    TokenMiss,
+    IntrospectionHit,
+    IntrospectionMiss,
+}
+
+impl CacheUse {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenHit => "token_cache.hits",
+            Self::TokenMiss => "token_cache.misses",
+            Self::IntrospectionHit => "introspection_cache.hits",
+            Self::IntrospectionMiss => "introspection_cache.misses",
+        }
+    }
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// It passed.
     Allow,
@@ -117,6 +160,7 @@ impl Decision {
 #[expect(missing_docs, reason = "the steps of the crate's documentation")]
 pub enum Stage {
     Path,
+    TokenRequest,
     Operation,
     Credential,
     Token,
@@ -130,6 +174,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Path => "path",
+            Self::TokenRequest => "token_request",
             Self::Operation => "operation",
             Self::Credential => "credential",
             Self::Token => "token",
@@ -161,6 +206,8 @@ pub trait HeaderEdits {
 pub struct Forward {
     /// What was found out.
     pub facts: Facts,
+    /// The body to put in the place of the request's.
+    pub body: Option<Vec<u8>>,
     credential: Option<CredentialPlace>,
 }
 
@@ -176,6 +223,8 @@ enum CredentialPlace {
 enum Halt {
     Reject(Rejection),
     Await,
+    AwaitBody,
+    RejectTokenRequest(Fault),
 }
 
 impl From<Reason> for Halt {
@@ -223,7 +272,7 @@ impl From<TenantFault> for Halt {
 impl Exchange {
     /// A request that begins under `in_force`.
     pub fn new(in_force: Rc<InForce>) -> Self {
-        Self { in_force, delivered: None, waits: 0 }
+        Self { in_force, delivered: None, body: None, waits: 0 }
     }
 
     /// The policy that the request began with.
@@ -238,6 +287,11 @@ impl Exchange {
         }
     }
 
+    /// Hands in the body that [`Step::AwaitBody`] asked for, or why there is none that can be looked at.
+    pub fn deliver_body(&mut self, body: Result<Vec<u8>, Fault>) {
+        self.body = Some(body);
+    }
+
     /// Walks the request's way as far as it goes now.
     pub fn advance(&mut self, request: &Request<'_>, surroundings: &mut Surroundings<'_>) -> Step {
         let mut facts = Facts {
@@ -248,6 +302,8 @@ impl Exchange {
             identity: None,
             standing: None,
             token_digest: None,
+            token_request: None,
+            cache_use: None,
         };
         let in_force = Rc::clone(&self.in_force);
         let mut walk = Walk {
@@ -256,10 +312,20 @@ impl Exchange {
             surroundings,
             facts: &mut facts,
             delivered: self.delivered.as_ref(),
+            body: self.body.as_ref(),
+            replaced_body: None,
             may_wait: self.waits < MAX_WAITS,
         };
-        match walk.walk() {
-            Ok(credential) => Step::Forward(Forward { facts, credential }),
+        let outcome = walk.walk();
+        let body = walk.replaced_body.take();
+        match outcome {
+            Ok(credential) => Step::Forward(Forward { facts, body, credential }),
+            Err(Halt::AwaitBody) => Step::AwaitBody,
+            Err(Halt::RejectTokenRequest(fault)) => {
+                facts.decision = Decision::Deny;
+                facts.token_request.get_or_insert_default().fault = Some(fault.clone());
+                Step::RejectTokenRequest(Box::new(fault), facts)
+            }
             Err(Halt::Await) => {
                 self.waits += 1;
                 Step::Await
@@ -290,6 +356,8 @@ struct Walk<'w, 'r, 's> {
     surroundings: &'w mut Surroundings<'s>,
     facts: &'w mut Facts,
     delivered: Option<&'w Verdict>,
+    body: Option<&'w Result<Vec<u8>, Fault>>,
+    replaced_body: Option<Vec<u8>>,
     may_wait: bool,
 }
 
@@ -309,6 +377,11 @@ impl<'w> Walk<'w, '_, '_> {
             .map_err(|cause| Halt::Reject(Rejection::about(Reason::PathAmbiguous, cause.to_string())))?;
         if policy.bypass_cors_preflight && self.request.is_cors_preflight() {
             return self.forward_anonymously();
+        }
+        if let Some(endpoint) =
+            token_endpoint::find(&policy.token_endpoints, path.path(), self.request.method)
+        {
+            return self.guard(endpoint, path.query());
         }
 
         self.facts.stage = Stage::Operation;
@@ -341,6 +414,50 @@ impl<'w> Walk<'w, '_, '_> {
             self.facts.token_digest = Some(token_digest(&credential.token));
         }
         result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))
+    }
+
+    /// A token request needs no token; what it asks for is checked when its body has come.
+    fn guard(
+        &mut self,
+        endpoint: &TokenEndpoint,
+        query: Option<&[u8]>,
+    ) -> Result<Option<CredentialPlace>, Halt> {
+        self.facts.stage = Stage::TokenRequest;
+        let in_force: &'w InForce = self.in_force;
+        let policy = &in_force.policy;
+        let body = match self.body {
+            Some(Ok(body)) => body,
+            Some(Err(fault)) => return Err(Halt::RejectTokenRequest(fault.clone())),
+            None => {
+                check_head(self.request.headers, query).map_err(Halt::RejectTokenRequest)?;
+                return Err(Halt::AwaitBody);
+            }
+        };
+        let registry = Registry {
+            providers: &policy.providers,
+            tenants: &policy.tenants,
+            scopes_per_application: policy.scopes_per_application,
+            enforcement: policy.enforcement,
+        };
+        let host = normalize_host(self.request.authority);
+        let evidence = self.request_evidence(&Called::new(Lookup::Unmatched, policy), host.as_deref());
+        let token_request = TokenRequest { headers: self.request.headers, query, body };
+        let verdict = token_endpoint::check(endpoint, registry, token_request, &evidence);
+        let facts = self.facts.token_request.insert(Box::default());
+        facts.client = verdict.client;
+        self.facts.decision = match verdict.outcome {
+            Outcome::Pass => Decision::Allow,
+            Outcome::Replace(body) => {
+                self.replaced_body = Some(body);
+                Decision::Allow
+            }
+            Outcome::Shadow(fault) => {
+                facts.fault = Some(fault);
+                Decision::Shadow
+            }
+            Outcome::Reject(fault) => return Err(Halt::RejectTokenRequest(fault)),
+        };
+        Ok(None)
     }
 
     fn with_credential(
@@ -427,6 +544,11 @@ impl<'w> Walk<'w, '_, '_> {
         if !decide::is_lifted(rejection.reason, enforcement) {
             return Err(Halt::Reject(rejection));
         }
+        // `required_evidence` let its absence be, since the request was to be refused anyway.
+        if called.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
+            self.facts.stage = Stage::Tenant;
+            return Err(Halt::Reject(Rejection::about(Reason::TenantMissing, EvidenceKind::Path.as_str())));
+        }
         match enforcement {
             Enforcement::Shadow => {
                 self.facts.decision = Decision::Shadow;
@@ -497,8 +619,14 @@ impl<'w> Walk<'w, '_, '_> {
     /// A JWT's identity: remembered, or verified now. Where JWTs are introspected too, narrowed by the answer.
     fn verified(&mut self, token: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
         let (id, identity) = match self.remembered(token, providers) {
-            Some(found) => found,
-            None => self.verify(token, providers)?,
+            Some(found) => {
+                self.facts.cache_use = Some(CacheUse::TokenHit);
+                found
+            }
+            None => {
+                self.facts.cache_use = Some(CacheUse::TokenMiss);
+                self.verify(token, providers)?
+            }
         };
         let introspection =
             self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
@@ -604,17 +732,21 @@ impl<'w> Walk<'w, '_, '_> {
         token: &str,
         jwt: Option<&Rc<Identity>>,
     ) -> Result<Rc<Identity>, Halt> {
-        let answer = match self.delivered {
-            Some(verdict) => AnswerNow::Verdict(verdict.clone()),
-            None => self.in_force.introspect(
-                provider,
-                token,
-                jwt,
-                self.surroundings.waiter,
-                self.surroundings.now,
-                self.surroundings.errands,
-            ),
+        let (answer, cache_use) = match self.delivered {
+            Some(verdict) => (AnswerNow::Verdict(verdict.clone()), CacheUse::IntrospectionMiss),
+            None => {
+                let answer = self.in_force.introspect(
+                    provider,
+                    token,
+                    jwt,
+                    self.surroundings.waiter,
+                    self.surroundings.now,
+                    self.surroundings.errands,
+                );
+                (answer, CacheUse::IntrospectionHit)
+            }
         };
+        self.facts.cache_use = Some(cache_use);
         match answer {
             AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
             AnswerNow::Verdict(Verdict::Refused(rejection)) => Err(Halt::Reject(rejection)),
@@ -751,6 +883,12 @@ impl Forward {
         for (name, _) in (0..).map_while(|index| request.headers.at(index)) {
             if std::str::from_utf8(name).is_ok_and(|name| policy.forward.guarded.removes(name)) {
                 edits.remove(name);
+            }
+        }
+        if let Some(body) = &self.body {
+            // A body in chunks has none, and needs none.
+            if values(request.headers, "content-length").next().is_some() {
+                edits.set("content-length", body.len().to_string().as_bytes());
             }
         }
         match &self.credential {

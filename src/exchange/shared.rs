@@ -69,7 +69,8 @@ pub enum Plan {
 
 /// Decides what to do about `fetch`; with [`Plan::Fetch`] this worker holds the lease.
 pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) -> Plan {
-    let Some((record, version)) = read_keys(store, key) else {
+    let known = read_keys(store, key).filter(|(record, _)| record.is_of_the_past(fetch, now));
+    let Some((record, version)) = known else {
         // The first to come. Two that come at once both fetch, once.
         let record = KeysRecord { leased_until: lease_end(fetch, now), ..KeysRecord::default() };
         store.write(key, &record.encode(), 0);
@@ -186,6 +187,13 @@ impl KeysRecord {
         bytes.extend(times.into_iter().flat_map(milliseconds));
         bytes.extend(&self.body);
         bytes
+    }
+
+    /// Whether no time in it is later than a worker can have written by now. Other plugins can write here too: a lease
+    /// without end, or keys that never grow old, would keep every worker from fetching.
+    fn is_of_the_past(&self, fetch: &Fetch, now: Duration) -> bool {
+        [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at].iter().all(|time| *time <= now)
+            && self.leased_until <= lease_end(fetch, now)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {

@@ -146,9 +146,23 @@ pub struct ProviderState {
     key_sets: HashMap<Option<Box<str>>, RemoteKeySet>,
     active: BoundedCache<(Rc<Identity>, Duration)>,
     /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
-    inactive: BoundedCache<(Rejection, Duration)>,
+    inactive: BoundedCache<KnownRefusal>,
     asking: HashMap<Box<str>, Asking>,
     waiting: usize,
+}
+
+/// A refusal of an introspected token.
+struct KnownRefusal {
+    rejection: Rejection,
+    until: Duration,
+    /// The policy whose tenants it depends on; None where the issuer itself said that the token is inactive.
+    generation: Option<u64>,
+}
+
+impl KnownRefusal {
+    fn holds(&self, generation: u64, now: Duration) -> bool {
+        now < self.until && self.generation.is_none_or(|judged_under| judged_under == generation)
+    }
 }
 
 #[derive(Default)]
@@ -285,10 +299,9 @@ impl InForce {
         if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
             return AnswerNow::Verdict(Verdict::Active(Rc::clone(identity)));
         }
-        if let Some((rejection, _)) =
-            state.inactive.lookup(token.as_bytes()).filter(|(_, until)| now < *until)
-        {
-            return AnswerNow::Verdict(Verdict::Refused(rejection.clone()));
+        let refusal = state.inactive.lookup(token.as_bytes());
+        if let Some(refusal) = refusal.filter(|refusal| refusal.holds(self.generation, now)) {
+            return AnswerNow::Verdict(Verdict::Refused(refusal.rejection.clone()));
         }
         if !self.may_wait(state.waiting) {
             return AnswerNow::Overloaded;
@@ -418,7 +431,7 @@ impl InForce {
     }
 
     /// Takes the introspection answer that another worker received at `received_at`. None where it is of no use any
-    /// more, so that the issuer has to be asked; else who waited, and what it came to.
+    /// more, or from the future, so that the issuer has to be asked; else who waited, and what it came to.
     pub fn adopt_answer(
         &self,
         provider: ProviderId,
@@ -427,6 +440,9 @@ impl InForce {
         received_at: Duration,
         now: Duration,
     ) -> Option<(Vec<WaiterId>, Verdict)> {
+        if received_at > now {
+            return None;
+        }
         let rules = self.policy.provider(provider)?;
         let introspection = rules.introspection.as_ref()?;
         let jwt = self.state(provider)?.borrow().asking.get(token)?.jwt.clone();
@@ -503,7 +519,10 @@ impl InForce {
             }
             Verdict::Refused(rejection) if now < until => {
                 state.active.remove(token.as_bytes());
-                state.inactive.insert(token.as_bytes(), (rejection.clone(), until));
+                let is_issuers_word = rejection.reason == Reason::TokenInactive;
+                let generation = (!is_issuers_word).then_some(self.generation);
+                let refusal = KnownRefusal { rejection: rejection.clone(), until, generation };
+                state.inactive.insert(token.as_bytes(), refusal);
             }
             Verdict::Active(_) | Verdict::Refused(_) | Verdict::Fault(_) => {}
         }
@@ -557,18 +576,13 @@ impl InForce {
             };
             (Verdict::Refused(Rejection { about, ..error.reason().into() }), time_to_live)
         };
+        if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
+            return (Verdict::Fault(IssuerFault::Contradiction), Duration::ZERO);
+        }
         let issuer_tenant = match self.issuer_tenant(provider, claims) {
             Ok(issuer_tenant) => issuer_tenant,
             Err(error) => return refused(error, introspection.negative_ttl),
         };
-        for member in &introspection.required_members {
-            if !claims.object().contains_key(&**member) {
-                return refused(
-                    TokenError::ClaimMissing(member.to_string().into()),
-                    introspection.negative_ttl,
-                );
-            }
-        }
         // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
         let audiences =
             if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
@@ -587,6 +601,14 @@ impl InForce {
                 _ => introspection.negative_ttl,
             };
             return refused(error, time_to_live);
+        }
+        for member in &introspection.required_members {
+            if !claims.object().contains_key(&**member) {
+                return refused(
+                    TokenError::ClaimMissing(member.to_string().into()),
+                    introspection.negative_ttl,
+                );
+            }
         }
         let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
         identity.principal.scope_absent_from_introspection = claims.scope().is_none();
@@ -618,9 +640,6 @@ impl InForce {
 /// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
 /// both grant where both speak of scopes, and either may bind the token to its sender.
 fn combine(jwt: &Identity, answer: &Identity) -> Result<Identity, IssuerFault> {
-    fn differ<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
-        one.zip(other).is_some_and(|(one, other)| one != other)
-    }
     let (signed, said) = (&jwt.principal, &answer.principal);
     let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
         (Ok(signed), Ok(said)) => !signed.is_empty() && !said.is_empty() && signed != said,
@@ -629,9 +648,9 @@ fn combine(jwt: &Identity, answer: &Identity) -> Result<Identity, IssuerFault> {
         (_, Err(_)) => true,
     };
     if tenants_differ
-        || differ(signed.issuer.as_ref(), said.issuer.as_ref())
-        || differ(signed.subject.as_ref(), said.subject.as_ref())
-        || differ(signed.client.as_ref(), said.client.as_ref())
+        || differ(signed.issuer.as_deref(), said.issuer.as_deref())
+        || differ(signed.subject.as_deref(), said.subject.as_deref())
+        || differ(signed.client.as_deref(), said.client.as_deref())
     {
         return Err(IssuerFault::Contradiction);
     }
@@ -647,7 +666,12 @@ fn combine(jwt: &Identity, answer: &Identity) -> Result<Identity, IssuerFault> {
         (one, other) if one == other => one,
         _ => Confirmation::Unsupported,
     };
-    Ok(jwt.narrowed(scopes, answer.expires_at, confirmation))
+    Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
+}
+
+/// Whether both are there and are not the same.
+fn differ(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
 fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<KeySet, IssuerFault> {

@@ -346,6 +346,12 @@ impl Gateway {
         wanted.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
     }
 
+    /// Lets Envoy log what its Wasm component and the filter say at any level.
+    pub fn log_everything_of_wasm(&self) {
+        let answer = http::send(self.admin_port, &Request::post("/logging?wasm=trace"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     /// What Envoy and the filter have logged.
     pub fn log(&self) -> String {
         self.directory.text("envoy.log")

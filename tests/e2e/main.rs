@@ -13,7 +13,10 @@
 mod harness;
 mod http;
 
+mod corpus;
 mod decisions;
+mod metrics;
 mod never_open;
 mod reload;
 mod servers;
+mod token_endpoint;

@@ -1,6 +1,6 @@
 //! Nothing gets through where the filter did not decide.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::decisions::configuration;
 use crate::harness::{AuthorizationServer, Gateway, Options, validate};
@@ -28,19 +28,24 @@ fn a_configuration_that_is_none_is_refused_with_the_place_of_the_error_and_envoy
     assert_eq!(validate(&good), Ok(()));
     assert!(Gateway::try_start(&json!({}), &Options::default()).is_err());
 
-    let with = |key: &str, value: Value| {
-        let mut changed = good.clone();
-        changed[key] = value;
-        changed
-    };
-    for (wrong, named) in [
-        (json!("{\"version\": 1,"), "not JSON"),
-        (json!({}), "version"),
-        (with("tenants", json!([])), "tenants"),
-        (with("tenant", json!([])), "tenant"),
-        (with("suites", json!([{"name": "billing", "scope": ["x"], "operations": []}])), "suites[0].scope"),
+    let mut wrong = good.clone();
+    wrong["tenant"] = json!([]);
+    wrong["tenants"] = json!([]);
+    wrong["suites"][0]["scope"] = json!(["billing:read"]);
+    for (configuration, named) in [
+        (json!("{\"version\": 1,"), vec!["not JSON"]),
+        (
+            wrong,
+            vec![
+                "unknown key `tenant`",
+                "tenants: ",
+                "suites[0]: unknown key `scope`; did you mean `scopes`?",
+            ],
+        ),
     ] {
-        let log = validate(&wrong).expect_err("a refusal");
-        assert!(log.contains("the configuration is refused") && log.contains(named), "`{named}`: {log}");
+        let log = validate(&configuration).expect_err("a refusal");
+        for part in ["the configuration is refused"].into_iter().chain(named) {
+            assert!(log.contains(part), "`{part}`: {log}");
+        }
     }
 }

@@ -44,11 +44,7 @@ async function start() {
   ]);
   const jwks = await (await fetch(issuer.base + issuer.jwks_path)).json();
   const ports = { listener: await port(10000), admin: await port(9901), upstream: upstream.port, idp: issuer.port };
-  const configure = (configuration) => {
-    delete configuration.providers.corp.remote_jwks;
-    configuration.providers.corp.local_jwks = jwks;
-  };
-  const envoy = await servers.envoy(binary, bootstrap({ ports, wasm, configure }));
+  const envoy = await servers.envoy(binary, bootstrap({ ports, wasm }));
   return { issuer, upstream, envoy, tokens: new Tokens(issuer, jwks) };
 }
 

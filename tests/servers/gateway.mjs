@@ -97,10 +97,9 @@ export class Servers {
 /**
  * The bootstrap of `envoy.yaml` for servers at other ports.
  *
- * `ports`: {listener, admin, upstream, idp}; `wasm`: path of the wasm file; `configure`: changes the filter's
- * configuration in place.
+ * `ports`: {listener, admin, upstream, idp}, 0 for any; `wasm`: path of the wasm file.
  */
-export function bootstrap({ ports, wasm, configure = () => {} }) {
+export function bootstrap({ ports, wasm }) {
   const envoy = parse(readFileSync(here("../../envoy.yaml"), "utf8"));
   const portOf = (holder, port) => (holder.address.socket_address.port_value = port);
   const [listener] = envoy.static_resources.listeners;
@@ -110,8 +109,7 @@ export function bootstrap({ ports, wasm, configure = () => {} }) {
     for (const { endpoint } of cluster.load_assignment.endpoints[0].lb_endpoints) portOf(endpoint, ports[cluster.name]);
   }
   const { http_filters } = listener.filter_chains[0].filters[0].typed_config;
-  const plugin = http_filters.find((filter) => filter.name === "scopegate").typed_config.config;
-  plugin.vm_config.code.local.filename = wasm;
-  configure(plugin.configuration.value);
+  const filter = http_filters.find(({ name }) => name === "scopegate");
+  filter.typed_config.config.vm_config.code.local.filename = wasm;
   return envoy;
 }

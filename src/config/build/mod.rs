@@ -6,6 +6,7 @@ mod scopes;
 mod suites;
 mod tenants;
 mod terms;
+mod token_endpoints;
 
 use super::Loaded;
 use super::document::Node;
@@ -101,7 +102,9 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let mut headers_read = suites.matched_headers();
     headers_read.extend(evidence_headers);
     let forward = forward::read(fields.optional("forward").as_ref(), &credentials, &headers_read);
-    refuse_token_endpoints(&fields);
+    let has_applications = tenants.table.iter().any(|(_, tenant)| tenant.applications.is_some());
+    let token_endpoints =
+        token_endpoints::read(fields.optional("token_endpoints").as_ref(), &providers, has_applications);
     let unmatched = read_unmatched(&fields);
     let scopes_per_application = read_scopes_per_application(&fields);
     let enforcement = fields.optional("scope_enforcement").and_then(|cursor| terms::enforcement(&cursor));
@@ -135,6 +138,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         forward,
         bypass_cors_preflight,
         strip_failure_response,
+        token_endpoints,
         audit,
         digest,
     })
@@ -174,14 +178,6 @@ fn read_resolution(
         required_evidence,
         accept_from_request: fields.boolean("accept_from_request", false),
         default: default.and_then(|default| tenants.reference(&default)),
-    }
-}
-
-/// A non-empty list is refused by name: an endpoint that looks guarded and is not would be worse than none.
-fn refuse_token_endpoints(fields: &Fields<'_>) {
-    let Some(endpoints) = fields.optional("token_endpoints") else { return };
-    if endpoints.items().is_some_and(|mut items| items.next().is_some()) {
-        endpoints.error("`token_endpoints` is not supported by this version");
     }
 }
 

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::terms::{claim_path, claim_paths, header_name, http_token};
 use crate::authenticate::provider::{
     ClientAuthentication, HttpUri, Introspection, KeysSource, Provider, ProviderId, RemoteJwks, Secret,
-    SecretSource, TenantPattern,
+    SecretSource,
 };
 use crate::authenticate::{
-    Algorithm, AlgorithmSet, AudiencePattern, AudienceRule, ClaimPath, ClaimPaths, KeySet, KeySource,
+    Algorithm, AlgorithmSet, AudienceRule, ClaimPath, ClaimPaths, KeySet, KeySource, TenantPattern,
     TokenRules,
 };
 use crate::config::document::Value;
@@ -131,19 +131,11 @@ fn read_provider(
         fields.optional("algorithms").map_or(Some(AlgorithmSet::default()), |list| read_algorithms(&list));
     let audiences = read_audiences(fields, allow_any_audience);
     let (claims, inherits) = read_claims(fields, inherited);
-    let rules = TokenRules {
-        algorithms: algorithms.unwrap_or_default(),
-        token_types: fields.optional("token_types").and_then(|list| list.strings(true)),
-        clock_skew: fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE),
-        require_expiration: fields.boolean("require_expiration", true),
-        max_token_age: fields.optional("max_token_age").and_then(|age| age.duration(SECOND..=365 * DAY)),
-        audiences: audiences?,
-        required_claims: fields
-            .optional("required_claims")
-            .and_then(|list| list.list_of(false, claim_path))
-            .unwrap_or_default(),
-        claims,
-    };
+    let token_types = fields.optional("token_types").and_then(|list| list.strings(true));
+    let max_token_age = fields.optional("max_token_age").and_then(|age| age.duration(SECOND..=365 * DAY));
+    let required_claims = fields.optional("required_claims").and_then(|list| list.list_of(false, claim_path));
+    let clock_skew = fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE);
+    let require_expiration = fields.boolean("require_expiration", true);
 
     let issuer_holds_tenant = matches!(issuer, Some(Some(TenantPattern::Tenant { .. })));
     let local = fields.optional("local_jwks");
@@ -159,40 +151,49 @@ fn read_provider(
     if issuer.is_none() && (local.is_some() || remote.is_some()) {
         cursor.error("missing key `issuer`, which a provider with keys needs");
     }
-    let symmetric = rules.algorithms.iter().find(|algorithm| algorithm.is_symmetric());
-    if let (Some(algorithm), Some(algorithms), Some(_)) = (symmetric, fields.optional("algorithms"), &remote)
-    {
-        algorithms.error(format_args!(
+    let algorithms = algorithms.unwrap_or_default();
+    let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
+    if let (Some(algorithm), Some(list), Some(_)) = (symmetric, fields.optional("algorithms"), &remote) {
+        list.error(format_args!(
             "`{algorithm}` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`"
         ));
     }
     let has_keys = local.is_some() || remote.is_some();
     let keys = match (local, remote) {
-        (Some(local), _) => KeysSource::Local(Arc::new(read_local_jwks(&local, symmetric.is_some())?)),
-        (None, Some(remote)) => KeysSource::Remote(read_remote_jwks(&remote, issuer_holds_tenant)?),
-        (None, None) => KeysSource::None,
-    };
-    let introspection = match introspection {
-        None => None,
-        Some(cursor) => {
-            let introspection = read_introspection(&cursor, allow_any_audience)?;
-            if introspection.apply_to_all && !has_keys {
-                cursor
-                    .warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
-            }
-            Some(introspection)
+        (Some(local), _) => {
+            read_local_jwks(&local, symmetric.is_some()).map(|keys| KeysSource::Local(Arc::new(keys)))
         }
+        (None, Some(remote)) => read_remote_jwks(&remote, issuer_holds_tenant).map(KeysSource::Remote),
+        (None, None) => Some(KeysSource::None),
     };
-    let token_cache_entries = match fields.optional("token_cache") {
-        None => DEFAULT_CACHE_ENTRIES,
-        Some(cache) => read_max_entries(&cache.map(&["max_entries"])?),
-    };
+    let introspection = introspection.map(|cursor| {
+        let introspection = read_introspection(&cursor, allow_any_audience)?;
+        if introspection.apply_to_all && !has_keys {
+            cursor.warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
+        }
+        Some(introspection)
+    });
+    let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
+    let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
+    // Everything is read by now, so that no error hides another.
     Some(Provider {
         name: name.into(),
         issuer: issuer.flatten(),
-        rules,
-        keys,
-        introspection,
+        rules: TokenRules {
+            algorithms,
+            token_types,
+            clock_skew,
+            require_expiration,
+            max_token_age,
+            audiences: audiences?,
+            required_claims: required_claims.unwrap_or_default(),
+            claims,
+        },
+        keys: keys?,
+        introspection: match introspection {
+            None => None,
+            Some(introspection) => Some(introspection?),
+        },
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
@@ -221,16 +222,11 @@ fn digest(name: &str, provider: &Value<'_>, inherited_claims: Option<&Value<'_>>
 /// `issuer`: any string, compared byte for byte; it may hold `{tenant}` once.
 fn read_issuer(cursor: &Cursor<'_>) -> Option<TenantPattern> {
     let text = cursor.string()?;
-    match text.split_once("{tenant}") {
-        None => Some(TenantPattern::Exact(text.into())),
-        Some((_, suffix)) if suffix.contains("{tenant}") => {
-            cursor.error("`{tenant}` may stand in it only once");
-            None
-        }
-        Some((prefix, suffix)) => {
-            Some(TenantPattern::Tenant { prefix: prefix.into(), suffix: suffix.into() })
-        }
+    let pattern = TenantPattern::parse(&text);
+    if pattern.is_none() {
+        cursor.error("`{tenant}` may stand in it only once");
     }
+    pattern
 }
 
 /// Two providers never share an issuer, and no `iss` fits the patterns of two.
@@ -308,7 +304,7 @@ fn read_audiences(fields: &Fields<'_>, allow_any: bool) -> Option<AudienceRule> 
     let patterns = audiences.strings(true)?;
     let mut parsed = Vec::with_capacity(patterns.len());
     for (pattern, item) in patterns.iter().zip(audiences.items()?) {
-        match AudiencePattern::parse(pattern) {
+        match TenantPattern::parse(pattern) {
             Some(pattern) => parsed.push(pattern),
             None => item.error("`{tenant}` may stand in it only once"),
         }
@@ -601,10 +597,7 @@ mod tests {
     use super::*;
 
     fn pattern(text: &str) -> TenantPattern {
-        match text.split_once("{tenant}") {
-            None => TenantPattern::Exact(text.into()),
-            Some((prefix, suffix)) => TenantPattern::Tenant { prefix: prefix.into(), suffix: suffix.into() },
-        }
+        TenantPattern::parse(text).unwrap()
     }
 
     #[test]

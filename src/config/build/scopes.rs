@@ -30,12 +30,14 @@ pub fn read_policy(cursor: &Cursor<'_>) -> Option<ScopePolicy> {
         None => Some(vec![default.into()]),
         Some(list) => list.strings(false),
     };
+    let reserved_names = list("reserved_names", "openid");
+    let reserved_prefixes = list("reserved_prefixes", "infor-");
     Some(ScopePolicy {
         max_length: fields.integer("max_length", 1..=1_000, 50) as usize,
         max_per_tenant: fields.integer("max_per_tenant", 1..=100_000, 100) as usize,
         max_description: fields.integer("max_description", 0..=100_000, 500) as usize,
-        reserved_names: list("reserved_names", "openid")?,
-        reserved_prefixes: list("reserved_prefixes", "infor-")?,
+        reserved_names: reserved_names?,
+        reserved_prefixes: reserved_prefixes?,
     })
 }
 

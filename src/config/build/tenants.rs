@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::providers::Providers;
@@ -123,7 +123,7 @@ struct Reader<'c, 'd> {
     no_scopes: Arc<ScopeTable>,
 }
 
-type Templates<'d> = HashMap<Cow<'d, str>, Template<'d>>;
+type Templates<'d> = BTreeMap<Cow<'d, str>, Template<'d>>;
 
 /// A template, and what was read from it for all its tenants alike. None in a cell: an error, which was reported.
 struct Template<'d> {
@@ -140,7 +140,7 @@ struct Template<'d> {
 }
 
 fn read_templates<'d>(cursor: &Cursor<'d>) -> Templates<'d> {
-    let mut templates = HashMap::new();
+    let mut templates = BTreeMap::new();
     for (name, cursor) in cursor.entries().unwrap_or_default() {
         let Some(fields) = cursor.map(TEMPLATE_KEYS) else { continue };
         let holds_tenant =
@@ -167,6 +167,8 @@ struct Source<'s, 'd> {
     id: &'d str,
     own: &'s Fields<'d>,
     template: Option<&'s Template<'d>>,
+    /// False where there is a template that could not be read: no error should follow from what it would have said.
+    template_is_known: bool,
 }
 
 impl<'s, 'd> Source<'s, 'd> {
@@ -188,33 +190,34 @@ impl<'s, 'd> Source<'s, 'd> {
 
 impl<'d> Reader<'_, 'd> {
     fn tenant(&mut self, own: &Fields<'d>) {
-        let id_cursor = own.required("id");
-        let id = id_cursor.as_ref().and_then(|cursor| Some((cursor.raw_string()?, cursor)));
-        let Some((id, id_cursor)) = id else {
-            return;
-        };
-        self.name(id_cursor, Cow::Borrowed(id), id);
-        if id.contains('/') {
-            id_cursor.warning("`{tenant}` never stands for a `/`, so no pattern names this tenant by its id");
-        }
+        let id = own.required("id").and_then(|cursor| self.id(&cursor));
         // Taken out while it is read from, because reading changes the rest.
         let templates = std::mem::take(&mut self.templates);
         let template = own.optional("template").and_then(|cursor| find_template(&cursor, &templates));
-        if own.has("template") && template.is_none() {
-            // What the template would have said is not known: no error should follow from its absence.
-            self.templates = templates;
-            return;
-        }
         if let Some(template) = template {
             template.is_used.set(true);
         }
-        let source = Source { id, own, template };
+        let source = Source {
+            id: id.unwrap_or_default(),
+            own,
+            template: template.filter(|_| id.is_some()),
+            template_is_known: !own.has("template") || (template.is_some() && id.is_some()),
+        };
         let names = self.tenant_names(&source);
         let tenant = self.read(&source);
         self.templates = templates;
         if let Some(tenant) = tenant {
             self.table.push(tenant, names);
         }
+    }
+
+    fn id(&mut self, cursor: &Cursor<'d>) -> Option<&'d str> {
+        let id = cursor.raw_string()?;
+        self.name(cursor, Cow::Borrowed(id), id);
+        if id.contains('/') {
+            cursor.warning("`{tenant}` never stands for a `/`, so no pattern names this tenant by its id");
+        }
+        Some(id)
     }
 
     fn read(&mut self, source: &Source<'_, 'd>) -> Option<Tenant> {
@@ -228,7 +231,9 @@ impl<'d> Reader<'_, 'd> {
         });
         if let (Some(prefix), Some(scopes)) = (&scope_prefix, source.optional("scopes")) {
             let declared = scope_table.declared.iter().flat_map(HashMap::keys);
-            for scope in declared.filter(|scope| scope.starts_with(&**prefix)) {
+            let mut with_prefix: Vec<_> = declared.filter(|scope| scope.starts_with(&**prefix)).collect();
+            with_prefix.sort_unstable();
+            for scope in with_prefix {
                 scopes.warning(format_args!(
                     "scope `{scope}` begins with the tenant's `scope_prefix`; declared names stand without it"
                 ));
@@ -238,7 +243,7 @@ impl<'d> Reader<'_, 'd> {
             None => None,
             Some(list) => {
                 let providers = providers.as_deref().unwrap_or_default();
-                Some(self.applications(&list, id, providers, &scope_table, &declarer)?)
+                Some(self.applications(&list, id, providers, &scope_table, &declarer))
             }
         };
         let suites = match source.shared(&["suites"]) {
@@ -250,15 +255,19 @@ impl<'d> Reader<'_, 'd> {
             Some(template) => template.overrides.get_or_init(|| self.overrides(source)).clone(),
             None => self.overrides(source),
         };
+        let enforcement = source.optional("scope_enforcement").and_then(|own| enforcement(&own));
         Some(Tenant {
             id: id.into(),
             providers: providers?,
             scope_prefix,
             scope_table,
-            applications,
+            applications: match applications {
+                None => None,
+                Some(applications) => Some(applications?),
+            },
             suites,
             overrides,
-            enforcement: source.optional("scope_enforcement").and_then(|own| enforcement(&own)),
+            enforcement,
         })
     }
 
@@ -298,7 +307,7 @@ impl<'d> Reader<'_, 'd> {
         let read = || -> Option<Arc<[ProviderId]>> {
             let Some(list) = source.optional("providers") else {
                 let sole = self.context.providers.sole();
-                if sole.is_none() && !self.context.providers.names.is_empty() {
+                if sole.is_none() && !self.context.providers.names.is_empty() && source.template_is_known {
                     let cursor = source.own.cursor();
                     cursor
                         .error("missing key `providers`, which is needed where there are several providers");
@@ -490,8 +499,7 @@ fn find_template<'t, 'd>(cursor: &Cursor<'d>, templates: &'t Templates<'d>) -> O
     let name = cursor.string()?;
     let template = templates.get(&*name);
     if template.is_none() {
-        let mut names: Vec<&str> = templates.keys().map(AsRef::as_ref).collect();
-        names.sort_unstable();
+        let names = templates.keys().map(AsRef::as_ref);
         cursor.dangling(format_args!("template `{name}` is not configured"), &name, names);
     }
     template

@@ -19,6 +19,7 @@ use scopegate::exchange::{
     Errand, Exchange, Facts, Forward, InForce, Request, Step, Surroundings, Verdict, WaiterId, Worker,
 };
 use scopegate::respond::Rejection;
+use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 use self::narrate::Explanation;
 use crate::source::{Source, read_bytes};
@@ -67,6 +68,9 @@ pub struct Arguments {
     /// The issuer's answer to the introspection of the token (RFC 7662 section 2.2).
     #[arg(long, value_name = "FILE")]
     introspection: Option<PathBuf>,
+    /// The form of a token request, where `--path` is one of `token_endpoints`.
+    #[arg(long, value_name = "FILE|-")]
+    body: Option<PathBuf>,
     /// SHA-256 of the client's certificate in DER, 64 hex digits (RFC 8705).
     #[arg(long, value_name = "HEX", value_parser = parse_digest)]
     client_certificate_sha256: Option<[u8; 32]>,
@@ -96,6 +100,7 @@ pub struct Scene {
     jwks: Vec<(String, Vec<u8>)>,
     /// The introspection answer.
     introspection: Option<Vec<u8>>,
+    body: Option<Vec<u8>>,
     client_certificate: Option<[u8; 32]>,
     now: Duration,
 }
@@ -111,6 +116,7 @@ struct Played {
 enum End {
     Forwarded(Forward),
     Refused(Rejection, Facts),
+    TokenRequestRefused(Fault, Facts),
 }
 
 /// A call that the filter would have made.
@@ -164,6 +170,15 @@ fn play(policy: Policy, scene: &Scene) -> Played {
         let end = match exchange.advance(&request, &mut surroundings) {
             Step::Forward(forward) => End::Forwarded(forward),
             Step::Reject(rejection, facts) => End::Refused(*rejection, facts),
+            Step::RejectTokenRequest(fault, facts) => End::TokenRequestRefused(*fault, facts),
+            Step::AwaitBody => {
+                exchange.deliver_body(match &scene.body {
+                    None => Err(Fault::NoBody),
+                    Some(body) if body.len() > MAX_BODY_BYTES => Err(Fault::TooLarge),
+                    Some(body) => Ok(body.clone()),
+                });
+                continue;
+            }
             // The exchange bounds how often it waits.
             Step::Await => {
                 for errand in errands {
@@ -239,6 +254,9 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
     }
     if let Some(file) = &arguments.introspection {
         scene.introspection = Some(read_bytes(file)?.1);
+    }
+    if let Some(file) = &arguments.body {
+        scene.body = Some(read_bytes(file)?.1);
     }
     if let Some(file) = &arguments.token {
         let (name, bytes) = read_bytes(file)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use scopegate::authenticate::json::parse_object;
 use scopegate::authenticate::provider::{KeysSource, ProviderId};
-use scopegate::authenticate::{AudienceRule, UntrustedToken, base64url, looks_like_jwt};
+use scopegate::authenticate::{AudienceRule, TenantPattern, UntrustedToken, base64url, looks_like_jwt};
 use scopegate::authorize::scope::is_assigned;
 use scopegate::authorize::{Access, EvidenceKind, Operation, Requirement, ScopeKind, Tenant, TenantId};
 use scopegate::config::Policy;
@@ -15,11 +15,12 @@ use scopegate::config::policy::Unmatched;
 use scopegate::credential::PlaceRef;
 use scopegate::exchange::identity::{Identity, Standing};
 use scopegate::exchange::{Decision, Facts, HeaderEdits, Request, Stage, token_digest};
-use scopegate::headers::single_value;
+use scopegate::headers::{single_value, values};
 use scopegate::respond::rejection::Answer;
 use scopegate::respond::{Reason, Rejection};
 use scopegate::route::path::decode_segment;
 use scopegate::route::{Lookup, OperationId, RouteEvidence, canonicalize, normalize_host};
+use scopegate::token_endpoint::Fault;
 use serde_json::{Value, json};
 
 use super::remedy::remedy;
@@ -39,6 +40,8 @@ pub struct Explanation {
     /// The step that ended it.
     pub stage: Stage,
     answer: Option<Answer>,
+    /// The error of a token request that is refused (RFC 6749 section 5.2).
+    error: Option<&'static str>,
     description: Option<String>,
     remedy: Option<String>,
     edits: Vec<(EditKind, String, String)>,
@@ -75,8 +78,9 @@ enum EditKind {
     Set,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage::Path,
+    Stage::TokenRequest,
     Stage::Operation,
     Stage::Credential,
     Stage::Token,
@@ -91,22 +95,41 @@ pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
     let (facts, rejection) = match &played.end {
         End::Forwarded(forward) => (&forward.facts, None),
         End::Refused(rejection, facts) => (facts, Some(rejection)),
+        End::TokenRequestRefused(_, facts) => (facts, None),
     };
     let policy = &played.in_force.policy;
     let mut edits = Edits::default();
     if let End::Forwarded(forward) = &played.end {
         forward.edit(&request, policy, &mut edits);
     }
-    let told = Told { scene, request: &request, played, policy, facts, rejection };
+    let fault = match &played.end {
+        End::TokenRequestRefused(fault, _) => Some(fault),
+        End::Forwarded(_) | End::Refused(..) => None,
+    };
+    let strip = policy.strip_failure_response;
+    let answer = match (rejection, fault) {
+        (Some(rejection), _) => Some(Answer::new(rejection, &policy.realm, strip)),
+        (None, Some(fault)) => {
+            let has_authorization = values(&scene.headers, "authorization").next().is_some();
+            Some(fault.answer(&policy.realm, has_authorization, strip))
+        }
+        (None, None) => None,
+    };
+    let told = Told { scene, request: &request, played, policy, facts, rejection, fault };
     Explanation {
-        steps: STAGES.into_iter().map(|stage| told.step(stage)).collect(),
+        steps: STAGES
+            .into_iter()
+            // Most requests have nothing to do with it.
+            .filter(|stage| *stage != Stage::TokenRequest || facts.stage == Stage::TokenRequest)
+            .map(|stage| told.step(stage))
+            .collect(),
         decision: facts.decision,
         reason: facts.reason,
         stage: facts.stage,
-        answer: rejection
-            .map(|rejection| Answer::new(rejection, &policy.realm, policy.strip_failure_response)),
-        description: rejection.map(Rejection::description),
-        remedy: rejection.map(remedy),
+        answer,
+        error: fault.map(|fault| fault.error().as_str()),
+        description: rejection.map(Rejection::description).or_else(|| fault.map(Fault::description)),
+        remedy: rejection.map(remedy).or_else(|| fault.map(Fault::description)),
         edits: edits.0,
     }
 }
@@ -118,6 +141,7 @@ struct Told<'t> {
     policy: &'t Policy,
     facts: &'t Facts,
     rejection: Option<&'t Rejection>,
+    fault: Option<&'t Fault>,
 }
 
 /// What a step has to tell, as long as it is written.
@@ -147,6 +171,7 @@ impl Told<'_> {
             Outcome::Skipped => page.concluded = self.why_skipped().to_owned(),
             Outcome::Passed | Outcome::Lifted | Outcome::Refused => match stage {
                 Stage::Path => self.path(&mut page),
+                Stage::TokenRequest => self.token_request(&mut page),
                 Stage::Operation => self.operation(&mut page),
                 Stage::Credential => self.credential(&mut page),
                 Stage::Token => self.token(&mut page),
@@ -168,19 +193,23 @@ impl Told<'_> {
     }
 
     fn outcome(&self, stage: Stage) -> Outcome {
-        let is_anonymous = self.rejection.is_none() && self.facts.identity.is_none();
-        if self.rejection.is_some() && stage == self.facts.stage {
+        let is_refused = self.rejection.is_some() || self.fault.is_some();
+        let is_anonymous = !is_refused && self.facts.identity.is_none();
+        if is_refused && stage == self.facts.stage {
             return Outcome::Refused;
         }
-        if stage > self.facts.stage && self.rejection.is_some() {
+        if stage > self.facts.stage && is_refused {
             return Outcome::Skipped;
         }
         match stage {
+            Stage::TokenRequest if self.token_request_fault().is_some() => Outcome::Lifted,
+            Stage::Operation if self.facts.stage == Stage::TokenRequest => Outcome::Skipped,
             Stage::Credential | Stage::Token | Stage::Tenant | Stage::Scopes if is_anonymous => {
                 Outcome::Skipped
             }
             Stage::Scopes if self.lifted_reason().is_some() => Outcome::Lifted,
             Stage::Path
+            | Stage::TokenRequest
             | Stage::Operation
             | Stage::Credential
             | Stage::Token
@@ -191,9 +220,10 @@ impl Told<'_> {
     }
 
     fn why_skipped(&self) -> &'static str {
-        match self.rejection {
-            Some(_) => "not reached",
-            None => "not needed: the request passes without a token",
+        match (self.rejection, self.fault) {
+            (None, None) if self.facts.stage == Stage::TokenRequest => "not needed: it is a token request",
+            (None, None) => "not needed: the request passes without a token",
+            (_, _) => "not reached",
         }
     }
 
@@ -213,6 +243,28 @@ impl Told<'_> {
         if self.policy.bypass_cors_preflight && self.request.is_cors_preflight() {
             page.saw("preflight", "a CORS preflight request, which `bypass_cors_preflight` lets pass");
         }
+    }
+
+    /// The fault that enforcement lifted.
+    fn token_request_fault(&self) -> Option<&Fault> {
+        self.facts.token_request.as_deref().and_then(|facts| facts.fault.as_ref())
+    }
+
+    fn token_request(&self, page: &mut Page) {
+        let Some(facts) = self.facts.token_request.as_deref() else { return };
+        if let Some(client) = &facts.client {
+            page.saw("client", &*client.client_id);
+            page.saw("tenant", format!("`{}`", self.tenant_name(client.tenant)));
+        }
+        page.concluded = match (self.fault, self.token_request_fault(), &self.played.end) {
+            (Some(fault), _, _) | (None, Some(fault), _) => {
+                format!("{}: {}", fault.error().as_str(), fault.description())
+            }
+            (None, None, End::Forwarded(forward)) if forward.body.is_some() => {
+                "the form is changed to the scopes that the application has".to_owned()
+            }
+            (None, None, _) => "the form asks for what the application may have".to_owned(),
+        };
     }
 
     fn operation(&self, page: &mut Page) {
@@ -434,8 +486,8 @@ impl Told<'_> {
             let patterns: Vec<String> = patterns
                 .iter()
                 .map(|pattern| match pattern {
-                    scopegate::authenticate::AudiencePattern::Exact(exact) => exact.to_string(),
-                    scopegate::authenticate::AudiencePattern::Tenant { prefix, suffix } => {
+                    TenantPattern::Exact(exact) => exact.to_string(),
+                    TenantPattern::Tenant { prefix, suffix } => {
                         format!("{prefix}{{tenant}}{suffix}")
                     }
                 })
@@ -823,7 +875,7 @@ impl Explanation {
             Decision::Deny => (Style::Bad, "deny"),
         };
         text.push_str(&format!("decision   {}", terminal.paint(style, verdict)));
-        if let Some(reason) = self.reason {
+        if let Some(reason) = self.reason.map(Reason::as_str).or(self.error) {
             text.push_str(&format!(", {reason}"));
         }
         text.push('\n');
@@ -869,6 +921,7 @@ impl Explanation {
         json!({
             "decision": self.decision.as_str(),
             "reason": self.reason.map(Reason::as_str),
+            "error": self.error,
             "stage": self.stage.as_str(),
             "status": self.answer.as_ref().map(|answer| answer.status),
             "description": self.description,

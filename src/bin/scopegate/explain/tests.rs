@@ -36,7 +36,11 @@ fn decided_by_the_core(in_force: &Rc<InForce>, scene: &Scene) -> (&'static str, 
         );
         let facts = match step {
             Step::Forward(forward) => forward.facts,
-            Step::Reject(_, facts) => facts,
+            Step::Reject(_, facts) | Step::RejectTokenRequest(_, facts) => facts,
+            Step::AwaitBody => {
+                exchange.deliver_body(scene.body.clone().ok_or(Fault::NoBody));
+                continue;
+            }
             Step::Await => {
                 for errand in errands {
                     match errand {
@@ -202,10 +206,28 @@ impl Generator {
                 headers.push(("authorization".to_owned(), format!("Bearer {token}").into()));
             }
         }
+        let mut body = None;
+        if self.random.gen_bool(0.05) {
+            headers[0].1 = "POST".into();
+            headers[1].1 = "/oauth/token".into();
+            headers.push(("content-type".to_owned(), "application/x-www-form-urlencoded".into()));
+            headers.retain(|(name, _)| name != "authorization");
+            body = Some(
+                self.one_of(&[
+                    "grant_type=client_credentials&client_id=acme-sync&scope=read",
+                    "grant_type=client_credentials&client_id=acme-sync&scope=read+admin",
+                    "grant_type=password&client_id=acme-sync",
+                    "grant_type=client_credentials&client_id=nobody",
+                    "a;b",
+                ])
+                .into(),
+            );
+        }
         Scene {
             headers,
             jwks: vec![("corp".to_owned(), jwks([&self.issuer]).to_string().into_bytes())],
             introspection: introspection.filter(|answer| !answer.is_empty()),
+            body,
             client_certificate: None,
             now: Duration::from_secs(NOW),
         }
@@ -388,4 +410,30 @@ fn arguments_that_are_not_what_they_should_be_are_refused() {
     assert_eq!(parse_digest(&["AB"; 32].join(":")), Ok([0xab; 32]));
     assert!(parse_digest(&digest[1..]).is_err());
     assert!(parse_digest(&format!("{digest}zz")).is_err());
+}
+
+#[test]
+fn a_token_request_is_told_with_its_client_and_what_it_may_not_ask_for() {
+    let ask = |form: &str| {
+        let scene = Scene {
+            headers: vec![
+                (":method".to_owned(), "POST".into()),
+                (":path".to_owned(), "/oauth/token".into()),
+                (":scheme".to_owned(), "https".into()),
+                ("content-type".to_owned(), "application/x-www-form-urlencoded".into()),
+            ],
+            body: Some(form.into()),
+            now: Duration::from_secs(NOW),
+            ..Scene::default()
+        };
+        told(&scene)
+    };
+    let (explanation, text) = ask("grant_type=client_credentials&client_id=acme-sync&scope=read");
+    assert!(explanation.passes(), "{text}");
+    assert!(text.contains("client: acme-sync"), "{text}");
+    let (explanation, text) =
+        ask("grant_type=client_credentials&client_id=acme-sync&scope=read+admin&client_secret=hunter2");
+    assert!(!explanation.passes());
+    assert!(text.contains("decision   deny, invalid_scope"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }

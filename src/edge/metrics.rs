@@ -1,0 +1,138 @@
+//! Counters, gauges and histograms in the host's own statistics.
+//!
+//! Every name begins with `scopegate`; labels stand in the name as `.label.value`, for `stats_tags` of the bootstrap to
+//! take out. A label only ever takes values of the configuration, since a host never forgets a metric. Each is defined
+//! when it is first needed, and its number is remembered, so that counting is one call.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::host::{self, Metric};
+use crate::exchange::{CacheUse, Decision, Facts, InForce};
+use crate::respond::Reason;
+
+thread_local! {
+    static METRICS: RefCell<Metrics> = RefCell::new(Metrics::default());
+}
+
+#[derive(Default)]
+struct Metrics {
+    /// Numbers of metrics, by name.
+    by_name: HashMap<String, u32>,
+    /// Numbers of the counters that requests need, by what they count under the policy of this generation.
+    decisions: HashMap<(Decision, Option<Reason>, Option<u32>), u32>,
+    suites: HashMap<(Decision, u32), u32>,
+    cache_uses: HashMap<CacheUse, u32>,
+    generation: u64,
+}
+
+impl Metrics {
+    fn number(&mut self, kind: Metric, name: String) -> Option<u32> {
+        if let Some(number) = self.by_name.get(&name) {
+            return Some(*number);
+        }
+        let number = host::define_metric(kind, &name)?;
+        self.by_name.insert(name, number);
+        Some(number)
+    }
+
+    /// Forgets the numbers that depend on a policy's own numbering.
+    fn enter(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.decisions.clear();
+            self.suites.clear();
+        }
+    }
+}
+
+/// Counts a decision, by outcome, reason and tenant, and by outcome and suite.
+pub fn count_decision(facts: &Facts, in_force: &InForce) {
+    let policy = &in_force.policy;
+    if let Some(token_request) = &facts.token_request {
+        let reason = token_request.fault.as_ref().map_or("none", |fault| fault.error().as_str());
+        let tenant = token_request.client.as_ref().and_then(|client| policy.tenants.tenant(client.tenant));
+        let tenant = label(tenant.map_or("none", |tenant| &*tenant.id));
+        let outcome = facts.decision.as_str();
+        count(&format!("decisions.outcome.{outcome}.reason.{reason}.tenant.{tenant}"));
+        return;
+    }
+    let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
+    let suite = facts.operation.and_then(|id| policy.catalog.operation(id)).map(|operation| operation.suite);
+    METRICS.with_borrow_mut(|metrics| {
+        metrics.enter(in_force.generation);
+        let key = (facts.decision, facts.reason, tenant.map(|tenant| tenant.0));
+        let number = metrics.decisions.get(&key).copied().or_else(|| {
+            let reason = facts.reason.map_or("none", Reason::as_str);
+            let tenant = tenant.and_then(|id| policy.tenants.tenant(id)).map_or("none", |tenant| &*tenant.id);
+            let outcome = facts.decision.as_str();
+            let name =
+                format!("scopegate.decisions.outcome.{outcome}.reason.{reason}.tenant.{}", label(tenant));
+            let number = metrics.number(Metric::Counter, name)?;
+            metrics.decisions.insert(key, number);
+            Some(number)
+        });
+        add(number, 1);
+        if let Some(suite) = suite {
+            let key = (facts.decision, suite.0);
+            let number = metrics.suites.get(&key).copied().or_else(|| {
+                let name = policy.catalog.suite(suite).map_or("none", |suite| &*suite.name);
+                let outcome = facts.decision.as_str();
+                let name = format!("scopegate.suite_decisions.outcome.{outcome}.suite.{}", label(name));
+                let number = metrics.number(Metric::Counter, name)?;
+                metrics.suites.insert(key, number);
+                Some(number)
+            });
+            add(number, 1);
+        }
+        if let Some(cache_use) = facts.cache_use {
+            let number = metrics.cache_uses.get(&cache_use).copied().or_else(|| {
+                let number = metrics.number(Metric::Counter, format!("scopegate.{}", cache_use.as_str()))?;
+                metrics.cache_uses.insert(cache_use, number);
+                Some(number)
+            });
+            add(number, 1);
+        }
+    });
+}
+
+/// Counts one of the events that are not decisions.
+pub fn count(name: &str) {
+    add(METRICS.with_borrow_mut(|metrics| metrics.number(Metric::Counter, format!("scopegate.{name}"))), 1);
+}
+
+/// Counts a call to an issuer by its result: `jwks_fetches` or `introspections`.
+pub fn count_call(what: &str, provider: &str, result: &str) {
+    count(&format!("{what}.result.{result}.provider.{}", label(provider)));
+}
+
+/// Records how long an introspection took.
+pub fn record_introspection(provider: &str, latency: Duration) {
+    let name = format!("scopegate.introspection_milliseconds.provider.{}", label(provider));
+    if let Some(number) = METRICS.with_borrow_mut(|metrics| metrics.number(Metric::Histogram, name)) {
+        host::record_metric(number, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+/// Shows which policy is in force in this VM.
+pub fn set_policy_generation(generation: u64) {
+    let number = METRICS
+        .with_borrow_mut(|metrics| metrics.number(Metric::Gauge, "scopegate.policy_generation".to_owned()));
+    if let Some(number) = number {
+        host::record_metric(number, generation);
+    }
+}
+
+fn add(number: Option<u32>, count: i64) {
+    if let Some(number) = number {
+        host::increment_metric(number, count);
+    }
+}
+
+/// A configured name as a part of a metric's name: what a tag's pattern could mistake is written as `_`.
+fn label(name: &str) -> String {
+    name.chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' })
+        .collect()
+}

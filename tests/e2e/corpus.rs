@@ -1,0 +1,104 @@
+//! The RS and ES lines of the JWS corpus through a real Envoy, whose own crypto checks the signatures.
+//!
+//! The corpus lies beside the project; where it does not, this says so and passes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, Options};
+use crate::http::Request;
+
+/// Refusals that come before a signature is known to be good.
+const BEFORE_CLAIMS: [&str; 7] = [
+    "token_malformed",
+    "credential_malformed",
+    "token_type_not_accepted",
+    "algorithm_not_allowed",
+    "issuer_unknown",
+    "key_not_found",
+    "signature_invalid",
+];
+
+fn corpus() -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let beside = ["../shared/corpora", "../../shared/corpora"].map(|path| root.join(path));
+    let named = std::env::var_os("SCOPEGATE_CORPORA").map(std::path::PathBuf::from);
+    let mut directories = named.into_iter().chain(beside);
+    directories.find_map(|directory| std::fs::read_to_string(directory.join("jws-cases.jsonl")).ok())
+}
+
+fn is_rs_or_es(case: &Value) -> bool {
+    let algorithm = case["alg"].as_str().unwrap_or_default();
+    ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"].contains(&algorithm)
+}
+
+/// A configuration that lets whatever the case's key set and issuer vouch for pass, and nothing else.
+fn configuration(case: &Value) -> Value {
+    let mut provider = json!({
+        "issuer": case["config"]["issuer"],
+        "local_jwks": case["jwks"],
+        "require_expiration": case["config"]["require_exp"],
+    });
+    match &case["config"]["audiences"] {
+        Value::Null => provider["allow_any_audience"] = json!(true),
+        audiences => provider["audiences"] = audiences.clone(),
+    }
+    json!({
+        "version": 1,
+        "providers": {"corpus": provider},
+        "tenants": [{"id": "sole"}],
+        "suites": [{"name": "suite", "operations": [{"name": "any", "path": "/", "access": "authenticated"}]}],
+    })
+}
+
+#[test]
+fn every_rs_and_es_line_of_the_corpus_is_decided_as_it_says() {
+    let Some(text) = corpus() else {
+        println!("the JWS corpus is not beside the project: nothing to run");
+        return;
+    };
+    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in text.lines() {
+        let case: Value = serde_json::from_str(line).expect("a line of JSON");
+        if is_rs_or_es(&case) {
+            groups.entry(configuration(&case).to_string()).or_default().push(case);
+        }
+    }
+    let options = Options { reloadable: true, ..Options::default() };
+    let mut running: Option<Gateway> = None;
+    let (mut passed, mut refused) = (0, 0);
+    for (configuration, cases) in &groups {
+        let configuration: Value = serde_json::from_str(configuration).expect("what was just written");
+        match &running {
+            Some(gateway) => {
+                assert!(gateway.reload(&configuration, &options), "refused: {}", gateway.log());
+            }
+            None => running = Some(Gateway::start(&configuration, &options)),
+        }
+        let Some(gateway) = &running else { continue };
+        for case in cases {
+            let token = case["token"].as_str().expect("a token");
+            let response = gateway.send(&Request::get("/").bearer(token));
+            let (id, note) = (&case["id"], &case["note"]);
+            if case["expect"] == "valid" {
+                assert_eq!(response.status, 200, "{id}: {note}: {}", response.text());
+                passed += 1;
+                continue;
+            }
+            assert!(matches!(response.status, 400 | 401), "{id}: {note}: {}", response.status);
+            refused += 1;
+            let reason = response.json()["reason"].as_str().expect("a reason").to_owned();
+            if case["expect_sig"] == "valid" {
+                assert!(
+                    !["signature_invalid", "key_not_found"].contains(&reason.as_str()),
+                    "{id}: {note}: {reason}"
+                );
+            } else {
+                assert!(BEFORE_CLAIMS.contains(&reason.as_str()), "{id}: {note}: {reason}");
+            }
+        }
+    }
+    assert_eq!((passed, refused), (5, 530));
+}

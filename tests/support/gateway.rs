@@ -1,0 +1,387 @@
+//! The public path as an edge walks it: configuration bytes, a worker, an exchange, and virtual time.
+//!
+//! Include it beside `mint`: `#[path = "support/gateway.rs"] mod gateway;`.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "only tests use it"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use scopegate::authenticate::PureVerifier;
+use scopegate::authenticate::introspection::IssuerFault;
+use scopegate::config::parse_json;
+use scopegate::exchange::{
+    Decision, Errand, Exchange, HeaderEdits, InForce, Request, Stage, Step, Surroundings, WaiterId, Worker,
+};
+use scopegate::respond::{Answer, Reason};
+use serde_json::{Value, json};
+
+use crate::mint::{Signer, jwks};
+
+/// The time at which requests arrive unless a test says otherwise, in seconds since the epoch.
+pub const NOW: u64 = 1_800_000_000;
+
+/// The issuer of [`token`].
+pub const ISSUER: &str = "https://idp.example";
+
+/// The audience of [`token`].
+pub const AUDIENCE: &str = "api";
+
+/// The key that signs every token unless a test says otherwise.
+pub static KEY: LazyLock<Signer> = LazyLock::new(|| Signer::new("EdDSA", "k1", 7));
+
+/// A good token of [`ISSUER`], its claims replaced by `changes`; `null` removes one.
+pub fn token(changes: Value) -> String {
+    KEY.mint(json!({"typ": "at+jwt"}), &claims(changes))
+}
+
+/// The claims of [`token`].
+pub fn claims(changes: Value) -> Value {
+    let good = json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": NOW - 10, "exp": NOW + 600});
+    merge(good, changes)
+}
+
+/// `base` with the members of `changes`; `null` removes one. Not deep.
+pub fn merge(mut base: Value, changes: Value) -> Value {
+    let members = base.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().expect("changes are members of an object") {
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            members.insert(name.clone(), value.clone());
+        }
+    }
+    base
+}
+
+/// A provider with [`ISSUER`], [`AUDIENCE`] and [`KEY`], changed by `changes`.
+pub fn provider(changes: Value) -> Value {
+    let good = json!({"issuer": ISSUER, "audiences": [AUDIENCE], "local_jwks": jwks([&*KEY])});
+    merge(good, changes)
+}
+
+/// `base` with the members of `changes`, `null` as it is: for [`token`] and [`claims`] to remove.
+pub fn overlay(mut base: Value, changes: Value) -> Value {
+    for (name, value) in changes.as_object().expect("changes are members of an object") {
+        base[name] = value.clone();
+    }
+    base
+}
+
+/// What an issuer answers: status and body, or why there is no answer.
+pub type Reply = Result<(u16, String), IssuerFault>;
+
+/// A worker with one policy in force.
+pub struct Gateway {
+    worker: RefCell<Worker>,
+    pub in_force: Rc<InForce>,
+    pub now: Duration,
+    pub certificate: Option<[u8; 32]>,
+    waiters: Cell<u32>,
+}
+
+impl Gateway {
+    /// Puts `config` in force; it must be valid.
+    pub fn new(config: &Value) -> Self {
+        let mut worker = Worker::default();
+        let in_force = worker.put_in_force(policy(config));
+        Self {
+            worker: RefCell::new(worker),
+            in_force,
+            now: Duration::from_secs(NOW),
+            certificate: None,
+            waiters: Cell::new(0),
+        }
+    }
+
+    /// Puts another configuration in force.
+    pub fn reload(&mut self, config: &Value) {
+        self.in_force = self.worker.borrow_mut().put_in_force(policy(config));
+    }
+
+    /// The outcome of a request that no issuer has to be asked for.
+    pub fn call(&self, call: &Call) -> Outcome {
+        self.call_answered(call, &mut |errand| panic!("an issuer is asked: {errand:?}"))
+    }
+
+    /// The outcome of a request, errands answered by `issuer` at once.
+    pub fn call_answered(&self, call: &Call, issuer: &mut dyn FnMut(&Errand) -> Reply) -> Outcome {
+        let mut pending = match self.begin(call) {
+            Begun::Done(outcome) => return *outcome,
+            Begun::Waits(pending) => pending,
+        };
+        for _ in 0..8 {
+            for errand in std::mem::take(&mut pending.errands) {
+                self.answer(&errand, issuer(&errand), &mut pending);
+            }
+            match self.advance(call, pending) {
+                Begun::Done(outcome) => return *outcome,
+                Begun::Waits(next) => pending = next,
+            }
+        }
+        panic!("the request waits for ever");
+    }
+
+    /// The request's first step.
+    pub fn begin(&self, call: &Call) -> Begun {
+        self.waiters.set(self.waiters.get() + 1);
+        let waiter = WaiterId(self.waiters.get());
+        let exchange = Exchange::new(Rc::clone(&self.in_force));
+        self.advance(call, Pending { exchange, waiter, errands: Vec::new() })
+    }
+
+    /// Hands an issuer's answer in.
+    pub fn answer(&self, errand: &Errand, reply: Reply, pending: &mut Pending) {
+        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_bytes())).map_err(|fault| *fault);
+        match errand {
+            Errand::FetchKeys { provider, tenant, .. } => {
+                self.in_force.keys_reply(*provider, tenant.as_deref(), reply, 0, self.now);
+            }
+            Errand::Introspect { provider, token, .. } => {
+                let (waiters, verdict) = self.in_force.introspection_reply(*provider, token, reply, self.now);
+                if waiters.contains(&pending.waiter) {
+                    pending.exchange.deliver(Some(verdict));
+                }
+            }
+        }
+    }
+
+    /// The next step of a request that waited.
+    pub fn advance(&self, call: &Call, mut pending: Pending) -> Begun {
+        let headers = &call.headers;
+        let request = Request::new(headers);
+        let certificate = self.certificate;
+        let mut surroundings = Surroundings {
+            verifier: &PureVerifier,
+            client_certificate: &|| certificate,
+            now: self.now,
+            waiter: pending.waiter,
+            errands: &mut pending.errands,
+        };
+        let step = pending.exchange.advance(&request, &mut surroundings);
+        // A request ends under the policy that it began with.
+        let policy = &Rc::clone(pending.exchange.in_force()).policy;
+        let tenant_of = |facts: &scopegate::exchange::Facts| {
+            let tenant = facts.standing.as_ref().map(|standing| standing.tenant)?;
+            Some(policy.tenants.tenant(tenant)?.id.to_string())
+        };
+        Begun::Done(Box::new(match step {
+            Step::Await => return Begun::Waits(pending),
+            Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("a token request, which `Call` is none"),
+            Step::Forward(forward) => {
+                let mut upstream = Upstream(headers.clone());
+                forward.edit(&request, policy, &mut upstream);
+                Outcome::Passed(Passed {
+                    headers: upstream.0,
+                    decision: forward.facts.decision,
+                    reason: forward.facts.reason,
+                    tenant: tenant_of(&forward.facts),
+                })
+            }
+            Step::Reject(rejection, facts) => Outcome::Refused(Refused {
+                reason: rejection.reason,
+                about: rejection.about.as_deref().map(str::to_owned),
+                scope: rejection.sufficient_scope.as_deref().map(str::to_owned),
+                stage: facts.stage,
+                tenant: tenant_of(&facts),
+                is_grpc: request.is_grpc,
+                answer: Answer::new(&rejection, &policy.realm, policy.strip_failure_response),
+            }),
+        }))
+    }
+}
+
+fn policy(config: &Value) -> scopegate::config::Policy {
+    match parse_json(config.to_string().as_bytes()) {
+        Ok(loaded) => loaded.policy,
+        Err(errors) => panic!("{errors}\n{config:#}"),
+    }
+}
+
+/// Where a request stands.
+pub enum Begun {
+    Done(Box<Outcome>),
+    Waits(Pending),
+}
+
+/// A request that waits for an issuer.
+pub struct Pending {
+    pub exchange: Exchange,
+    pub waiter: WaiterId,
+    pub errands: Vec<Errand>,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Outcome {
+    Passed(Passed),
+    Refused(Refused),
+}
+
+/// A request as the upstream sees it.
+#[derive(Debug)]
+pub struct Passed {
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub decision: Decision,
+    pub reason: Option<Reason>,
+    pub tenant: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Refused {
+    pub reason: Reason,
+    pub about: Option<String>,
+    pub scope: Option<String>,
+    pub stage: Stage,
+    pub tenant: Option<String>,
+    pub is_grpc: bool,
+    pub answer: Answer,
+}
+
+impl Outcome {
+    /// The reason of a refusal; none where the request passed.
+    pub fn refusal(&self) -> Option<Reason> {
+        match self {
+            Self::Passed(_) => None,
+            Self::Refused(refused) => Some(refused.reason),
+        }
+    }
+
+    /// What the upstream sees.
+    pub fn passed(self) -> Passed {
+        match self {
+            Self::Passed(passed) => passed,
+            Self::Refused(refused) => panic!("refused: {refused:?}"),
+        }
+    }
+
+    /// The refusal.
+    pub fn refused(self) -> Refused {
+        match self {
+            Self::Refused(refused) => refused,
+            Self::Passed(passed) => panic!("passed: {passed:?}"),
+        }
+    }
+
+    /// `tenant` where the request passed under one, else the reason's code; `-` where it passed without a tenant.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Passed(passed) => passed.tenant.clone().unwrap_or_else(|| "-".to_owned()),
+            Self::Refused(refused) => refused.reason.as_str().to_owned(),
+        }
+    }
+}
+
+impl Passed {
+    /// The values of a header that the upstream sees.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let all = self.headers.iter().filter(|(known, _)| known == name);
+        all.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    /// The one value of a header that the upstream sees.
+    pub fn value(&self, name: &str) -> Option<String> {
+        let mut values = self.values(name);
+        assert!(values.len() < 2, "`{name}` has several values: {values:?}");
+        values.pop()
+    }
+}
+
+impl Refused {
+    /// A header of the answer.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body of the answer.
+    pub fn body(&self) -> Value {
+        serde_json::from_str(&self.answer.body).expect("the body is JSON")
+    }
+}
+
+/// A request that a client sends.
+#[derive(Clone)]
+pub struct Call {
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(self.headers.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))))
+            .finish()
+    }
+}
+
+impl Call {
+    pub fn new(method: &str, path: &str) -> Self {
+        let pseudo =
+            [(":method", method), (":path", path), (":authority", "gw.example"), (":scheme", "https")];
+        Self { headers: pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).into() }
+    }
+
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// With a header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// With another value of a header that it has.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let entry = self.headers.iter_mut().find(|(known, _)| known == name).unwrap();
+        entry.1 = value.as_ref().to_vec();
+        self
+    }
+
+    #[must_use]
+    pub fn host(self, host: &str) -> Self {
+        self.with(":authority", host)
+    }
+
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+}
+
+struct Upstream(Vec<(String, Vec<u8>)>);
+
+impl HeaderEdits for Upstream {
+    fn remove(&mut self, name: &[u8]) {
+        self.0.retain(|(known, _)| known.as_bytes() != name);
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) {
+        let mut kept = false;
+        self.0.retain_mut(|(known, old)| {
+            if known != name {
+                return true;
+            }
+            *old = value.to_vec();
+            !std::mem::replace(&mut kept, true)
+        });
+        if !kept {
+            self.add(name, value);
+        }
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) {
+        self.0.push((name.to_owned(), value.to_vec()));
+    }
+}

@@ -1,0 +1,266 @@
+//! A host whose calls fail: each call in turn with each status, and all of them. The filter lives, what should not pass
+//! does not, and what passes is stripped of what the upstream must not see.
+
+use serde_json::{Value, json};
+
+use super::abi::{Callout, header, status};
+use super::fixture::*;
+use super::host::{Outcome, Proxy, Vm, response};
+use super::mint::{Signer, jwks};
+
+/// Every function of the ABI that the filter calls.
+const FUNCTIONS: [&str; 19] = [
+    "proxy_log",
+    "proxy_get_header_map_pairs",
+    "proxy_replace_header_map_value",
+    "proxy_add_header_map_value",
+    "proxy_remove_header_map_value",
+    "proxy_get_property",
+    "proxy_set_property",
+    "proxy_call_foreign_function",
+    "proxy_send_local_response",
+    "proxy_continue_stream",
+    "proxy_set_effective_context",
+    "proxy_http_call",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+    "proxy_register_shared_queue",
+    "proxy_enqueue_shared_queue",
+    "proxy_dequeue_shared_queue",
+    "proxy_set_tick_period_milliseconds",
+    "proxy_get_buffer_bytes",
+];
+
+/// Keys that are fetched and tokens that are introspected: what calls the most functions.
+fn all_of_it() -> Value {
+    let mut configuration = configuration_with_introspection();
+    let provider = configuration["providers"]["corp"].as_object_mut().unwrap();
+    provider.remove("local_jwks");
+    let remote = configuration_with_remote_keys();
+    provider.insert("remote_jwks".to_owned(), remote["providers"]["corp"]["remote_jwks"].clone());
+    configuration
+}
+
+/// What is asked of each broken host.
+fn requests() -> [(&'static str, bool, String); 5] {
+    [
+        ("good", true, good_token()),
+        ("forged", false, Signer::new("ES256", "key-1", 2).mint(json!({}), &claims())),
+        ("without a scope", false, signer().mint(json!({}), &claims_with(json!({"scope": "other"})))),
+        ("active", true, "active-token".to_owned()),
+        ("inactive", false, "inactive-token".to_owned()),
+    ]
+}
+
+/// Drives requests, good and bad, through a host that may be broken, until nothing is left to answer.
+fn drive(vm: &mut Vm, root: u32, case: &str) {
+    let mut streams = Vec::new();
+    for (name, may_pass, token) in requests() {
+        let mut headers = request("GET", "/orders", &token);
+        headers.push(("x-client-id".into(), "root".into()));
+        headers.push(("cookie".into(), "a=b".into()));
+        streams.push((name, may_pass, vm.request(root, headers)));
+    }
+    for _ in 0..8 {
+        vm.pass(root, std::time::Duration::from_millis(700));
+        for callout in vm.callouts() {
+            let body = match header(&callout.headers, ":path") {
+                Some("/jwks.json") => jwks([&signer()]),
+                _ if callout.body.starts_with(b"token=active-token&") => active(),
+                _ => json!({"active": false}),
+            };
+            vm.answer(&callout, response(200, &body.to_string()));
+        }
+    }
+    for (name, may_pass, stream) in streams {
+        match vm.outcome(stream) {
+            Outcome::Passed(upstream) => {
+                assert!(may_pass, "{case}: the request {name} passes");
+                assert_eq!(header(&upstream, "authorization"), None, "{case}: {name}");
+                assert_eq!(header(&upstream, "x-client-id"), Some("shop"), "{case}: {name}");
+                assert_eq!(header(&upstream, "x-tenant-id"), Some("acme"), "{case}: {name}");
+            }
+            Outcome::Answered(reply) => assert!(reply.status >= 400, "{case}: {name}"),
+            // A host that does not take an answer ends the stream itself.
+            Outcome::Waiting => {}
+        }
+        vm.end(stream);
+    }
+}
+
+#[test]
+fn no_host_call_that_fails_opens_the_gateway_or_kills_it() {
+    for function in FUNCTIONS {
+        for status in status::ERRORS {
+            let case = format!("{function} gives {status}");
+            let mut vm = Proxy::new().vm();
+            let root = vm.configure(&all_of_it());
+            vm.state_mut().faults.insert(function, status);
+            drive(&mut vm, root, &case);
+            vm.state_mut().faults.clear();
+            // Where the call works again, so does the gateway.
+            vm.pass(root, std::time::Duration::from_secs(31));
+            for callout in vm.callouts() {
+                vm.answer_with(&callout, 200, &jwks([&signer()]).to_string());
+            }
+            passed(vm.decide(root, good_request()));
+        }
+    }
+}
+
+#[test]
+fn no_host_call_that_fails_from_the_start_opens_the_gateway_or_kills_it() {
+    for function in FUNCTIONS {
+        for status in [status::NOT_FOUND, status::INTERNAL_FAILURE] {
+            let case = format!("{function} gives {status} from the start");
+            let mut vm = Proxy::new().vm();
+            vm.state_mut().faults.insert(function, status);
+            let root = vm.configure(&all_of_it());
+            drive(&mut vm, root, &case);
+        }
+    }
+}
+
+#[test]
+fn with_every_host_call_failing_a_good_configuration_is_taken_and_every_request_refused() {
+    for status in [status::NOT_FOUND, status::BAD_ARGUMENT, status::INTERNAL_FAILURE] {
+        let mut vm = Proxy::new().vm();
+        vm.state_mut().fail_all_but = Some((status, &["clock_time_get", "random_get"]));
+        let root = vm.configure(&all_of_it());
+        let stream = vm.request(root, good_request());
+        assert_eq!(vm.outcome(stream), Outcome::Waiting, "not even an answer goes through");
+        vm.end(stream);
+        // A host that would not tell its configuration once is not asked again.
+        vm.state_mut().fail_all_but = None;
+        let outcome = vm.decide(root, good_request());
+        assert!(matches!(&outcome, Outcome::Answered(reply) if reply.status == 500), "{outcome:?}");
+    }
+}
+
+#[test]
+fn whether_a_configuration_is_taken_is_decided_by_its_bytes_alone() {
+    let mut bad = all_of_it();
+    bad["tenants"][0]["providers"] = json!(["crop"]);
+    for (configuration, is_good) in [(all_of_it(), true), (bad, false)] {
+        for status in status::ERRORS {
+            let mut vm = Proxy::new().vm();
+            let spared = &["proxy_get_buffer_bytes", "clock_time_get", "random_get"];
+            vm.state_mut().fail_all_but = Some((status, spared));
+            let (_, accepted) = vm.try_configure(configuration.to_string().as_bytes());
+            assert_eq!(accepted, is_good);
+        }
+        let mut vm = Proxy::new().vm();
+        vm.try_configure(configuration.to_string().as_bytes());
+        // These leave something for later, and were seen above not to matter.
+        let harmless = [
+            "proxy_get_buffer_bytes",
+            "proxy_log",
+            "proxy_register_shared_queue",
+            "proxy_set_tick_period_milliseconds",
+            "proxy_get_property",
+            "proxy_get_shared_data",
+            "proxy_set_shared_data",
+        ];
+        let others: Vec<&str> = vm
+            .state()
+            .calls
+            .keys()
+            .copied()
+            .filter(|call| call.starts_with("proxy_") && !call.contains("metric") && !harmless.contains(call))
+            .collect();
+        assert_eq!(others, Vec::<&str>::new());
+        assert_eq!(vm.calls("clock_time_get"), 0);
+    }
+}
+
+#[test]
+fn calls_to_issuers_that_cannot_be_made_are_the_issuers_fault() {
+    for status in status::ERRORS {
+        let mut vm = Proxy::new().vm();
+        let root = vm.configure(&all_of_it());
+        vm.state_mut().faults.insert("proxy_http_call", status);
+        assert_refused(&vm.decide(root, good_request()), 503, "keys_unavailable");
+        let opaque = request("GET", "/orders", "opaque");
+        assert_refused(&vm.decide(root, opaque), 503, "introspection_unavailable");
+        drive(&mut vm, root, "no calls can be made");
+    }
+}
+
+#[test]
+fn without_queues_waiting_requests_are_served_by_ticks() {
+    let mut vm = Proxy::new().vm();
+    vm.state_mut().faults.insert("proxy_register_shared_queue", status::INTERNAL_FAILURE);
+    let root = vm.configure(&all_of_it());
+    let stream = vm.request(root, good_request());
+    vm.tick(root);
+    let callout = vm.callout();
+    vm.answer_with(&callout, 200, &jwks([&signer()]).to_string());
+    passed(vm.outcome(stream));
+}
+
+#[test]
+fn without_ticks_waiting_requests_are_served_by_queues() {
+    let mut vm = Proxy::new().vm();
+    vm.state_mut().faults.insert("proxy_set_tick_period_milliseconds", status::INTERNAL_FAILURE);
+    let root = vm.configure(&all_of_it());
+    let stream = vm.request(root, good_request());
+    let callout = vm.callout();
+    vm.answer_with(&callout, 200, &jwks([&signer()]).to_string());
+    passed(vm.outcome(stream));
+}
+
+#[test]
+fn callbacks_about_what_there_is_not_are_passed_over() {
+    const UNKNOWN: u32 = 4_000_000;
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&all_of_it());
+    let stream = vm.request(root, good_request());
+    let callout = vm.callout();
+    for (token, asked) in [(UNKNOWN, root), (callout.token, UNKNOWN), (0, 0), (u32::MAX, stream)] {
+        let other = Callout { token, root: asked, ..callout.clone() };
+        vm.answer_again(&other, response(200, &jwks([&signer()]).to_string()));
+        assert_eq!(vm.outcome(stream), Outcome::Waiting);
+    }
+    vm.call_back::<_, ()>("proxy_on_tick", UNKNOWN, UNKNOWN);
+    vm.call_back::<_, ()>("proxy_on_queue_ready", UNKNOWN, (UNKNOWN, 1_u32));
+    vm.call_back::<_, ()>("proxy_on_delete", UNKNOWN, UNKNOWN);
+    vm.call_back::<_, ()>("proxy_on_context_create", UNKNOWN, (UNKNOWN, UNKNOWN));
+    let action: u32 = vm.call_back("proxy_on_request_headers", stream, (stream, 0_u32, 1_u32));
+    assert_ne!(action, 0, "headers that come twice do not pass");
+    assert!(matches!(vm.outcome(stream), Outcome::Answered(reply) if reply.status == 500));
+    vm.end(stream);
+    let next = vm.request(root, good_request());
+    vm.answer_with(&callout, 200, &jwks([&signer()]).to_string());
+    passed(vm.outcome(next));
+}
+
+#[test]
+fn a_second_answer_to_a_call_decides_nothing() {
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&configuration_with_introspection());
+    let opaque = || request("GET", "/orders", "opaque");
+    let stream = vm.request(root, opaque());
+    let callout = vm.callout();
+    vm.answer_with(&callout, 200, r#"{"active":false}"#);
+    assert_refused(&vm.outcome(stream), 401, "token_inactive");
+    vm.answer_again(&callout, response(200, &active().to_string()));
+    assert_refused(&vm.outcome(stream), 401, "token_inactive");
+    assert_refused(&vm.decide(root, opaque()), 401, "token_inactive");
+}
+
+#[test]
+fn a_stream_that_is_over_is_neither_changed_nor_resumed() {
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&configuration_with_introspection());
+    let stream = vm.request(root, request("GET", "/orders", "opaque"));
+    let callout = vm.callout();
+    // The host ends the stream with an answer of its own and says so later: edits are refused from now on.
+    for function in
+        ["proxy_remove_header_map_value", "proxy_replace_header_map_value", "proxy_add_header_map_value"]
+    {
+        vm.state_mut().faults.insert(function, status::BAD_ARGUMENT);
+    }
+    vm.answer_with(&callout, 200, &active().to_string());
+    assert!(!matches!(vm.outcome(stream), Outcome::Passed(_)));
+    assert_eq!(vm.state().streams[&stream].resumed, 0);
+}

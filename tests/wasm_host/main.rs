@@ -1,0 +1,25 @@
+//! The built module in a small proxy-wasm host of the tests' own, which can do what Envoy rarely does.
+//!
+//! It runs `SCOPEGATE_WASM`, or `target/wasm32-wasip1/release/scopegate.wasm`, which `make build` makes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(missing_docs, reason = "tests")]
+
+#[path = "../support/mint.rs"]
+mod mint;
+
+mod abi;
+mod bound_tokens;
+mod crypto;
+mod decisions;
+mod faults;
+mod fixture;
+mod host;
+mod hostile;
+mod introspection;
+mod keys;
+mod module;
+mod reload;
+mod sharing;
+mod signatures;
+mod token_endpoint;

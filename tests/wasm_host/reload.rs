@@ -1,0 +1,176 @@
+//! A configuration that changes while the VM lives: what is remembered, what is decided anew, and who ends under what.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::abi::header;
+use super::fixture::*;
+use super::host::{Outcome, Proxy};
+
+/// [`configuration`] where reading orders takes the right to write them.
+fn stricter(mut configuration: Value) -> Value {
+    configuration["suites"][0]["operations"][0]["requires"] = json!(["orders:write"]);
+    configuration
+}
+
+#[test]
+fn a_verified_token_is_not_verified_again_and_decided_by_the_new_table_at_once() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration());
+    passed(vm.decide(old, good_request()));
+    assert_eq!(vm.calls("proxy_call_foreign_function"), 1);
+    let new = vm.configure(&stricter(configuration()));
+    assert_refused(&vm.decide(new, good_request()), 403, "scope_not_granted");
+    // While the old one drains, it decides as ever, and nothing that it does reaches the new one.
+    passed(vm.decide(old, good_request()));
+    assert_refused(&vm.decide(new, good_request()), 403, "scope_not_granted");
+    vm.end_root(old);
+    assert_refused(&vm.decide(new, good_request()), 403, "scope_not_granted");
+    let newest = vm.configure(&configuration());
+    passed(vm.decide(newest, good_request()));
+    assert_eq!(vm.calls("proxy_call_foreign_function"), 1);
+}
+
+#[test]
+fn a_token_is_verified_again_where_its_provider_has_changed() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration());
+    passed(vm.decide(old, good_request()));
+    let mut changed = configuration();
+    changed["providers"]["corp"]["audiences"] = json!(["other-api"]);
+    let new = vm.configure(&changed);
+    assert_refused(&vm.decide(new, good_request()), 401, "audience_mismatch");
+    passed(vm.decide(old, good_request()));
+    let mut changed = configuration();
+    changed["providers"]["corp"]["local_jwks"] =
+        super::mint::jwks([&super::mint::Signer::new("ES256", "key-1", 2)]);
+    let new = vm.configure(&changed);
+    assert_refused(&vm.decide(new, good_request()), 401, "signature_invalid");
+}
+
+#[test]
+fn a_tenant_that_is_gone_is_unknown_at_once() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration());
+    passed(vm.decide(old, good_request()));
+    let mut changed = configuration();
+    changed["tenants"].as_array_mut().unwrap().remove(0);
+    let new = vm.configure(&changed);
+    assert_refused(&vm.decide(new, good_request()), 401, "tenant_unknown");
+}
+
+#[test]
+fn a_waiting_request_ends_under_the_policy_that_it_began_with() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration_with_introspection());
+    let began_before = vm.request(old, request("GET", "/orders", "opaque"));
+    let new = vm.configure(&stricter(configuration_with_introspection()));
+    let began_after = vm.request(new, request("GET", "/orders", "opaque"));
+    for callout in vm.callouts() {
+        vm.answer_with(&callout, 200, &active().to_string());
+    }
+    passed(vm.outcome(began_before));
+    assert_refused(&vm.outcome(began_after), 403, "scope_not_granted");
+    vm.end(began_before);
+    vm.end(began_after);
+    vm.end_root(old);
+    assert_refused(&vm.decide(new, request("GET", "/orders", "opaque")), 403, "scope_not_granted");
+}
+
+#[test]
+fn keys_and_introspection_results_survive_a_reload() {
+    let mut configuration = configuration_with_introspection();
+    let remote = configuration_with_remote_keys();
+    let provider = configuration["providers"]["corp"].as_object_mut().unwrap();
+    provider.remove("local_jwks");
+    provider.insert("remote_jwks".to_owned(), remote["providers"]["corp"]["remote_jwks"].clone());
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration);
+    let streams = [vm.request(old, good_request()), vm.request(old, request("GET", "/orders", "opaque"))];
+    for callout in vm.callouts() {
+        let is_for_keys = header(&callout.headers, ":path") == Some("/jwks.json");
+        let body = if is_for_keys { super::mint::jwks([&signer()]) } else { active() };
+        vm.answer_with(&callout, 200, &body.to_string());
+    }
+    for stream in streams {
+        passed(vm.outcome(stream));
+        vm.end(stream);
+    }
+    assert_eq!(vm.state().callouts_made, 2);
+    let new = vm.configure(&stricter(configuration));
+    vm.end_root(old);
+    vm.tick(new);
+    for token in [good_token(), "opaque".to_owned()] {
+        assert_refused(&vm.decide(new, request("GET", "/orders", &token)), 403, "scope_not_granted");
+    }
+    assert_eq!(vm.state().callouts_made, 2);
+    assert_eq!(vm.calls("proxy_call_foreign_function"), 1);
+}
+
+#[test]
+fn keys_that_the_old_plugin_fetches_reach_who_waits_under_the_new_one() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration_with_remote_keys());
+    vm.tick(old);
+    let callout = vm.callout();
+    let new = vm.configure(&stricter(configuration_with_remote_keys()));
+    vm.tick(new);
+    let stream = vm.request(new, good_request());
+    assert_eq!(vm.outcome(stream), Outcome::Waiting);
+    vm.answer_with(&callout, 200, &super::mint::jwks([&signer()]).to_string());
+    assert_refused(&vm.outcome(stream), 403, "scope_not_granted");
+}
+
+#[test]
+fn a_fetch_that_ends_with_the_old_plugin_is_made_again_by_the_new_one() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration_with_remote_keys());
+    vm.tick(old);
+    let lost = vm.callout();
+    let new = vm.configure(&stricter(configuration_with_remote_keys()));
+    let stream = vm.request(new, good_request());
+    vm.end_root(old);
+    vm.state_mut().callouts.remove(&lost.token);
+    vm.pass(new, std::time::Duration::from_secs(4));
+    assert_ne!(vm.outcome(stream), Outcome::Waiting, "nobody waits for a lost answer for ever");
+    let callout = vm.callout();
+    vm.answer_with(&callout, 200, &super::mint::jwks([&signer()]).to_string());
+    assert_refused(&vm.decide(new, good_request()), 403, "scope_not_granted");
+}
+
+#[test]
+fn a_refused_configuration_leaves_the_old_one_serving() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration());
+    let mut bad = configuration();
+    bad["tenants"][0]["providers"] = json!(["crop"]);
+    let (_, accepted) = vm.try_configure(bad.to_string().as_bytes());
+    assert!(!accepted);
+    assert!(vm.log_text().contains("tenants[0].providers[0]"), "{}", vm.log_text());
+    passed(vm.decide(old, good_request()));
+}
+
+#[test]
+fn each_worker_and_each_plugin_wakes_itself() {
+    let mut proxy = Proxy::new();
+    let mut workers = [proxy.vm(), proxy.vm()];
+    let mut waiting = Vec::new();
+    for vm in &mut workers {
+        let roots = [
+            vm.configure(&configuration_with_introspection()),
+            vm.configure(&stricter(configuration_with_introspection())),
+        ];
+        waiting.push(roots.map(|root| vm.request(root, request("GET", "/orders", "opaque"))));
+    }
+    let shared = workers[0].state().shared.clone();
+    let names: Vec<Vec<u8>> = shared.borrow().queue_names().map(<[u8]>::to_vec).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 4, "{names:?}");
+    for (vm, [lenient, strict]) in workers.iter_mut().zip(waiting) {
+        for callout in vm.callouts() {
+            vm.answer_with(&callout, 200, &active().to_string());
+        }
+        passed(vm.outcome(lenient));
+        assert_refused(&vm.outcome(strict), 403, "scope_not_granted");
+    }
+}
