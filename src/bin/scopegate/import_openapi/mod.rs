@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         .iter()
         .map(|warning| format!("{}: warning: {}", source.name, shown(warning)))
         .collect();
-    let yes = !(arguments.deny_warnings && !notes.is_empty());
+    let yes = !arguments.deny_warnings || notes.is_empty();
     Ok(Outcome { text: imported.text, notes, yes })
 }
 

@@ -65,7 +65,8 @@ fn security(requirements: &str) -> (Policy, Imported) {
 
 #[test]
 fn requirements_are_all_of_one_and_any_of_the_list() {
-    let cases: [(&str, &[&[&str]], &[&[&str]]); 7] = [
+    type ScopeSets<'s> = &'s [&'s [&'s str]];
+    let cases: [(&str, ScopeSets<'_>, ScopeSets<'_>); 7] = [
         ("[{oauth: [a]}]", &[&["a"]], &[&[], &["b"]]),
         ("[{oauth: [a, b]}]", &[&["a", "b"]], &[&["a"], &["b"]]),
         ("[{oauth: [a]}, {oauth: [b]}]", &[&["a"], &["b"]], &[&[], &["c"]]),
