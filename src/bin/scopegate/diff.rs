@@ -1,11 +1,11 @@
 //! `scopegate diff`: what a reload would log, and who would gain and lose access to what.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use scopegate::authorize::{Access, Tenant};
 use scopegate::config::Policy;
-use scopegate::config::difference::{Change, Detail, difference};
+use scopegate::config::difference::{Change, Detail, Subject, difference};
 use scopegate::config::document::{Node, Value};
 use scopegate::config::reach::Reach;
 use scopegate::route::OperationId;
@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
     let (old, new) = (Source::read(&arguments.old)?, Source::read(&arguments.new)?);
     let (old_policy, new_policy) = (old.load_valid()?.policy, new.load_valid()?.policy);
     let events = difference(&old_policy, &new_policy);
-    let access = access_changes(&old_policy, &new_policy);
+    let access = access_changes(&old_policy, &new_policy, &events);
     let settings = settings(&old.document()?, &new.document()?);
     let is_same = events.is_empty() && access.is_empty() && settings.is_empty();
     let text = match arguments.format {
@@ -93,17 +93,35 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
     Ok(Outcome { text, notes: Vec::new(), yes: is_same || !arguments.exit_code })
 }
 
-/// Every change of access, tenant by tenant.
-fn access_changes(old: &Policy, new: &Policy) -> Vec<AccessChange> {
+/// Every change of access, tenant by tenant. A tenant without an `event` of its own is looked at only where some event
+/// is about a suite, and no further than that suite's operations.
+fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessChange> {
     let pairs = Pairs::new(old, new);
     let mut changes = pairs.of_everybody();
-    let known: HashMap<&str, &Tenant> = old.tenants.iter().map(|(_, tenant)| (&*tenant.id, tenant)).collect();
-    let kept: BTreeSet<&str> = new.tenants.iter().map(|(_, tenant)| &*tenant.id).collect();
-    for (_, tenant) in new.tenants.iter() {
-        pairs.of_tenant(known.get(&*tenant.id).copied(), Some(tenant), &mut changes);
+    let mut eventful_tenants: HashSet<&str> = HashSet::new();
+    let mut eventful_suites: HashSet<&str> = HashSet::new();
+    for event in events {
+        match &event.subject {
+            Subject::Suite { suite, tenant: None } => eventful_suites.insert(suite),
+            Subject::Tenant { tenant }
+            | Subject::Scope { tenant, .. }
+            | Subject::Application { tenant, .. }
+            | Subject::Suite { tenant: Some(tenant), .. } => eventful_tenants.insert(tenant),
+        };
     }
-    for (_, tenant) in old.tenants.iter().filter(|(_, tenant)| !kept.contains(&*tenant.id)) {
-        pairs.of_tenant(Some(tenant), None, &mut changes);
+    let is_everything_eventful =
+        old.enforcement != new.enforcement || old.scopes_per_application != new.scopes_per_application;
+    let known: HashMap<&str, &Tenant> = old.tenants.iter().map(|(_, tenant)| (&*tenant.id, tenant)).collect();
+    let kept: HashSet<&str> = new.tenants.iter().map(|(_, tenant)| &*tenant.id).collect();
+    let of_new = new.tenants.iter().map(|(_, tenant)| (known.get(&*tenant.id).copied(), Some(tenant)));
+    let gone = old.tenants.iter().filter(|(_, tenant)| !kept.contains(&*tenant.id));
+    for (before, now) in of_new.chain(gone.map(|(_, tenant)| (Some(tenant), None))) {
+        let id = now.or(before).map_or("", |tenant| &tenant.id);
+        let whole = is_everything_eventful || eventful_tenants.contains(id);
+        if whole || !eventful_suites.is_empty() {
+            let is_of_interest = |suite: &str| whole || eventful_suites.contains(suite);
+            pairs.of_tenant(before, now, &is_of_interest, &mut changes);
+        }
     }
     changes
 }
@@ -148,6 +166,7 @@ impl<'p> Pairs<'p> {
         &self,
         before: Option<&'p Tenant>,
         now: Option<&'p Tenant>,
+        is_of_interest: &dyn Fn(&str) -> bool,
         changes: &mut Vec<AccessChange>,
     ) {
         let Some(tenant) = now.or(before) else { return };
@@ -167,7 +186,9 @@ impl<'p> Pairs<'p> {
             let (earlier, later) =
                 (find(&had).and_then(|at| had.get(at)), find(&has).and_then(|at| has.get(at)));
             for (name, old_id, new_id) in &self.operations {
-                if is_public(self.old, *old_id) || is_public(self.new, *new_id) {
+                // No suite's name holds a slash.
+                let suite = name.split('/').next().unwrap_or_default();
+                if !is_of_interest(suite) || is_public(self.old, *old_id) || is_public(self.new, *new_id) {
                     continue;
                 }
                 let passes = |caller: Option<&Caller<'_>>, id: &Option<OperationId>| {
@@ -342,7 +363,7 @@ mod tests {
             });
             format!("{sign} {who} {}", change.operation)
         };
-        access_changes(&old, &new).into_iter().map(line).collect()
+        access_changes(&old, &new, &difference(&old, &new)).into_iter().map(line).collect()
     }
 
     #[test]
@@ -378,6 +399,21 @@ mod tests {
             changes(", scope_enforcement: shadow}", "}"),
             ["- globex globex-trial books/add", "- globex globex-trial books/remove",]
         );
+    }
+
+    #[test]
+    fn settings_of_the_whole_file_count_for_every_tenant() {
+        let all = changes("realm: books", "realm: books\nscope_enforcement: shadow");
+        assert!(all.contains(&"+ acme acme-sync books/remove".to_owned()), "{all:?}");
+        assert!(all.contains(&"+ globex globex-sync books/add".to_owned()), "{all:?}");
+        let all = changes("realm: books", "realm: books\nscopes_per_application: false");
+        assert!(all.contains(&"+ acme acme-sync books/remove".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn what_a_suite_requires_counts_for_every_tenant() {
+        let all = changes("requires: [admin]", "requires: [read]");
+        assert_eq!(all, ["+ acme acme-sync books/remove", "+ globex globex-sync books/remove",]);
     }
 
     #[test]
