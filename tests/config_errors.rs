@@ -841,6 +841,39 @@ fn what_is_allowed_and_doubtful_is_a_warning() {
                 "tenants[0].scopes: scope `t1.read` begins with the tenant's `scope_prefix`; declared names stand without it",
             ],
         ),
+        (
+            with("tenants: [{id: a, scopes: [{name: read}, {name: vendor, system: true}], scope_mapping: {read: [r, s]}}]
+suites:
+  - name: one
+    scopes: [read, t]
+    operations:
+      - {name: of-the-suite, path: /a}
+      - {name: open, path: /b, requires: [r, s]}
+      - {name: misspelt, path: /c, requires: {all_of: [r, ss], any_of: [s, z]}}
+      - {name: vendors, path: /d, requires: [vendor]}
+      - {name: none, path: /e, access: authenticated}
+  - {name: two, system: true, scopes: [r, vendor], operations: [{name: o, path: /f}, {name: p, path: /g, requires: [r]}]}"),
+            &[
+                "suites[0].operations[0]: no tenant has a scope that stands for `read` or `t`",
+                "suites[0].operations[2]: no tenant has a scope that stands for `ss`; did you mean `s`?",
+                "suites[0].operations[3]: no tenant has a scope that stands for `vendor`",
+                "suites[1].operations[1]: no tenant has a `system` scope that stands for `r`",
+            ],
+        ),
+        (
+            // Some tenant may have any scope, or asks for something else.
+            with("tenants: [{id: a, scopes: [{name: read}]}, {id: b}]
+suites: [{name: one, operations: [{name: o, path: /a, requires: [any]}]}]"),
+            &[],
+        ),
+        (
+            with("tenants: [{id: a, scopes: [{name: read}], suite_scopes: {one: [read]}, operation_requires: {one/p: [read]}}]
+suites:
+  - name: one
+    scopes: [any]
+    operations: [{name: o, path: /a}, {name: p, path: /b, requires: [any]}, {name: q, path: /c, requires: [any]}]"),
+            &["suites[0].operations[2]: no tenant has a scope that stands for `any`"],
+        ),
         (with("unmatched: authenticated"), &[]),
         (
             with("tenant_resolution: {required_evidence: [claim]}"),

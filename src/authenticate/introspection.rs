@@ -98,6 +98,10 @@ pub enum Response {
     Inactive,
 }
 
+/// Members of a response that are strings (RFC 7662 section 2.2), wherever the claims that are read stand. `scope` is one
+/// too, but arrays of scopes are understood.
+const TEXT_MEMBERS: [&str; 6] = ["client_id", "username", "token_type", "sub", "iss", "jti"];
+
 /// Reads an introspection response (RFC 7662 section 2.2).
 ///
 /// # Errors
@@ -118,10 +122,16 @@ pub fn read_response(
     let members = parse_object(body).map_err(|_| IssuerFault::NotAnObject)?;
     match members.get("active") {
         Some(Value::Bool(false)) => Ok(Response::Inactive),
-        Some(Value::Bool(true)) => match Claims::read(members, paths) {
-            Ok(claims) => Ok(Response::Active(Box::new(claims))),
-            Err(_) => Err(IssuerFault::MemberMalformed),
-        },
+        Some(Value::Bool(true)) => {
+            let is_text = |name: &&str| members.get(*name).is_none_or(Value::is_string);
+            if !TEXT_MEMBERS.iter().all(is_text) {
+                return Err(IssuerFault::MemberMalformed);
+            }
+            match Claims::read(members, paths) {
+                Ok(claims) => Ok(Response::Active(Box::new(claims))),
+                Err(_) => Err(IssuerFault::MemberMalformed),
+            }
+        }
         Some(Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))
         | None => Err(IssuerFault::ActiveNotBoolean),
     }
@@ -148,6 +158,8 @@ pub enum IssuerFault {
     NoSecret,
     /// A JWKS document that is no key set.
     NotAKeySet,
+    /// A JWKS document without a usable key.
+    NoUsableKey,
 }
 
 impl fmt::Display for IssuerFault {
@@ -162,6 +174,7 @@ impl fmt::Display for IssuerFault {
             Self::Contradiction => f.write_str("the answer contradicts the JWT"),
             Self::NoSecret => f.write_str("the client secret is not in the environment"),
             Self::NotAKeySet => f.write_str("the body is not a JSON Web Key Set"),
+            Self::NoUsableKey => f.write_str("no key of the set is usable"),
         }
     }
 }
@@ -259,9 +272,19 @@ mod tests {
         for body in ["", "<html>", "[true]", r#"{"active":true,"active":true}"#, r#"{"active":true} x"#] {
             assert_eq!(read(body), Err(IssuerFault::NotAnObject), "{body}");
         }
-        for member in
-            [r#""scope":7"#, r#""exp":"1""#, r#""sub":{}"#, r#""aud":5"#, r#""client_id":null"#, r#""cnf":1"#]
-        {
+        for member in [
+            r#""scope":7"#,
+            r#""exp":"1""#,
+            r#""sub":{}"#,
+            r#""aud":5"#,
+            r#""client_id":null"#,
+            r#""cnf":1"#,
+            r#""jti":7"#,
+            r#""username":null"#,
+            r#""token_type":["Bearer"]"#,
+            r#""scope":null"#,
+            r#""scope":["a",1]"#,
+        ] {
             let body = format!(r#"{{"active":true,{member}}}"#);
             assert_eq!(read(&body), Err(IssuerFault::MemberMalformed), "{body}");
         }

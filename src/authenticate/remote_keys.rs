@@ -7,7 +7,8 @@
 //! 3. A request that needs keys while there are none waits for the fetch in flight, or starts one; while a failed
 //!    fetch backs off it is told at once that there are none.
 //! 4. A `kid` that no key has starts one fetch in 30 s for that cause; requests that come while any fetch is in flight
-//!    wait for it, and within the 30 s after it they are answered at once.
+//!    wait for it, and within the 30 s after it they are answered at once. Keys without a `kid` are tried first.
+//! 5. A set without a usable key takes the keys at hand away, and counts as a failed fetch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub struct RemoteKeys {
 
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
+    begun: Duration,
     deadline: Duration,
     for_unknown_kid: bool,
 }
@@ -61,6 +63,17 @@ pub enum Need {
     },
 }
 
+/// What a token needs keys for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'t> {
+    /// The token's algorithm.
+    pub algorithm: Option<Algorithm>,
+    /// The token's `kid`.
+    pub key_id: Option<&'t str>,
+    /// Whether the keys at hand were tried, and none verified the signature.
+    pub at_hand_tried: bool,
+}
+
 /// Why keys are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -71,15 +84,16 @@ pub enum Cause {
 }
 
 impl RemoteKeys {
-    /// Keys for a token with this algorithm and `kid`.
-    pub fn need(&self, algorithm: Option<Algorithm>, key_id: Option<&str>, now: Duration) -> Need {
+    /// Keys for a token as `wanted` says.
+    pub fn need(&self, wanted: &Wanted<'_>, now: Duration) -> Need {
+        let Wanted { algorithm, key_id, at_hand_tried } = *wanted;
         let waiting_or = |need: Need| if self.in_flight.is_some() { Need::Wait } else { need };
         let Some(keys) = &self.keys else {
             return waiting_or(self.fetch_unless_backing_off(Cause::Age, now));
         };
-        let fits = algorithm.is_none_or(|algorithm| keys.candidates(algorithm, key_id).next().is_some());
         let is_known = key_id.is_none_or(|key_id| keys.knows_key_id(key_id));
-        if fits || is_known {
+        let fits = || algorithm.is_none_or(|algorithm| keys.candidates(algorithm, key_id).next().is_some());
+        if is_known || (!at_hand_tried && fits()) {
             return Need::Keys(Arc::clone(keys), self.version);
         }
         waiting_or(match self.unknown_kid_fetch_ended {
@@ -106,18 +120,18 @@ impl RemoteKeys {
         self.in_flight.is_none() && is_wanted && now >= self.retry_at
     }
 
-    /// Whether a fetch is in flight.
-    pub fn is_in_flight(&self) -> bool {
-        self.in_flight.is_some()
+    /// Whether the fetch that began at `begun` is still in flight.
+    pub fn is_in_flight(&self, begun: Duration) -> bool {
+        self.in_flight.is_some_and(|fetch| fetch.begun == begun)
     }
 
     /// Notes that a fetch begins, which may take `timeout`.
     pub fn begin(&mut self, cause: Cause, timeout: Duration, now: Duration) {
         let deadline = now.saturating_add(timeout).saturating_add(GRACE);
-        self.in_flight = Some(InFlight { deadline, for_unknown_kid: cause == Cause::UnknownKid });
+        self.in_flight = Some(InFlight { begun: now, deadline, for_unknown_kid: cause == Cause::UnknownKid });
     }
 
-    /// Takes the set that a fetch begun at `fetched_at` or later brought. `jitter` is in 0..=255.
+    /// Takes the set that a fetch brought. `jitter` is in 0..=255.
     pub fn succeed(&mut self, keys: KeySet, cache_duration: Duration, jitter: u8, now: Duration) {
         self.end_fetch(now);
         self.failures = 0;
@@ -165,6 +179,47 @@ impl RemoteKeys {
         self.retry_at = now.saturating_add(backoff / 2 + backoff.saturating_mul(u32::from(jitter)) / 510);
     }
 
+    /// Notes that a fetch brought a set without a usable key: what the issuer withdrew ends, and as after a failed fetch
+    /// it is asked again soon.
+    pub fn withdraw(&mut self, jitter: u8, now: Duration) {
+        self.drop_keys();
+        self.fail(jitter, now);
+    }
+
+    /// As [`Self::withdraw`], of a fetch that another worker made, to be tried again at `retry_at`.
+    pub fn withdraw_as_told(&mut self, retry_at: Duration, now: Duration) {
+        self.drop_keys();
+        self.fail_as_told(retry_at, now);
+    }
+
+    fn drop_keys(&mut self) {
+        if self.keys.take().is_some() {
+            self.version += 1;
+        }
+        self.fetched_at = Duration::ZERO;
+        self.refresh_at = Duration::ZERO;
+    }
+
+    /// Notes that another worker's fetch failed, which is to be tried again at `retry_at`.
+    pub fn fail_as_told(&mut self, retry_at: Duration, now: Duration) {
+        self.end_fetch(now);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = retry_at.min(now.saturating_add(LONGEST_BACKOFF));
+    }
+
+    /// Notes that another worker has made the fetch for unknown `kid`s, and that the keys at hand are what it brought.
+    pub fn confirm(&mut self, unknown_kid_fetch_ended: Duration) {
+        self.in_flight = None;
+        self.failures = 0;
+        self.retry_at = Duration::ZERO;
+        self.unknown_kid_fetch_ended = self.unknown_kid_fetch_ended.max(Some(unknown_kid_fetch_ended));
+    }
+
+    /// When a failed fetch is to be tried again.
+    pub fn retry_at(&self) -> Duration {
+        self.retry_at
+    }
+
     /// Whether the fetch in flight is past its deadline, so that its answer will not come.
     pub fn is_overdue(&self, now: Duration) -> bool {
         self.in_flight.is_some_and(|fetch| now >= fetch.deadline)
@@ -195,8 +250,11 @@ mod tests {
     use super::*;
     use crate::authenticate::key_set::KeySource;
 
-    const ES256: Option<Algorithm> = Some(Algorithm::Es256);
     const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn wanted(key_id: Option<&str>) -> Wanted<'_> {
+        Wanted { algorithm: Some(Algorithm::Es256), key_id, at_hand_tried: false }
+    }
 
     fn at(milliseconds: u64) -> Duration {
         Duration::from_secs(1_000_000) + Duration::from_millis(milliseconds)
@@ -220,11 +278,11 @@ mod tests {
     #[test]
     fn the_first_request_starts_the_fetch_and_the_next_wait_for_it() {
         let mut remote = RemoteKeys::default();
-        assert!(matches!(remote.need(ES256, Some("a"), at(0)), Need::Fetch(Cause::Age)));
+        assert!(matches!(remote.need(&wanted(Some("a")), at(0)), Need::Fetch(Cause::Age)));
         remote.begin(Cause::Age, TIMEOUT, at(0));
-        assert!(matches!(remote.need(ES256, Some("a"), at(1)), Need::Wait));
+        assert!(matches!(remote.need(&wanted(Some("a")), at(1)), Need::Wait));
         remote.succeed(key_set("a"), Duration::from_secs(600), 0, at(2));
-        assert!(matches!(remote.need(ES256, Some("a"), at(3)), Need::Keys(_, 1)));
+        assert!(matches!(remote.need(&wanted(Some("a")), at(3)), Need::Keys(_, 1)));
     }
 
     #[test]
@@ -232,8 +290,8 @@ mod tests {
         let mut remote = RemoteKeys::default();
         remote.begin(Cause::Age, TIMEOUT, at(0));
         remote.fail(255, at(0));
-        assert!(matches!(remote.need(ES256, None, at(499)), Need::Unavailable { .. }));
-        assert!(matches!(remote.need(ES256, None, at(500)), Need::Fetch(Cause::Age)));
+        assert!(matches!(remote.need(&wanted(None), at(499)), Need::Unavailable { .. }));
+        assert!(matches!(remote.need(&wanted(None), at(500)), Need::Fetch(Cause::Age)));
     }
 
     #[test]
@@ -241,10 +299,10 @@ mod tests {
         let mut remote = with_keys("a");
         remote.begin(Cause::UnknownKid, TIMEOUT, at(10));
         remote.adopt(key_set("a"), Duration::from_secs(600), 0, at(5), Duration::ZERO);
-        assert!(matches!(remote.need(ES256, Some("b"), at(11)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Fetch(Cause::UnknownKid)));
         remote.adopt(key_set("a"), Duration::from_secs(600), 0, at(5), at(5));
-        assert!(matches!(remote.need(ES256, Some("b"), at(11)), Need::Keys(..)));
-        assert!(matches!(remote.need(ES256, Some("b"), at(30_005)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Keys(..)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(30_005)), Need::Fetch(Cause::UnknownKid)));
     }
 
     #[test]
@@ -267,7 +325,7 @@ mod tests {
             remote.begin(Cause::Age, TIMEOUT, at(700_000));
             remote.fail(0, at(700_000));
         }
-        assert!(matches!(remote.need(ES256, Some("a"), at(9_000_000)), Need::Keys(_, 1)));
+        assert!(matches!(remote.need(&wanted(Some("a")), at(9_000_000)), Need::Keys(_, 1)));
     }
 
     #[test]
@@ -283,23 +341,23 @@ mod tests {
     #[test]
     fn an_unknown_kid_is_worth_one_fetch_in_thirty_seconds() {
         let mut remote = with_keys("a");
-        assert!(matches!(remote.need(ES256, Some("b"), at(10)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(10)), Need::Fetch(Cause::UnknownKid)));
         remote.begin(Cause::UnknownKid, TIMEOUT, at(10));
-        assert!(matches!(remote.need(ES256, Some("c"), at(20)), Need::Wait));
+        assert!(matches!(remote.need(&wanted(Some("c")), at(20)), Need::Wait));
         remote.succeed(key_set("a"), Duration::from_secs(600), 0, at(100));
         for time in [100, 101, 30_099] {
-            assert!(matches!(remote.need(ES256, Some("b"), at(time)), Need::Keys(..)), "{time}");
+            assert!(matches!(remote.need(&wanted(Some("b")), at(time)), Need::Keys(..)), "{time}");
         }
-        assert!(matches!(remote.need(ES256, Some("b"), at(30_100)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(30_100)), Need::Fetch(Cause::UnknownKid)));
     }
 
     #[test]
     fn a_refresh_does_not_use_up_the_fetch_for_unknown_kids() {
         let mut remote = with_keys("a");
         remote.begin(Cause::Age, TIMEOUT, at(10));
-        assert!(matches!(remote.need(ES256, Some("b"), at(11)), Need::Wait));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Wait));
         remote.succeed(key_set("a"), Duration::from_secs(600), 0, at(20));
-        assert!(matches!(remote.need(ES256, Some("b"), at(21)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(21)), Need::Fetch(Cause::UnknownKid)));
     }
 
     #[test]
@@ -307,8 +365,8 @@ mod tests {
         let mut remote = with_keys("a");
         remote.begin(Cause::UnknownKid, TIMEOUT, at(0));
         remote.fail(255, at(10));
-        assert!(matches!(remote.need(ES256, Some("b"), at(11)), Need::Unavailable { .. }));
-        assert!(matches!(remote.need(ES256, Some("a"), at(11)), Need::Keys(..)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Unavailable { .. }));
+        assert!(matches!(remote.need(&wanted(Some("a")), at(11)), Need::Keys(..)));
     }
 
     #[test]
@@ -323,7 +381,32 @@ mod tests {
     #[test]
     fn a_known_kid_of_another_type_is_not_worth_a_fetch() {
         let remote = with_keys("a");
-        assert!(matches!(remote.need(Some(Algorithm::Rs256), Some("a"), at(1)), Need::Keys(..)));
+        let wanted = Wanted { algorithm: Some(Algorithm::Rs256), ..wanted(Some("a")) };
+        assert!(matches!(remote.need(&wanted, at(1)), Need::Keys(..)));
+    }
+
+    #[test]
+    fn keys_without_a_kid_are_tried_before_an_unknown_kid_is_worth_a_fetch() {
+        // RFC 7515 appendix A.3.1.
+        let jwks = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+        let (keys, _) = KeySet::parse(jwks.as_bytes(), KeySource::Remote).unwrap();
+        let mut remote = RemoteKeys::default();
+        remote.succeed(keys, Duration::from_secs(600), 0, at(0));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(1)), Need::Keys(..)));
+        let tried = Wanted { at_hand_tried: true, ..wanted(Some("b")) };
+        assert!(matches!(remote.need(&tried, at(1)), Need::Fetch(Cause::UnknownKid)));
+        let nameless = Wanted { at_hand_tried: true, ..wanted(None) };
+        assert!(matches!(remote.need(&nameless, at(1)), Need::Keys(..)));
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_ends_the_keys_at_hand_and_is_asked_for_again_soon() {
+        let mut remote = with_keys("a");
+        remote.begin(Cause::Age, TIMEOUT, at(1000));
+        remote.withdraw(255, at(1000));
+        assert!(remote.at_hand().is_none());
+        assert!(matches!(remote.need(&wanted(Some("a")), at(1499)), Need::Unavailable { .. }));
+        assert!(matches!(remote.need(&wanted(Some("a")), at(1500)), Need::Fetch(Cause::Age)));
     }
 
     #[test]

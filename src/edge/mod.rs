@@ -13,7 +13,7 @@ mod signature;
 mod telemetry;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use self::host::{Buffer, Level};
 use self::request::{Held, Paused, RequestContext};
 use crate::authenticate::provider::KeysSource;
 use crate::config;
-use crate::exchange::{Errand, InForce, Worker};
+use crate::exchange::errands::Woken;
+use crate::exchange::{Errand, InForce, Verdict, WaiterId, Worker};
 
 thread_local! {
     /// Outlives every root context: what was learnt survives a reload of the configuration.
@@ -41,6 +42,10 @@ struct Vm {
     answered: HashSet<u32>,
     /// Errands that requests left, by the id of the root context that runs them.
     errands: HashMap<u32, Vec<(Rc<InForce>, Errand)>>,
+    /// Requests to resume, by the id of the root context that resumes them.
+    woken: HashMap<u32, VecDeque<(WaiterId, Option<Verdict>)>>,
+    /// Root contexts that run errands, with the queue that wakes each, the newest last.
+    roots: Vec<(u32, Option<u32>)>,
 }
 
 /// Runs `f` with the VM's state. Nothing that `f` does calls back into the VM.
@@ -50,19 +55,24 @@ fn with_vm<T>(f: impl FnOnce(&mut Vm) -> T) -> T {
 
 /// How often the root context looks after keys and lost answers.
 const TICK: Duration = Duration::from_millis(200);
-/// How often it does so while it waits for what another worker fetches.
+/// How often it does so while it waits for what another worker fetches, or has requests left to resume.
 const SHORT_TICK: Duration = Duration::from_millis(20);
+
+/// How many requests one call of the VM resumes. Envoy carries their answers out when the call returns, and what these
+/// call in the VM then they call one within the other: some hundred of them can overflow its stack, and the VM is lost.
+const MOST_WOKEN: usize = 32;
 
 /// One configuration of the filter in one VM.
 struct Root {
     id: u32,
     in_force: Option<Rc<InForce>>,
     callouts: Option<Callouts>,
+    tick_period: Duration,
 }
 
 impl Root {
     fn new(id: u32) -> Self {
-        Self { id, in_force: None, callouts: None }
+        Self { id, in_force: None, callouts: None, tick_period: Duration::ZERO }
     }
 
     /// Runs the errands that requests and the clock have left.
@@ -73,14 +83,42 @@ impl Root {
         for (in_force, errand) in errands {
             woken.extend(callouts.run(in_force, errand));
         }
-        request::wake(self.id, woken);
+        self.wake(woken);
+    }
+
+    /// Resumes requests, a batch in this call of the VM and the others in the next ones.
+    fn wake(&mut self, woken: Woken) {
+        let batch: Woken = with_vm(|vm| {
+            let waiting = vm.woken.entry(self.id).or_default();
+            waiting.extend(woken);
+            waiting.drain(..waiting.len().min(MOST_WOKEN)).collect()
+        });
+        request::wake(self.id, batch);
+        if let Some(queue) = self.callouts.as_ref().and_then(Callouts::queue).filter(|_| self.has_woken()) {
+            host::enqueue(queue);
+        }
+        self.choose_tick_period();
+    }
+
+    fn has_woken(&self) -> bool {
+        with_vm(|vm| vm.woken.get(&self.id).is_some_and(|woken| !woken.is_empty()))
+    }
+
+    fn choose_tick_period(&mut self) {
+        let Some(callouts) = &self.callouts else { return };
+        let is_busy = callouts.is_waiting_for_others() || self.has_woken();
+        let period = if is_busy { SHORT_TICK } else { TICK };
+        if self.tick_period != period {
+            self.tick_period = period;
+            host::set_tick_period(period);
+        }
     }
 
     /// Takes the answer to a call.
     fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize) {
         let Some(callouts) = &mut self.callouts else { return };
         let woken = callouts.answered(token, header_count, body_size);
-        request::wake(self.id, woken);
+        self.wake(woken);
         self.run_errands();
     }
 
@@ -115,7 +153,10 @@ impl Root {
         });
         let in_force = with_vm(|vm| vm.worker.put_in_force(loaded.policy));
         if asks_issuers {
-            self.callouts = Some(Callouts::new(&in_force));
+            let callouts = Callouts::new(&in_force);
+            with_vm(|vm| vm.roots.push((self.id, callouts.queue())));
+            self.callouts = Some(callouts);
+            self.tick_period = SHORT_TICK;
             host::set_tick_period(SHORT_TICK);
         } else if !in_force.policy.token_endpoints.is_empty() {
             host::set_tick_period(TICK);
@@ -131,8 +172,7 @@ impl Root {
         request::refuse_bodiless(self.id, host::now());
         let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
         let woken = callouts.tick(in_force);
-        host::set_tick_period(if callouts.is_waiting_for_others() { SHORT_TICK } else { TICK });
-        request::wake(self.id, woken);
+        self.wake(woken);
         self.run_errands();
     }
 
@@ -146,5 +186,26 @@ impl Root {
     fn request(&self, id: u32) -> RequestContext {
         let queue = self.callouts.as_ref().and_then(Callouts::queue);
         RequestContext::new(id, self.id, queue, self.in_force.clone())
+    }
+}
+
+impl Drop for Root {
+    /// Requests of a newer configuration may wait for a call that this root made, and whose answer will not come: the
+    /// newest root makes it again.
+    fn drop(&mut self) {
+        let Some(callouts) = self.callouts.take() else { return };
+        let unfinished = callouts.hand_over();
+        let queue = with_vm(|vm| {
+            vm.roots.retain(|(id, _)| *id != self.id);
+            let errands = vm.errands.remove(&self.id).unwrap_or_default();
+            let woken = vm.woken.remove(&self.id).unwrap_or_default();
+            let (heir, queue) = vm.roots.last().copied()?;
+            vm.errands.entry(heir).or_default().extend(errands.into_iter().chain(unfinished));
+            vm.woken.entry(heir).or_default().extend(woken);
+            queue
+        });
+        if let Some(queue) = queue {
+            host::enqueue(queue);
+        }
     }
 }

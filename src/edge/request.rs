@@ -214,6 +214,7 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
     let now = surroundings.now;
     let in_force = Rc::clone(exchange.in_force());
     let policy = &in_force.policy;
+    leave_errands(*root, *queue, &in_force, errands);
     match step {
         Step::Forward(forward) => {
             telemetry::record(&forward.facts, &in_force, now);
@@ -247,20 +248,24 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             Outcome::NeedsBody
         }
         Step::Await => {
-            let (root, queue) = (*root, *queue);
-            with_vm(|vm| {
-                vm.errands
-                    .entry(root)
-                    .or_default()
-                    .extend(errands.into_iter().map(|errand: Errand| (Rc::clone(&in_force), errand)));
-                vm.paused.insert(id, paused);
-            });
-            if let Some(queue) = queue {
-                // Where it fails the next tick runs the errand.
-                host::enqueue(queue);
-            }
+            with_vm(|vm| vm.paused.insert(id, paused));
             Outcome::Waits
         }
+    }
+}
+
+/// Leaves errands for the root context, and wakes it. A request that is answered may leave one too.
+fn leave_errands(root: u32, queue: Option<u32>, in_force: &Rc<InForce>, errands: Vec<Errand>) {
+    if errands.is_empty() {
+        return;
+    }
+    with_vm(|vm| {
+        let left = vm.errands.entry(root).or_default();
+        left.extend(errands.into_iter().map(|errand| (Rc::clone(in_force), errand)));
+    });
+    if let Some(queue) = queue {
+        // Where it fails the next tick runs the errand.
+        host::enqueue(queue);
     }
 }
 

@@ -49,10 +49,14 @@ pub struct Standing {
     pub provider: ProviderId,
     /// Its scopes under the tenant.
     pub effective: EffectiveScopes,
-    /// Values of the headers that the upstream is told, in the order of the configuration; None where there is nothing
-    /// to tell or where the value depends on the operation. An error where a value cannot stand in a header.
-    pub forwarded: Result<Box<[Option<Box<str>>]>, Box<str>>,
+    /// What the upstream is told.
+    pub forwarded: ForwardedValues,
 }
+
+/// Values of the headers that the upstream is told, in the order of the configuration; None where there is nothing to
+/// tell or where the value depends on the operation. An error, with the header's name, where a value cannot stand in a
+/// header.
+pub type ForwardedValues = Result<Box<[Option<Box<str>>]>, Box<str>>;
 
 impl Identity {
     /// The identity that `claims` give under `provider`'s rules.
@@ -134,7 +138,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has.
+    /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has,
+    /// `issuer_unknown` where its issuer is another provider's by now.
     pub fn evidence(
         &self,
         provider: ProviderId,
@@ -153,6 +158,12 @@ impl Identity {
 
     fn read_evidence(&self, id: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
         let provider = policy.provider(id).ok_or(Reason::IssuerUnknown)?;
+        if let (Some(_), Some(issuer)) = (&provider.issuer, self.principal.issuer.as_deref()) {
+            let found = policy.issuers.find(issuer, &policy.tenants);
+            if found.is_none_or(|(found, _)| found != id) {
+                return Err(Reason::IssuerUnknown);
+            }
+        }
         let mut tenants = AudienceTenants::default();
         // A cached token was checked against the tenants of its time; names may have gone since.
         let mut is_meant_for_us = match &provider.rules.audiences {
@@ -238,12 +249,7 @@ impl Identity {
         })
     }
 
-    fn forwarded(
-        &self,
-        tenant: TenantId,
-        effective: &EffectiveScopes,
-        policy: &Policy,
-    ) -> Result<Box<[Option<Box<str>>]>, Box<str>> {
+    fn forwarded(&self, tenant: TenantId, effective: &EffectiveScopes, policy: &Policy) -> ForwardedValues {
         let principal = &self.principal;
         let claims: Option<serde_json::Value> = policy
             .forward

@@ -4,6 +4,7 @@
 //! with, when there is an answer. It walks its way from the start then, which costs little beside the wait and leaves
 //! no half-way state to be wrong about.
 
+pub mod errands;
 pub mod identity;
 pub mod request;
 pub mod shared;
@@ -11,6 +12,7 @@ pub mod worker;
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -19,9 +21,11 @@ use self::identity::{Identity, Standing};
 pub use self::request::Request;
 pub use self::worker::{AnswerNow, Errand, InForce, KeysNow, Verdict, WaiterId, Worker};
 use crate::authenticate::claims::Confirmation;
+use crate::authenticate::introspection::HttpCall;
 use crate::authenticate::json::parse_object;
-use crate::authenticate::provider::{KeysSource, ProviderId};
-use crate::authenticate::{SignatureVerifier, TokenError, UntrustedToken, looks_like_jwt};
+use crate::authenticate::provider::{ProviderId, RemoteJwks};
+use crate::authenticate::remote_keys::Wanted;
+use crate::authenticate::{KeySet, SignatureVerifier, TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::{self, decide};
 use crate::authorize::tenant::{RequestEvidence, TenantFault, resolve};
 use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
@@ -235,6 +239,12 @@ impl From<Reason> for Halt {
 
 impl From<TokenError> for Halt {
     fn from(error: TokenError) -> Self {
+        Self::Reject(error.into())
+    }
+}
+
+impl From<TokenError> for Rejection {
+    fn from(error: TokenError) -> Self {
         let about = match &error {
             TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => Some(name.as_ref().into()),
             TokenError::HeaderMember(name) => Some((*name).into()),
@@ -249,7 +259,7 @@ impl From<TokenError> for Halt {
             | TokenError::TooOld
             | TokenError::AudienceMismatch => None,
         };
-        Self::Reject(Rejection { about, ..error.reason().into() })
+        Self { about, ..error.reason().into() }
     }
 }
 
@@ -566,7 +576,7 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     fn check_tls(&self, operation: &Operation) -> Result<(), Halt> {
-        if operation.require_tls && !self.request.scheme.eq_ignore_ascii_case(b"https") {
+        if operation.require_tls && !self.request.is_secure() {
             return Err(Reason::TlsRequired.into());
         }
         Ok(())
@@ -641,9 +651,12 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     fn remembered(&self, token: &str, providers: &ProviderSet) -> Option<(ProviderId, Rc<Identity>)> {
+        let (policy, generation) = (&self.in_force.policy, self.in_force.generation);
         providers.iter().map(ProviderId).find_map(|id| {
             let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token.as_bytes()).cloned()?;
-            if self.in_force.still_has_key(id, &identity) {
+            let evidence = identity.evidence(id, policy, generation);
+            let is_of_provider = !matches!(evidence, Err(Reason::IssuerUnknown));
+            if is_of_provider && self.in_force.still_has_key(id, &identity) {
                 return Some((id, identity));
             }
             self.in_force.state(id)?.borrow_mut().tokens.remove(token.as_bytes());
@@ -664,21 +677,20 @@ impl<'w> Walk<'w, '_, '_> {
             return Err(Reason::IssuerUnknown.into());
         };
         token.check_header(&provider.rules)?;
-        let keys = match self.in_force.keys(
-            id,
-            tenant.as_deref(),
-            token.algorithm(),
-            token.key_id(),
-            self.surroundings.waiter,
-            self.surroundings.now,
-            self.surroundings.errands,
-        ) {
-            KeysNow::Keys(keys) => keys,
-            KeysNow::Wait => return Err(self.wait(Reason::KeysUnavailable)),
-            KeysNow::Unavailable { retry_in } => return Err(unavailable(Reason::KeysUnavailable, retry_in)),
-        };
+        let keys = self.keys(id, tenant.as_deref(), &token, false)?;
         let is_tenant = |name: &str| policy.tenants.named(name).is_some();
-        let signed = token.verify_signature(&provider.rules, &keys, self.surroundings.verifier)?;
+        // Keys without a `kid` are tried for a `kid` that is unknown: where none of them signed, a newer set may be there.
+        let is_unknown_kid = token.key_id().is_some_and(|key_id| !keys.knows_key_id(key_id));
+        let unverified = is_unknown_kid.then(|| token.clone());
+        let signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
+            Ok(signed) => signed,
+            Err(error) => {
+                if let Some(token) = unverified {
+                    self.keys(id, tenant.as_deref(), &token, true)?;
+                }
+                return Err(error.into());
+            }
+        };
         let fingerprint = *signed.key_fingerprint();
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
         let identity = Rc::new(Identity::new(provider, tenant.as_deref(), &claims, Some(fingerprint)));
@@ -686,6 +698,23 @@ impl<'w> Walk<'w, '_, '_> {
             state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
         }
         Ok((id, identity))
+    }
+
+    /// The issuer's keys for a token, or the wait for them.
+    fn keys(
+        &mut self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        token: &UntrustedToken,
+        at_hand_tried: bool,
+    ) -> Result<Arc<KeySet>, Halt> {
+        let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };
+        let Surroundings { waiter, now, .. } = *self.surroundings;
+        match self.in_force.keys(provider, tenant, &wanted, waiter, now, self.surroundings.errands) {
+            KeysNow::Keys(keys) => Ok(keys),
+            KeysNow::Wait => Err(self.wait(Reason::KeysUnavailable)),
+            KeysNow::Unavailable { retry_in } => Err(unavailable(Reason::KeysUnavailable, retry_in)),
+        }
     }
 
     /// The one provider that may be asked about an opaque token: a token is never shown to an issuer by trial and error.
@@ -732,7 +761,13 @@ impl<'w> Walk<'w, '_, '_> {
         token: &str,
         jwt: Option<&Rc<Identity>>,
     ) -> Result<Rc<Identity>, Halt> {
-        let (answer, cache_use) = match self.delivered {
+        let generation = self.in_force.generation;
+        let delivered = self.delivered.filter(|verdict| match verdict {
+            // What was refused under the tenants of another policy may be good under these.
+            Verdict::Refused { under, .. } => under.is_none_or(|other| other == generation),
+            Verdict::Active(_) | Verdict::Fault(_) => true,
+        });
+        let (answer, cache_use) = match delivered {
             Some(verdict) => (AnswerNow::Verdict(verdict.clone()), CacheUse::IntrospectionMiss),
             None => {
                 let answer = self.in_force.introspect(
@@ -743,13 +778,17 @@ impl<'w> Walk<'w, '_, '_> {
                     self.surroundings.now,
                     self.surroundings.errands,
                 );
-                (answer, CacheUse::IntrospectionHit)
+                let cache_use = match answer {
+                    AnswerNow::Verdict(_) => CacheUse::IntrospectionHit,
+                    AnswerNow::Wait | AnswerNow::Overloaded => CacheUse::IntrospectionMiss,
+                };
+                (answer, cache_use)
             }
         };
         self.facts.cache_use = Some(cache_use);
         match answer {
             AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
-            AnswerNow::Verdict(Verdict::Refused(rejection)) => Err(Halt::Reject(rejection)),
+            AnswerNow::Verdict(Verdict::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),
             AnswerNow::Verdict(Verdict::Fault(_)) => {
                 Err(unavailable(Reason::IntrospectionUnavailable, Duration::ZERO))
             }
@@ -930,13 +969,8 @@ impl Forward {
     }
 }
 
-/// Where a provider's keys are fetched for a tenant of this name, if they are fetched at all.
-pub fn keys_call(
-    policy: &Policy,
-    provider: ProviderId,
-    tenant: Option<&str>,
-) -> Option<(Vec<(&'static str, String)>, Box<str>, Duration)> {
-    let KeysSource::Remote(remote) = &policy.provider(provider)?.keys else { return None };
+/// The call that fetches keys, those of a tenant of this name where the URI holds `{tenant}`.
+pub fn keys_call(remote: &RemoteJwks, tenant: Option<&str>) -> HttpCall {
     let headers = vec![
         (":method", "GET".to_owned()),
         (":scheme", remote.uri.scheme.to_string()),
@@ -944,5 +978,5 @@ pub fn keys_call(
         (":path", remote.uri.path_for(tenant)),
         ("accept", "application/json, application/jwk-set+json".to_owned()),
     ];
-    Some((headers, remote.cluster.clone(), remote.timeout))
+    HttpCall { headers, body: String::new() }
 }

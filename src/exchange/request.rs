@@ -1,6 +1,6 @@
 //! A request as the exchange reads it: the pseudo-headers found once, the rest looked up where it is needed.
 
-use crate::headers::Headers;
+use crate::headers::{Headers, single_value};
 
 /// The parts of a request that decisions are made from. A request may lack any of them: what is absent fails where it
 /// is needed.
@@ -38,6 +38,20 @@ impl<'r> Request<'r> {
         request
     }
 
+    /// Whether the client's side of the way is TLS: `:scheme` says `https`, and `x-forwarded-proto` nothing else.
+    ///
+    /// An HTTP/2 client may claim any `:scheme` on any connection; a proxy at the edge sets `x-forwarded-proto` from the
+    /// connection. The header alone is no proof, for there may be nobody who sets it.
+    pub fn is_secure(&self) -> bool {
+        let is_https = |scheme: &[u8]| scheme.eq_ignore_ascii_case(b"https");
+        let is_contradicted = match single_value(self.headers, "x-forwarded-proto") {
+            Ok(None) => false,
+            Ok(Some(forwarded)) => !is_https(forwarded.as_bytes()),
+            Err(_) => true,
+        };
+        is_https(self.scheme) && !is_contradicted
+    }
+
     /// Whether it is a CORS preflight request: `OPTIONS` with `Origin` and `Access-Control-Request-Method` (Fetch
     /// standard, section 3.2.2), neither of them empty.
     pub fn is_cors_preflight(&self) -> bool {
@@ -62,6 +76,23 @@ fn is_grpc(content_type: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_is_believed_unless_the_proxy_in_front_says_otherwise() {
+        let is_secure = |headers: &[(&str, &str)]| Request::new(&headers).is_secure();
+        let forwarded = |value| is_secure(&[(":scheme", "https"), ("x-forwarded-proto", value)]);
+        assert!(is_secure(&[(":scheme", "https")]));
+        assert!(is_secure(&[(":scheme", "HTTPS")]));
+        assert!(forwarded("https"));
+        for other in ["http", "", "https, http", "https,https", "httpss", "wss"] {
+            assert!(!forwarded(other), "{other}");
+        }
+        assert!(!is_secure(&[]));
+        assert!(!is_secure(&[(":scheme", "http"), ("x-forwarded-proto", "https")]));
+        assert!(!is_secure(&[("x-forwarded-proto", "https")]));
+        let twice = [(":scheme", "https"), ("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")];
+        assert!(!is_secure(&twice));
+    }
 
     #[test]
     fn grpc_is_told_by_the_content_type() {

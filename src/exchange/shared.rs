@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::worker::Told;
 use crate::authenticate::remote_keys::{Cause, UNKNOWN_KID_INTERVAL};
 
 /// Data that workers share, with versions for compare-and-swap.
@@ -19,20 +20,22 @@ pub trait SharedStore {
     fn write(&self, key: &str, value: &[u8], version: u32) -> bool;
 }
 
-/// How many introspection answers are shared at most.
+/// How many introspection answers of either kind are shared at most.
 const INTROSPECTION_SLOTS: u16 = 512;
-/// How large a shared introspection answer may be, in bytes: 4 MiB in all.
+/// How large a shared introspection answer may be, in bytes: 8 MiB in all.
 const MAX_SHARED_ANSWER: usize = 8192;
 
 /// What the workers know of one key set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeysRecord {
-    /// When the body was fetched; 0 where there is none.
+    /// When the body was fetched; 0 where there is none. An empty body: no key of the set was usable.
     pub fetched_at: Duration,
     /// When the last fetch ended that an unknown `kid` had caused.
     pub unknown_kid_fetch_ended: Duration,
-    /// When the last fetch failed.
+    /// When the last fetch failed; 0 where it brought keys.
     pub failed_at: Duration,
+    /// When a failed fetch is to be tried again.
+    pub retry_at: Duration,
     /// Until when a worker is fetching.
     pub leased_until: Duration,
     /// The JWKS document.
@@ -61,34 +64,60 @@ pub enum Plan {
     Adopt(KeysRecord),
     /// Another worker is fetching: look again soon.
     Wait,
-    /// Another worker's fetch failed.
-    Fail,
+    /// Do without: another worker's fetch failed, or it brought no keys, or those that this worker has.
+    Take(Told),
     /// Fetch.
     Fetch,
 }
 
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending<'b> {
+    /// It brought this document.
+    Keys(&'b [u8]),
+    /// It brought a set without a usable key: the keys known before are none any more.
+    Withdrawn {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// It failed.
+    Failed {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+}
+
 /// Decides what to do about `fetch`; with [`Plan::Fetch`] this worker holds the lease.
 pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) -> Plan {
-    let known = read_keys(store, key).filter(|(record, _)| record.is_of_the_past(fetch, now));
-    let Some((record, version)) = known else {
-        // The first to come. Two that come at once both fetch, once.
-        let record = KeysRecord { leased_until: lease_end(fetch, now), ..KeysRecord::default() };
-        store.write(key, &record.encode(), 0);
-        return Plan::Fetch;
-    };
+    let found = read_keys(store, key, now).or_else(|| {
+        // Of two that come at once and find nothing, both may fetch, once.
+        store.write(key, &KeysRecord::default().encode(), 0);
+        read_keys(store, key, now)
+    });
+    let Some((record, version)) = found else { return Plan::Fetch };
     let is_newer = record.fetched_at > fetch.own_fetched_at && !record.body.is_empty();
     let is_fresh = now < record.fetched_at.saturating_add(fetch.cache_duration.saturating_mul(4) / 5);
-    let budget_is_used = now < record.unknown_kid_fetch_ended.saturating_add(UNKNOWN_KID_INTERVAL)
-        && record.unknown_kid_fetch_ended > Duration::ZERO;
     match fetch.cause {
         Cause::Age if is_newer && is_fresh => return Plan::Adopt(record),
-        // The proxy's one fetch in 30 s has been made: what it brought is the answer.
-        Cause::UnknownKid if budget_is_used && !record.body.is_empty() => return Plan::Adopt(record),
         Cause::UnknownKid if is_newer => return Plan::Adopt(record),
         Cause::Age | Cause::UnknownKid => {}
     }
-    if record.failed_at > fetch.begun {
-        return Plan::Fail;
+    let own_are_withdrawn = record.body.is_empty()
+        && record.fetched_at > fetch.own_fetched_at
+        && fetch.own_fetched_at > Duration::ZERO;
+    if own_are_withdrawn {
+        return Plan::Take(Told::Withdrawn { retry_at: record.retry_at });
+    }
+    let has_failed = record.failed_at > Duration::ZERO;
+    if has_failed && (record.failed_at > fetch.begun || now < record.retry_at) {
+        return Plan::Take(Told::Failed { retry_at: record.retry_at });
+    }
+    let unknown_kid_fetch_ended = record.unknown_kid_fetch_ended;
+    let budget_is_used = now < unknown_kid_fetch_ended.saturating_add(UNKNOWN_KID_INTERVAL)
+        && unknown_kid_fetch_ended > Duration::ZERO;
+    if fetch.cause == Cause::UnknownKid && budget_is_used && !has_failed {
+        // The proxy's one fetch in 30 s has been made, and this worker has what it brought.
+        return Plan::Take(Told::Confirmed { unknown_kid_fetch_ended });
     }
     if now < record.leased_until {
         return Plan::Wait;
@@ -97,22 +126,42 @@ pub fn plan(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) ->
     if store.write(key, &leased.encode(), version) { Plan::Fetch } else { Plan::Wait }
 }
 
-/// Tells the others how a fetch ended: the document it brought, or that it failed.
-pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, body: Option<&[u8]>, now: Duration) {
-    let mut record = read_keys(store, key).map(|(record, _)| record).unwrap_or_default();
+/// Tells the others how a fetch ended.
+pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, ending: Ending<'_>, now: Duration) {
+    let mut record = read_keys(store, key, now).map(|(record, _)| record).unwrap_or_default();
     record.leased_until = Duration::ZERO;
-    match body {
-        Some(body) => {
+    match ending {
+        Ending::Keys(body) => {
             record.body = body.to_vec();
             record.fetched_at = now;
+            record.failed_at = Duration::ZERO;
+            record.retry_at = Duration::ZERO;
         }
-        None => record.failed_at = now,
+        Ending::Withdrawn { retry_at } => {
+            record.body = Vec::new();
+            record.fetched_at = now;
+            record.failed_at = now;
+            record.retry_at = retry_at;
+        }
+        Ending::Failed { retry_at } => {
+            record.failed_at = now;
+            record.retry_at = retry_at;
+        }
     }
     if cause == Cause::UnknownKid {
         record.unknown_kid_fetch_ended = now;
     }
     // Whoever writes last has the newest document; a lost write costs another fetch.
     store.write(key, &record.encode(), 0);
+}
+
+/// Gives a lease back without having fetched.
+pub fn release(store: &dyn SharedStore, key: &str, now: Duration) {
+    if let Some((record, version)) = read_keys(store, key, now) {
+        let released = KeysRecord { leased_until: Duration::ZERO, ..record };
+        // Where it fails somebody has written since, or the lease ends by itself.
+        store.write(key, &released.encode(), version);
+    }
 }
 
 /// Makes a record if there is none, so that the first fetch already finds one to lease.
@@ -127,73 +176,99 @@ pub fn keys_name(provider_digest: &[u8; 32], tenant: Option<&str>) -> String {
     format!("scopegate.jwks.{}.{}", hex(provider_digest), tenant.unwrap_or_default())
 }
 
+/// What came of an introspection answer. Each has slots of its own, so that a flood of bad tokens pushes no good one
+/// out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The token is good.
+    Good,
+    /// It is refused.
+    Bad,
+}
+
 /// Shares an introspection answer, in place of whatever had its slot.
 pub fn publish_answer(
     store: &dyn SharedStore,
     provider_digest: &[u8; 32],
     token: &str,
     body: &[u8],
+    answered: Answered,
     now: Duration,
 ) {
     if body.len() > MAX_SHARED_ANSWER {
         return;
     }
-    let (name, identity) = slot(provider_digest, token);
+    let identity = answer_identity(provider_digest, token);
     let mut value = ANSWER_MARK.to_vec();
     value.extend(milliseconds(now));
     value.extend(identity);
     value.extend(body);
-    store.write(&name, &value, 0);
+    store.write(&slot(&identity, answered), &value, 0);
 }
 
-/// The answer that another worker got about `token`, and when.
+/// The newest answer that another worker got about `token`, and when.
 pub fn shared_answer(
     store: &dyn SharedStore,
     provider_digest: &[u8; 32],
     token: &str,
 ) -> Option<(Vec<u8>, Duration)> {
-    let (name, identity) = slot(provider_digest, token);
-    let (value, _) = store.read(&name)?;
-    let rest = value.strip_prefix(ANSWER_MARK)?;
-    let (received_at, rest) = time(rest)?;
-    let body = rest.strip_prefix(&identity[..])?;
-    (body.len() <= MAX_SHARED_ANSWER).then(|| (body.to_vec(), received_at))
+    let identity = answer_identity(provider_digest, token);
+    let answers = [Answered::Good, Answered::Bad].into_iter().filter_map(|answered| {
+        let (value, _) = store.read(&slot(&identity, answered))?;
+        let rest = value.strip_prefix(ANSWER_MARK)?;
+        let (received_at, rest) = time(rest)?;
+        let body = rest.strip_prefix(&identity[..])?;
+        (body.len() <= MAX_SHARED_ANSWER).then(|| (body.to_vec(), received_at))
+    });
+    // Of two of the same moment, the refusal.
+    answers.max_by_key(|(_, received_at)| *received_at)
 }
 
-const KEYS_MARK: &[u8] = b"SGK1";
+const KEYS_MARK: &[u8] = b"SGK2";
 const ANSWER_MARK: &[u8] = b"SGI1";
 
 fn lease_end(fetch: &Fetch, now: Duration) -> Duration {
     now.saturating_add(fetch.timeout).saturating_add(Duration::from_secs(1))
 }
 
-fn slot(provider_digest: &[u8; 32], token: &str) -> (String, [u8; 32]) {
-    let identity: [u8; 32] =
-        Sha256::new().chain_update(provider_digest).chain_update(token.as_bytes()).finalize().into();
-    let [high, low, ..] = identity;
-    let number = u16::from_be_bytes([high, low]) % INTROSPECTION_SLOTS;
-    (format!("scopegate.introspection.{number}"), identity)
+fn answer_identity(provider_digest: &[u8; 32], token: &str) -> [u8; 32] {
+    Sha256::new().chain_update(provider_digest).chain_update(token.as_bytes()).finalize().into()
 }
 
-fn read_keys(store: &dyn SharedStore, key: &str) -> Option<(KeysRecord, u32)> {
+fn slot(identity: &[u8; 32], answered: Answered) -> String {
+    let [high, low, ..] = *identity;
+    let number = u16::from_be_bytes([high, low]) % INTROSPECTION_SLOTS;
+    match answered {
+        Answered::Good => format!("scopegate.introspection.good.{number}"),
+        Answered::Bad => format!("scopegate.introspection.bad.{number}"),
+    }
+}
+
+fn read_keys(store: &dyn SharedStore, key: &str, now: Duration) -> Option<(KeysRecord, u32)> {
     let (value, version) = store.read(key)?;
-    KeysRecord::decode(&value).map(|record| (record, version))
+    let record = KeysRecord::decode(&value).filter(|record| record.is_plausible(now))?;
+    Some((record, version))
 }
 
 impl KeysRecord {
-    fn encode(&self) -> Vec<u8> {
-        let times = [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at, self.leased_until];
-        let mut bytes = KEYS_MARK.to_vec();
-        bytes.extend(times.into_iter().flat_map(milliseconds));
-        bytes.extend(&self.body);
-        bytes
+    /// Whether no time in it is one that no worker writes, which would keep all of them from fetching for good.
+    fn is_plausible(&self, now: Duration) -> bool {
+        /// Another worker may have written after this one looked at the clock.
+        const HASTE: Duration = Duration::from_secs(1);
+        /// The longest lease: a timeout of a minute and what a lost answer is granted.
+        const AHEAD: Duration = Duration::from_secs(62);
+        let latest = now.saturating_add(HASTE);
+        [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at].into_iter().all(|time| time <= latest)
+            && [self.retry_at, self.leased_until].into_iter().all(|time| time <= now.saturating_add(AHEAD))
     }
 
-    /// Whether no time in it is later than a worker can have written by now. Other plugins can write here too: a lease
-    /// without end, or keys that never grow old, would keep every worker from fetching.
-    fn is_of_the_past(&self, fetch: &Fetch, now: Duration) -> bool {
-        [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at].iter().all(|time| *time <= now)
-            && self.leased_until <= lease_end(fetch, now)
+    fn encode(&self) -> Vec<u8> {
+        let Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body } = self;
+        let times = [*fetched_at, *unknown_kid_fetch_ended, *failed_at, *retry_at, *leased_until];
+        let mut bytes = KEYS_MARK.to_vec();
+        bytes.extend(times.into_iter().flat_map(milliseconds));
+        bytes.extend(body);
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -201,8 +276,10 @@ impl KeysRecord {
         let (fetched_at, rest) = time(rest)?;
         let (unknown_kid_fetch_ended, rest) = time(rest)?;
         let (failed_at, rest) = time(rest)?;
+        let (retry_at, rest) = time(rest)?;
         let (leased_until, body) = time(rest)?;
-        Some(Self { fetched_at, unknown_kid_fetch_ended, failed_at, leased_until, body: body.to_vec() })
+        let body = body.to_vec();
+        Some(Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body })
     }
 }
 
@@ -269,7 +346,7 @@ mod tests {
         let store = prepared();
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 0, None), at(0)), Plan::Fetch);
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(1)), Plan::Wait);
-        publish(&store, "k", Cause::Age, Some(b"set"), at(50));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(50));
         let Plan::Adopt(record) = plan(&store, "k", &fetch(Cause::Age, 1, None), at(60)) else { panic!() };
         assert_eq!((record.body.as_slice(), record.fetched_at), (&b"set"[..], at(50)));
     }
@@ -283,34 +360,58 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_fetch_fails_for_all_who_waited_and_not_for_who_comes_later() {
+    fn a_failed_fetch_fails_for_all_until_it_is_to_be_tried_again() {
         let store = prepared();
         plan(&store, "k", &fetch(Cause::Age, 0, None), at(0));
-        publish(&store, "k", Cause::Age, None, at(10));
-        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(11)), Plan::Fail);
-        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 10, None), at(11)), Plan::Fetch);
+        let failed = Plan::Take(Told::Failed { retry_at: at(500) });
+        publish(&store, "k", Cause::Age, Ending::Failed { retry_at: at(500) }, at(10));
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(11)), failed);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 400, None), at(499)), failed);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 400, None), at(500)), Plan::Fetch);
+    }
+
+    #[test]
+    fn keys_that_were_withdrawn_are_adopted_by_nobody_and_end_where_they_are_at_hand() {
+        let store = prepared();
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Withdrawn { retry_at: at(500) }, at(10));
+        let withdrawn = Plan::Take(Told::Withdrawn { retry_at: at(500) });
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 20, Some(0)), at(20)), withdrawn);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 900, Some(0)), at(900)), withdrawn);
+        assert_eq!(plan(&store, "k", &fetch(Cause::Age, 600, None), at(600)), Plan::Fetch);
+    }
+
+    #[test]
+    fn a_fetch_for_an_unknown_kid_that_failed_tells_nobody_that_the_keys_at_hand_are_the_newest() {
+        let store = prepared();
+        publish(&store, "k", Cause::Age, Ending::Keys(b"old"), at(0));
+        publish(&store, "k", Cause::UnknownKid, Ending::Failed { retry_at: at(500) }, at(10));
+        let planned = plan(&store, "k", &fetch(Cause::UnknownKid, 20, Some(0)), at(20));
+        assert_eq!(planned, Plan::Take(Told::Failed { retry_at: at(500) }));
     }
 
     #[test]
     fn a_refresh_adopts_only_what_is_newer_and_fresh() {
         let store = prepared();
-        publish(&store, "k", Cause::Age, Some(b"set"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
         assert!(matches!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(479_999)), Plan::Adopt(_)));
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, Some(0)), at(1)), Plan::Fetch);
         let store = prepared();
-        publish(&store, "k", Cause::Age, Some(b"set"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"set"), at(0));
         assert_eq!(plan(&store, "k", &fetch(Cause::Age, 1, None), at(480_000)), Plan::Fetch);
     }
 
     #[test]
     fn unknown_kids_cause_one_fetch_in_thirty_seconds_for_all_workers_together() {
         let store = prepared();
-        publish(&store, "k", Cause::Age, Some(b"old"), at(0));
+        publish(&store, "k", Cause::Age, Ending::Keys(b"old"), at(0));
         assert_eq!(plan(&store, "k", &fetch(Cause::UnknownKid, 1, Some(0)), at(1)), Plan::Fetch);
-        publish(&store, "k", Cause::UnknownKid, Some(b"new"), at(20));
+        publish(&store, "k", Cause::UnknownKid, Ending::Keys(b"new"), at(20));
+        assert!(matches!(plan(&store, "k", &fetch(Cause::UnknownKid, 21, Some(0)), at(21)), Plan::Adopt(_)));
         for time in [21, 30_019] {
             let planned = plan(&store, "k", &fetch(Cause::UnknownKid, time, Some(20)), at(time));
-            assert!(matches!(planned, Plan::Adopt(_)), "{time}");
+            let unknown_kid_fetch_ended = at(20);
+            assert_eq!(planned, Plan::Take(Told::Confirmed { unknown_kid_fetch_ended }), "{time}");
         }
         assert_eq!(plan(&store, "k", &fetch(Cause::UnknownKid, 30_020, Some(20)), at(30_020)), Plan::Fetch);
     }
@@ -325,16 +426,31 @@ mod tests {
     #[test]
     fn an_answer_is_found_for_its_own_provider_and_token_only() {
         let store = Store::default();
-        publish_answer(&store, &[1; 32], "token", b"{}", at(5));
+        publish_answer(&store, &[1; 32], "token", b"{}", Answered::Good, at(5));
         assert_eq!(shared_answer(&store, &[1; 32], "token"), Some((b"{}".to_vec(), at(5))));
         assert_eq!(shared_answer(&store, &[2; 32], "token"), None);
         assert_eq!(shared_answer(&store, &[1; 32], "tokem"), None);
     }
 
     #[test]
+    fn a_flood_of_bad_tokens_pushes_no_good_answer_out_and_the_newest_of_a_token_counts() {
+        let store = Store::default();
+        publish_answer(&store, &[1; 32], "token", b"good", Answered::Good, at(5));
+        for number in 0..5_000 {
+            publish_answer(&store, &[1; 32], &format!("bad-{number}"), b"bad", Answered::Bad, at(6));
+        }
+        assert_eq!(shared_answer(&store, &[1; 32], "token"), Some((b"good".to_vec(), at(5))));
+        for (answered, time) in [(Answered::Bad, 7), (Answered::Good, 8), (Answered::Bad, 8)] {
+            let body: &[u8] = if answered == Answered::Good { b"good" } else { b"bad" };
+            publish_answer(&store, &[1; 32], "token", body, answered, at(time));
+            assert_eq!(shared_answer(&store, &[1; 32], "token"), Some((body.to_vec(), at(time))));
+        }
+    }
+
+    #[test]
     fn a_large_answer_is_not_shared() {
         let store = Store::default();
-        publish_answer(&store, &[1; 32], "token", &[b' '; MAX_SHARED_ANSWER + 1], at(5));
+        publish_answer(&store, &[1; 32], "token", &[b' '; MAX_SHARED_ANSWER + 1], Answered::Good, at(5));
         assert_eq!(shared_answer(&store, &[1; 32], "token"), None);
     }
 }

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::Identity;
@@ -16,8 +17,9 @@ use super::shared::KeysRecord;
 use crate::authenticate::claims::{Claims, Confirmation};
 use crate::authenticate::introspection::{IssuerFault, Response, read_response};
 use crate::authenticate::provider::{Introspection, KeysSource, Provider, ProviderId};
-use crate::authenticate::remote_keys::{Cause, Need, RemoteKeys};
-use crate::authenticate::{Algorithm, AudienceRule, KeySet, KeySource, TokenError, TokenRules};
+use crate::authenticate::remote_keys::{Cause, Need, RemoteKeys, Wanted};
+use crate::authenticate::{AudienceRule, KeySet, KeySource, SkippedKey, TokenError, TokenRules};
+use crate::authorize::TenantTable;
 use crate::bounded_cache::BoundedCache;
 use crate::config::policy::Policy;
 use crate::respond::{Reason, Rejection};
@@ -111,7 +113,12 @@ pub enum Verdict {
     /// The token is active and passes the provider's rules.
     Active(Rc<Identity>),
     /// The token is refused.
-    Refused(Rejection),
+    Refused {
+        /// Why.
+        rejection: Rejection,
+        /// The generation of the policy whose tenants had a part in it; None where the issuer alone refused.
+        under: Option<u64>,
+    },
     /// The issuer could not be asked.
     Fault(IssuerFault),
 }
@@ -119,7 +126,7 @@ pub enum Verdict {
 /// The keys of a provider, as far as a request can have them now.
 pub enum KeysNow {
     /// These.
-    Keys(std::sync::Arc<KeySet>),
+    Keys(Arc<KeySet>),
     /// They are being fetched, and the request is among those that wait.
     Wait,
     /// They cannot be had.
@@ -146,23 +153,16 @@ pub struct ProviderState {
     key_sets: HashMap<Option<Box<str>>, RemoteKeySet>,
     active: BoundedCache<(Rc<Identity>, Duration)>,
     /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
-    inactive: BoundedCache<KnownRefusal>,
+    inactive: BoundedCache<Refused>,
     asking: HashMap<Box<str>, Asking>,
     waiting: usize,
 }
 
-/// A refusal of an introspected token.
-struct KnownRefusal {
+/// A refusal that is remembered.
+struct Refused {
     rejection: Rejection,
+    under: Option<u64>,
     until: Duration,
-    /// The policy whose tenants it depends on; None where the issuer itself said that the token is inactive.
-    generation: Option<u64>,
-}
-
-impl KnownRefusal {
-    fn holds(&self, generation: u64, now: Duration) -> bool {
-        now < self.until && self.generation.is_none_or(|judged_under| judged_under == generation)
-    }
 }
 
 #[derive(Default)]
@@ -240,14 +240,13 @@ impl InForce {
         }
     }
 
-    /// The keys for a token with this algorithm and `kid`. Where they have to be fetched, `waiter` waits, and an errand
-    /// goes out unless one is under way.
+    /// The keys for a token. Where they have to be fetched, `waiter` waits, and an errand goes out unless one is under
+    /// way.
     pub fn keys(
         &self,
         provider: ProviderId,
         tenant: Option<&str>,
-        algorithm: Option<Algorithm>,
-        key_id: Option<&str>,
+        wanted: &Wanted<'_>,
         waiter: WaiterId,
         now: Duration,
         errands: &mut Vec<Errand>,
@@ -257,8 +256,8 @@ impl InForce {
             return unavailable;
         };
         let remote = match remote {
-            KeysSource::Local(keys) => return KeysNow::Keys(std::sync::Arc::clone(keys)),
-            KeysSource::None => return KeysNow::Keys(std::sync::Arc::default()),
+            KeysSource::Local(keys) => return KeysNow::Keys(Arc::clone(keys)),
+            KeysSource::None => return KeysNow::Keys(Arc::default()),
             KeysSource::Remote(remote) => remote,
         };
         let Some(state) = self.state(provider) else { return unavailable };
@@ -266,15 +265,18 @@ impl InForce {
         let tenant: Option<Box<str>> = tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
         let may_wait = self.may_wait(state.waiting);
         let set = state.key_sets.entry(tenant.clone()).or_default();
-        match set.remote.need(algorithm, key_id, now) {
+        match set.remote.need(wanted, now) {
             Need::Keys(keys, _) => return KeysNow::Keys(keys),
             Need::Unavailable { retry_in } => return KeysNow::Unavailable { retry_in },
-            Need::Wait | Need::Fetch(_) if !may_wait => return unavailable,
             Need::Wait => {}
             Need::Fetch(cause) => {
                 set.remote.begin(cause, remote.timeout, now);
                 errands.push(Errand::FetchKeys { provider, tenant, cause, begun: now });
             }
+        }
+        if !may_wait {
+            // The fetch goes on, for whoever comes next.
+            return unavailable;
         }
         set.waiting.push(waiter);
         state.waiting += 1;
@@ -299,11 +301,15 @@ impl InForce {
         if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
             return AnswerNow::Verdict(Verdict::Active(Rc::clone(identity)));
         }
-        let refusal = state.inactive.lookup(token.as_bytes());
-        if let Some(refusal) = refusal.filter(|refusal| refusal.holds(self.generation, now)) {
-            return AnswerNow::Verdict(Verdict::Refused(refusal.rejection.clone()));
+        if let Some(refused) = state.inactive.lookup(token.as_bytes()).filter(|refused| now < refused.until) {
+            if refused.under.is_none_or(|generation| generation == self.generation) {
+                let (rejection, under) = (refused.rejection.clone(), refused.under);
+                return AnswerNow::Verdict(Verdict::Refused { rejection, under });
+            }
         }
-        if !self.may_wait(state.waiting) {
+        // A call whose requests have all gone away still holds its place: the issuer is working on it.
+        let may_call = state.asking.len() < self.places_of_one_provider();
+        if !self.may_wait(state.waiting) || !(may_call || state.asking.contains_key(token)) {
             return AnswerNow::Overloaded;
         }
         match state.asking.get_mut(token) {
@@ -333,9 +339,9 @@ impl InForce {
                 overdue.map(|(tenant, _)| tenant.clone()).collect()
             };
             for tenant in overdue_keys {
-                let (waiters, _) =
+                let reply =
                     self.keys_reply(id, tenant.as_deref(), Err(IssuerFault::Unreachable), jitter, now);
-                woken.extend(waiters.into_iter().map(|waiter| (waiter, None)));
+                woken.extend(reply.waiting.into_iter().map(|waiter| (waiter, None)));
             }
             let overdue_tokens: Vec<Box<str>> = {
                 let state = state.borrow();
@@ -349,7 +355,10 @@ impl InForce {
             }
             if let KeysSource::Remote(remote) = &provider.keys {
                 for (tenant, set) in &mut state.borrow_mut().key_sets {
-                    if set.remote.is_due(now) {
+                    // A tenant's keys that never came are asked for again by requests alone: whoever names tenants
+                    // without a realm must not set a fetch for each of them going for good.
+                    let is_wanted = tenant.is_none() || set.remote.at_hand().is_some();
+                    if is_wanted && set.remote.is_due(now) {
                         set.remote.begin(Cause::Age, remote.timeout, now);
                         errands.push(Errand::FetchKeys {
                             provider: id,
@@ -364,8 +373,7 @@ impl InForce {
         (errands, woken)
     }
 
-    /// Takes the answer to [`Errand::FetchKeys`]: the status and body, or why there is none. Returns who waited, and why
-    /// the answer was of no use.
+    /// Takes the answer to [`Errand::FetchKeys`]: the status and body, or why there is none.
     pub fn keys_reply(
         &self,
         provider: ProviderId,
@@ -373,27 +381,65 @@ impl InForce {
         reply: Result<(u16, &[u8]), IssuerFault>,
         jitter: u8,
         now: Duration,
-    ) -> (Vec<WaiterId>, Option<IssuerFault>) {
+    ) -> KeysReply {
+        let mut outcome = KeysReply::default();
         let Some(KeysSource::Remote(remote)) = self.policy.provider(provider).map(|provider| &provider.keys)
         else {
-            return (Vec::new(), None);
+            return outcome;
         };
-        let Some(state) = self.state(provider) else { return (Vec::new(), None) };
+        let Some(state) = self.state(provider) else { return outcome };
         let mut state = state.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
-        let fault = match read_key_set(reply) {
-            Ok(keys) => {
-                set.remote.succeed(keys, remote.cache_duration, jitter, now);
-                None
+        match read_key_set(reply) {
+            Ok((keys, skipped)) => {
+                outcome.skipped = skipped;
+                if keys.is_empty() {
+                    set.remote.withdraw(jitter, now);
+                    outcome.fault = Some(IssuerFault::NoUsableKey);
+                } else {
+                    set.remote.succeed(keys, remote.cache_duration, jitter, now);
+                }
             }
             Err(fault) => {
                 set.remote.fail(jitter, now);
-                Some(fault)
+                outcome.fault = Some(fault);
             }
-        };
+        }
+        outcome.retry_at = set.remote.retry_at();
+        outcome.waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, outcome.waiting.len());
+        outcome
+    }
+
+    /// Whether the fetch of keys that began at `begun` is still awaited.
+    pub fn awaits_keys(&self, provider: ProviderId, tenant: Option<&str>, begun: Duration) -> bool {
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        let state = self.state(provider).map(|state| state.borrow());
+        state
+            .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.is_in_flight(begun)))
+            .unwrap_or(false)
+    }
+
+    /// Takes it from another worker that the fetch in flight need not be made: it failed there, or brought nothing newer
+    /// than the keys at hand. Returns who waited.
+    pub fn end_fetch_as_told(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        told: Told,
+        now: Duration,
+    ) -> Vec<WaiterId> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
+        let mut state = state.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        match told {
+            Told::Failed { retry_at } => set.remote.fail_as_told(retry_at, now),
+            Told::Withdrawn { retry_at } => set.remote.withdraw_as_told(retry_at, now),
+            Told::Confirmed { unknown_kid_fetch_ended } => set.remote.confirm(unknown_kid_fetch_ended),
+        }
         let waiting = std::mem::take(&mut set.waiting);
         self.end_wait(&mut state, waiting.len());
-        (waiting, fault)
+        waiting
     }
 
     /// When the keys at hand were fetched; 0 where there are none.
@@ -415,7 +461,10 @@ impl InForce {
         jitter: u8,
     ) -> Option<Vec<WaiterId>> {
         let KeysSource::Remote(remote) = &self.policy.provider(provider)?.keys else { return None };
-        let keys = read_key_set(Ok((200, &record.body))).ok()?;
+        let (keys, _) = read_key_set(Ok((200, &record.body))).ok()?;
+        if keys.is_empty() {
+            return None;
+        }
         let mut state = self.state(provider)?.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
         set.remote.adopt(
@@ -431,7 +480,7 @@ impl InForce {
     }
 
     /// Takes the introspection answer that another worker received at `received_at`. None where it is of no use any
-    /// more, or from the future, so that the issuer has to be asked; else who waited, and what it came to.
+    /// more, so that the issuer has to be asked; else who waited, and what it came to.
     pub fn adopt_answer(
         &self,
         provider: ProviderId,
@@ -440,15 +489,12 @@ impl InForce {
         received_at: Duration,
         now: Duration,
     ) -> Option<(Vec<WaiterId>, Verdict)> {
-        if received_at > now {
-            return None;
-        }
         let rules = self.policy.provider(provider)?;
         let introspection = rules.introspection.as_ref()?;
         let jwt = self.state(provider)?.borrow().asking.get(token)?.jwt.clone();
         let (verdict, until) =
             self.conclude(rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
-        if now >= until {
+        if received_at > now || now >= until {
             return None;
         }
         Some((self.end_introspection(provider, token, &verdict, until, now), verdict))
@@ -491,14 +537,31 @@ impl InForce {
         let response = reply.and_then(|(status, body)| {
             read_response(status, body, introspection.max_response_bytes, &rules.rules.claims)
         });
-        let (verdict, time_to_live) = match response {
-            Err(fault) => (Verdict::Fault(fault), Duration::ZERO),
+        let refused_until = received_at.saturating_add(introspection.negative_ttl);
+        match response {
+            Err(fault) => (Verdict::Fault(fault), now),
             Ok(Response::Inactive) => {
-                (Verdict::Refused(Reason::TokenInactive.into()), introspection.negative_ttl)
+                let rejection = Reason::TokenInactive.into();
+                (Verdict::Refused { rejection, under: None }, refused_until)
             }
-            Ok(Response::Active(claims)) => self.judge(rules, introspection, jwt, &claims, now),
-        };
-        (verdict, received_at.saturating_add(time_to_live))
+            Ok(Response::Active(claims)) => match self.judge(rules, introspection, jwt, &claims, now) {
+                Ok(identity) => {
+                    let oldest = received_at.saturating_add(introspection.max_ttl);
+                    let until = claims.expires_at().map_or(oldest, |expires_at| oldest.min(expires_at));
+                    (Verdict::Active(Rc::new(identity)), until)
+                }
+                Err(Judgement::Fault(fault)) => (Verdict::Fault(fault), now),
+                Err(Judgement::Refused(error)) => {
+                    // What time alone decides is not remembered.
+                    let until = match error {
+                        TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => now,
+                        _ => refused_until,
+                    };
+                    let under = Some(self.generation);
+                    (Verdict::Refused { rejection: error.into(), under }, until)
+                }
+            },
+        }
     }
 
     /// Remembers a verdict until `until` and ends the waiting for it.
@@ -517,14 +580,14 @@ impl InForce {
                 state.inactive.remove(token.as_bytes());
                 state.active.insert(token.as_bytes(), (Rc::clone(identity), until));
             }
-            Verdict::Refused(rejection) if now < until => {
+            Verdict::Refused { rejection, under } => {
                 state.active.remove(token.as_bytes());
-                let is_issuers_word = rejection.reason == Reason::TokenInactive;
-                let generation = (!is_issuers_word).then_some(self.generation);
-                let refusal = KnownRefusal { rejection: rejection.clone(), until, generation };
-                state.inactive.insert(token.as_bytes(), refusal);
+                if now < until {
+                    let refused = Refused { rejection: rejection.clone(), under: *under, until };
+                    state.inactive.insert(token.as_bytes(), refused);
+                }
             }
-            Verdict::Active(_) | Verdict::Refused(_) | Verdict::Fault(_) => {}
+            Verdict::Active(_) | Verdict::Fault(_) => {}
         }
         let waiting = state.asking.remove(token).map(|asking| asking.waiting).unwrap_or_default();
         self.end_wait(&mut state, waiting.len());
@@ -553,12 +616,15 @@ impl InForce {
     }
 
     fn may_wait(&self, of_provider: usize) -> bool {
-        let limit = self.policy.max_waiting_requests;
-        // One provider holds at most half; of a single place, the whole.
-        self.waiting.get() < limit && of_provider < limit.div_ceil(2)
+        self.waiting.get() < self.policy.max_waiting_requests && of_provider < self.places_of_one_provider()
     }
 
-    /// What an active response comes to, and for how long that may be remembered.
+    /// One provider holds at most half of the places; of a single place, the whole.
+    fn places_of_one_provider(&self) -> usize {
+        self.policy.max_waiting_requests.div_ceil(2)
+    }
+
+    /// What an active response comes to.
     fn judge(
         &self,
         provider: &Provider,
@@ -566,23 +632,11 @@ impl InForce {
         jwt: Option<&Rc<Identity>>,
         claims: &Claims,
         now: Duration,
-    ) -> (Verdict, Duration) {
-        let refused = |error: TokenError, time_to_live: Duration| {
-            let about = match &error {
-                TokenError::ClaimMissing(name) | TokenError::ClaimMalformed(name) => {
-                    Some(name.as_ref().into())
-                }
-                _ => None,
-            };
-            (Verdict::Refused(Rejection { about, ..error.reason().into() }), time_to_live)
-        };
+    ) -> Result<Identity, Judgement> {
         if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
-            return (Verdict::Fault(IssuerFault::Contradiction), Duration::ZERO);
+            return Err(Judgement::Fault(IssuerFault::Contradiction));
         }
-        let issuer_tenant = match self.issuer_tenant(provider, claims) {
-            Ok(issuer_tenant) => issuer_tenant,
-            Err(error) => return refused(error, introspection.negative_ttl),
-        };
+        let issuer_tenant = self.issuer_tenant(provider, claims)?;
         // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
         let audiences =
             if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
@@ -594,33 +648,18 @@ impl InForce {
             ..provider.rules.clone()
         };
         let is_tenant = |name: &str| self.policy.tenants.named(name).is_some();
-        if let Err(error) = claims.check(&rules, now, &is_tenant) {
-            // What time alone decides is not remembered.
-            let time_to_live = match error {
-                TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => Duration::ZERO,
-                _ => introspection.negative_ttl,
-            };
-            return refused(error, time_to_live);
-        }
-        for member in &introspection.required_members {
-            if !claims.object().contains_key(&**member) {
-                return refused(
-                    TokenError::ClaimMissing(member.to_string().into()),
-                    introspection.negative_ttl,
-                );
-            }
+        claims.check(&rules, now, &is_tenant)?;
+        let absent =
+            introspection.required_members.iter().find(|name| !claims.object().contains_key(&***name));
+        if let Some(name) = absent {
+            return Err(TokenError::ClaimMissing(name.to_string().into()).into());
         }
         let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
         identity.principal.scope_absent_from_introspection = claims.scope().is_none();
-        let identity = match jwt {
-            None => identity,
-            Some(jwt) => match combine(jwt, &identity) {
-                Ok(identity) => identity,
-                Err(fault) => return (Verdict::Fault(fault), Duration::ZERO),
-            },
-        };
-        let left = claims.expires_at().map_or(Duration::MAX, |expires_at| expires_at.saturating_sub(now));
-        (Verdict::Active(Rc::new(identity)), left.min(introspection.max_ttl))
+        match jwt {
+            None => Ok(identity),
+            Some(jwt) => combine(jwt, &identity, &self.policy.tenants).map_err(Judgement::Fault),
+        }
     }
 
     /// The tenant's name in the response's issuer.
@@ -637,12 +676,65 @@ impl InForce {
     }
 }
 
+/// Why an active response does not make the token a good one.
+enum Judgement {
+    /// The token is refused.
+    Refused(TokenError),
+    /// The response cannot be used.
+    Fault(IssuerFault),
+}
+
+impl From<TokenError> for Judgement {
+    fn from(error: TokenError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// What became of an answer to [`Errand::FetchKeys`].
+#[derive(Debug, Default)]
+pub struct KeysReply {
+    /// Who waited for it.
+    pub waiting: Vec<WaiterId>,
+    /// Why it was of no use.
+    pub fault: Option<IssuerFault>,
+    /// Keys that are not used, and why.
+    pub skipped: Vec<SkippedKey>,
+    /// When a failed fetch is to be tried again.
+    pub retry_at: Duration,
+}
+
+/// What another worker tells of a fetch of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It failed.
+    Failed {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// It brought a set without a usable key.
+    Withdrawn {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// An unknown `kid` had caused it, and it brought the keys that are at hand.
+    Confirmed {
+        /// When it ended.
+        unknown_kid_fetch_ended: Duration,
+    },
+}
+
 /// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
 /// both grant where both speak of scopes, and either may bind the token to its sender.
-fn combine(jwt: &Identity, answer: &Identity) -> Result<Identity, IssuerFault> {
+fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
     let (signed, said) = (&jwt.principal, &answer.principal);
+    let is_same_tenant = |one: &str, other: &str| {
+        one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
+    };
     let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
-        (Ok(signed), Ok(said)) => !signed.is_empty() && !said.is_empty() && signed != said,
+        // Each of them names one tenant, or is refused for that later.
+        (Ok(signed), Ok(said)) => {
+            signed.iter().any(|one| said.iter().any(|other| !is_same_tenant(one, other)))
+        }
         // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
         (Err(_), Ok(_)) => false,
         (_, Err(_)) => true,
@@ -674,7 +766,7 @@ fn differ(one: Option<&str>, other: Option<&str>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
-fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<KeySet, IssuerFault> {
+fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<(KeySet, Vec<SkippedKey>), IssuerFault> {
     let (status, body) = reply?;
     if status != 200 {
         return Err(IssuerFault::Status(status));
@@ -682,7 +774,7 @@ fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<KeySet, Issu
     if body.len() > MAX_JWKS_BYTES {
         return Err(IssuerFault::TooLarge);
     }
-    KeySet::parse(body, KeySource::Remote).map(|(keys, _)| keys).map_err(|_| IssuerFault::NotAKeySet)
+    KeySet::parse(body, KeySource::Remote).map_err(|_| IssuerFault::NotAKeySet)
 }
 
 /// How large a key set may be, in bytes.

@@ -122,8 +122,13 @@ impl AuthorizationServer {
 
     /// One of the test's own, with a configuration of its own where it gives one.
     pub fn start(configuration: Option<&Value>) -> Self {
+        Self::start_as("https://login.example.com", configuration)
+    }
+
+    /// As [`Self::start`], under another name: what stands in `iss`.
+    pub fn start_as(issuer: &str, configuration: Option<&Value>) -> Self {
         let configuration = configuration.map(Value::to_string);
-        let mut arguments = vec!["--issuer", "https://login.example.com"];
+        let mut arguments = vec!["--issuer", issuer];
         arguments.extend(configuration.iter().flat_map(|text| ["--config-json", text.as_str()]));
         let (server, ready) = Server::node("authorization-server", &arguments);
         let issuer = ready["issuer"].as_str().expect("an issuer in the ready line").to_owned();
@@ -185,6 +190,13 @@ impl AuthorizationServer {
         self.successful(&Request::get("/test/counters"))[endpoint].as_u64().expect("a counter")
     }
 
+    /// Revokes a token of a client (RFC 7009).
+    pub fn revoke(&self, client: &str, token: &str) {
+        let request = Request::post("/oauth/revoke").basic(client, &format!("{client}-secret"));
+        let response = http::send(self.port, &request.form(&[("token", token)]));
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+
     /// Makes an endpoint misbehave; `{endpoint, delay_ms, status, ...}` as its `/test/behave` takes it.
     pub fn behave(&self, how: &Value) {
         self.successful(&Request::post("/test/behave").json(how));
@@ -194,6 +206,22 @@ impl AuthorizationServer {
         let response = http::send(self.port, request);
         assert_eq!(response.status, 200, "{request:?} was answered: {}", response.text());
         response.json()
+    }
+}
+
+/// Carries plain connections on over TLS; `tests/servers/tls-tunnel.mjs` says how.
+pub struct TlsTunnel {
+    _server: Server,
+    pub port: u16,
+}
+
+impl TlsTunnel {
+    /// Leads to a port on loopback where `host` answers with a certificate that `authority`, in PEM, vouches for.
+    pub fn start(to: u16, authority: &str, host: &str) -> Self {
+        let (to, authority) = (to.to_string(), format!("--ca={authority}"));
+        let arguments = ["--to", to.as_str(), authority.as_str(), "--server-name", host];
+        let (server, ready) = Server::node("tls-tunnel", &arguments);
+        Self { _server: server, port: port_in(&ready) }
     }
 }
 
@@ -217,6 +245,10 @@ pub struct Options {
     pub clusters: Vec<(String, u16)>,
     /// Environment variables of the VM.
     pub environment: Vec<(String, String)>,
+    /// The VM's namespace of shared data; empty for the one that all plugins share.
+    pub vm_id: String,
+    /// Levels of Envoy's loggers by component, such as `wasm:trace`.
+    pub log_levels: String,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
     /// Changes the bootstrap last.
@@ -232,6 +264,8 @@ impl Default for Options {
             as_struct: false,
             clusters: Vec::new(),
             environment: Vec::new(),
+            vm_id: FILTER.to_owned(),
+            log_levels: "wasm:info".to_owned(),
             reloadable: false,
             bootstrap: Box::new(|_| {}),
         }
@@ -281,7 +315,7 @@ impl Gateway {
         command.arg(handed("SCOPEGATE_ENVOY")).arg("-c").arg(directory.0.join("envoy.json"));
         command.arg("--admin-address-path").arg(directory.0.join("admin-address"));
         command.args(["--concurrency", &options.concurrency.to_string(), "--disable-hot-restart"]);
-        command.args(["--log-level", "warn", "--component-log-level", "wasm:info"]);
+        command.args(["--log-level", "warn", "--component-log-level", &options.log_levels]);
         command.stdout(directory.create("access.log")).stderr(directory.create("envoy.log"));
         let mut envoy = Server::start("envoy", &mut command);
 
@@ -298,13 +332,13 @@ impl Gateway {
         let (false, Some(admin_port)) = (ended, admin_port) else {
             return Err(directory.text("envoy.log"));
         };
-        let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
-        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-        let port = address["port_value"]
-            .as_u64()
-            .and_then(|port| port.try_into().ok())
-            .expect("the listener's port");
+        let port = listener_port(admin_port, "gateway");
         Ok(Self { _envoy: envoy, directory, _upstream: upstream, upstream_port, admin_port, port })
+    }
+
+    /// The port of a listener that [`Options::bootstrap`] added.
+    pub fn listener_port(&self, name: &str) -> u16 {
+        listener_port(self.admin_port, name)
     }
 
     /// Sends a request on a connection of its own.
@@ -331,6 +365,15 @@ impl Gateway {
             after != before
         });
         after.1 == before.1
+    }
+
+    /// Envoy's resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        // The script that binds Envoy to this process makes way for it.
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self._envoy.child.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// The value of one of Envoy's statistics; none where it does not exist (yet).
@@ -361,6 +404,16 @@ impl Gateway {
     pub fn access_log(&self) -> String {
         self.directory.text("access.log")
     }
+}
+
+fn listener_port(admin_port: u16, name: &str) -> u16 {
+    let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
+    let statuses = listeners["listener_statuses"].as_array().expect("a list of listeners");
+    let port = statuses
+        .iter()
+        .find(|status| status["name"] == name)
+        .and_then(|status| status["local_address"]["socket_address"]["port_value"].as_u64());
+    port.and_then(|port| port.try_into().ok()).expect("the listener's port")
 }
 
 fn port_of(address: &str) -> Option<u16> {
@@ -480,7 +533,7 @@ fn wasm_filter(configuration: &Value, options: &Options) -> Value {
             "failure_policy": "FAIL_RELOAD",
             "reload_config": {"backoff": {"base_interval": "0.1s"}},
             "vm_config": {
-                "vm_id": FILTER,
+                "vm_id": options.vm_id,
                 "runtime": "envoy.wasm.runtime.v8",
                 "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
                 "environment_variables": {"key_values": environment},

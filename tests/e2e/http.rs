@@ -39,6 +39,16 @@ impl Request {
         self
     }
 
+    /// With a text in its path and its headers replaced.
+    pub fn replacing(mut self, from: &str, to: &str) -> Self {
+        let replaced = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(from, to).into_bytes();
+        self.path = replaced(&self.path);
+        for (_, value) in &mut self.headers {
+            *value = replaced(value);
+        }
+        self
+    }
+
     /// `authorization: Bearer TOKEN`.
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
@@ -174,9 +184,21 @@ impl Connection {
         self.receive(request.method == "HEAD").expect("an answer before the connection ends")
     }
 
+    /// Sends a request whose answer is to be received later.
+    pub fn begin(&mut self, request: &Request) {
+        self.send_bytes(&request.to_bytes());
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).expect("to send");
+    }
+
+    /// Reads so many bytes.
+    pub fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).expect("bytes before the connection ends");
+        bytes
     }
 
     /// Reads one answer; none where the connection ends first. An answer to HEAD has no body.

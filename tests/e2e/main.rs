@@ -12,11 +12,17 @@
 
 mod harness;
 mod http;
+mod issuer;
+#[path = "../support/mint.rs"]
+mod mint;
 
 mod corpus;
 mod decisions;
+mod introspection;
+mod keys;
 mod metrics;
 mod never_open;
 mod reload;
 mod servers;
+mod systems;
 mod token_endpoint;

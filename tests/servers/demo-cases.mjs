@@ -18,6 +18,7 @@ const minted = (claims, header) => (tokens) => tokens.minted(claims(), header);
 
 const INVOICES = "/billing/acme/invoices";
 const READ = "billing:read";
+const OPAQUE = "urn:billing:opaque";
 const ALL = "billing:read billing:write billing:admin";
 const acme = (scopes) => ({ tenant: "acme", client: "acme-sync", scopes });
 
@@ -36,6 +37,8 @@ export const cases = [
   passes("acme", "signed with ES256", of("acme-sync", READ, "urn:billing:es256"), get(INVOICES), acme(READ)),
   passes("acme", "signed with PS256", of("acme-sync", READ, "urn:billing:ps256"), get(INVOICES), acme(READ)),
   passes("acme", "signed with EdDSA", of("acme-sync", READ, "urn:billing:eddsa"), get(INVOICES), acme(READ)),
+  passes("acme", "opaque: the issuer is asked", of("acme-sync", READ, OPAQUE), get(INVOICES), acme(READ)),
+  passes("globex", "opaque, of globex", of("globex-sync", READ, OPAQUE), get("/billing/globex/invoices"), { tenant: "globex", client: "globex-sync", scopes: READ }),
   passes("acme", "who am I: a token, no scope needed", of("acme-sync"), get("/whoami"), acme("")),
   passes(null, "health, without a token", null, get("/health"), {}),
   passes("acme", "health, with one: left as it is", of("acme-sync", READ), get("/health"), { credential: true }),
@@ -52,7 +55,9 @@ export const cases = [
   refused(null, "no token, nothing mapped", null, get("/nowhere"), 401, "credential_missing"),
   refused("acme", "two tokens", of("acme-sync", READ), (token) => ({ path: INVOICES, headers: [...bearer(token), ...bearer(token)] }), 400, "credential_ambiguous"),
   refused(null, "not a token", null, get(INVOICES, ["authorization", "Bearer not a token"]), 400, "credential_malformed"),
-  refused("acme", "opaque, no introspection here", of("acme-sync", READ, "urn:billing:opaque"), get(INVOICES), 401, "introspection_not_configured"),
+  refused(null, "opaque, of nobody", (tokens) => tokens.unheardOf(), get(INVOICES), 401, "token_inactive"),
+  refused("acme", "opaque, revoked", (tokens) => tokens.revoked("acme-sync", READ, OPAQUE), get(INVOICES), 401, "token_inactive"),
+  refused("acme", "opaque, beside another tenant's name", of("acme-sync", READ, OPAQUE), get("/whoami", ["x-tenant-id", "nobody"]), 401, "tenant_mismatch"),
 
   // The token.
   refused("acme", "expired", minted(() => ({ iat: now() - 900, exp: now() - 300 })), get(INVOICES), 401, "token_expired"),
@@ -67,6 +72,7 @@ export const cases = [
   refused("acme", "HS256, the public key as secret", (tokens) => tokens.signedWithThePublicKey(), get(INVOICES), 401, "algorithm_not_allowed"),
 
   // The tenant, before any scope.
+  refused("globex", "globex at acme's, opaque", of("globex-sync", READ, OPAQUE), get(INVOICES), 401, "tenant_mismatch"),
   refused("globex", "globex at acme's invoices", of("globex-sync", READ), get(INVOICES), 401, "tenant_mismatch"),
   refused("acme", "header names another tenant", of("acme-sync", READ), get("/whoami", ["x-tenant-id", "globex"]), 401, "tenant_mismatch"),
   refused("tenant1", "tenant1 at tenant10's invoices", of("tenant1-sync", READ), get("/billing/tenant10/invoices"), 401, "tenant_mismatch"),
@@ -77,6 +83,8 @@ export const cases = [
 
   // The scopes, by the tenant's own table.
   refused("acme", "no scope at all", of("acme-sync"), get(INVOICES), 403, "no_scopes_in_token"),
+  refused("acme", "opaque, no scope told of it", of("acme-sync", "", OPAQUE), get(INVOICES), 403, "scope_absent_from_introspection"),
+  refused("acme", "opaque, reading only, and posts", of("acme-sync", READ, OPAQUE), call("POST", INVOICES), 403, "scope_not_granted"),
   refused("acme", "reading only, and posts", of("acme-sync", READ), call("POST", INVOICES), 403, "scope_not_granted"),
   refused("acme", "Billing:Read for billing:read", of("acme-sync", "Billing:Read"), get(INVOICES), 403, "scope_name_mismatch"),
   refused("acme", "a scope this client is not assigned", of("acme-reader", "billing:write"), call("POST", INVOICES), 403, "scope_not_assigned_to_application"),

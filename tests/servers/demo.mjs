@@ -17,6 +17,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const stay = process.argv.includes("--stay");
 const wasm = process.env.SCOPEGATE_WASM ?? `${root}target/wasm32-wasip1/release/scopegate.wasm`;
 const binary = process.env.SCOPEGATE_ENVOY ?? `${root}.env/envoy`;
+process.env.INTROSPECTION_SECRET = "gateway-secret"; // of the client `gateway` at the authorization server
 const servers = new Servers(`${root}.env/run/${stay ? "run" : "demo"}`);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
@@ -69,8 +70,9 @@ async function demonstrate({ upstream, envoy, tokens }) {
   }
   print(rows);
 
-  const leaks = tokens.given.filter((token) => servers.log("envoy").includes(token) || servers.log("access").includes(token));
-  if (leaks.length) console.log(red(`${leaks.length} tokens stand in the logs in ${servers.logs}`));
+  const secrets = [...tokens.given, process.env.INTROSPECTION_SECRET];
+  const leaks = secrets.filter((secret) => servers.log("envoy").includes(secret) || servers.log("access").includes(secret));
+  if (leaks.length) console.log(red(`${leaks.length} tokens or secrets stand in the logs in ${servers.logs}`));
   const wrong = rows.filter((row) => row.wrong.length);
   for (const { test, wrong: lines } of wrong) console.log(red(`\n${test.title}\n  ${lines.join("\n  ")}`));
   console.log(`\n${rows.length - wrong.length} of ${rows.length} requests were decided as they should be; logs: ${servers.logs}`);
@@ -146,7 +148,7 @@ A token of tenant acme (also: globex-sync, tenant1-sync, tenant10-sync, acme-rea
   TOKEN=$(${token} \\
     -d grant_type=client_credentials -d scope='billing:read' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
 
-and what it opens:
+(with -d resource=urn:billing:opaque an opaque one, about which the gateway asks the issuer) and what it opens:
 
   curl -i -H "authorization: Bearer $TOKEN" http://127.0.0.1:${envoy.port}/billing/acme/invoices
   curl -i -H "authorization: Bearer $TOKEN" http://127.0.0.1:${envoy.port}/billing/globex/invoices

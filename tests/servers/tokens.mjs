@@ -1,6 +1,7 @@
-import { createHmac, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
+import { createHmac, createPublicKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 
 const encode = (value) => Buffer.from(typeof value === "string" ? value : JSON.stringify(value)).toString("base64url");
+const basic = (client) => `Basic ${Buffer.from(`${client}:${client}-secret`).toString("base64")}`;
 const now = () => Math.floor(Date.now() / 1000);
 
 /** Tokens of the real authorization server, and those that an attacker makes of them. */
@@ -16,9 +17,23 @@ export class Tokens {
   /** A token by the client credentials grant. */
   async of(client, scope = "", resource = "urn:billing") {
     const form = new URLSearchParams({ grant_type: "client_credentials", resource, ...(scope && { scope }) });
-    const basic = Buffer.from(`${client}:${client}-secret`).toString("base64");
-    const answer = await this.#post(this.issuer.token_path, form, { authorization: `Basic ${basic}` });
+    const answer = await this.#post(this.issuer.token_path, form, { authorization: basic(client) });
     return this.#give(answer.access_token);
+  }
+
+  /** A token that was revoked before anybody saw it (RFC 7009). */
+  async revoked(client, scope, resource) {
+    const token = await this.of(client, scope, resource);
+    const response = await fetch(this.issuer.base + this.issuer.revocation_path, {
+      method: "POST", body: new URLSearchParams({ token }), headers: { authorization: basic(client) },
+    });
+    if (!response.ok) throw new Error(`revocation answered ${response.status}`);
+    return token;
+  }
+
+  /** An opaque token that the authorization server never gave. */
+  unheardOf() {
+    return this.#give(randomBytes(32).toString("base64url"));
   }
 
   /** A token signed by the authorization server's real key over claims of our choice. */

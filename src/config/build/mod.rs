@@ -86,6 +86,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         tenants::read(&cursor, templates.as_ref(), context)
     });
     let tenants = tenants.unwrap_or_default();
+    suites.warn_of_shut(&tenants.table);
 
     let resolution = read_resolution(resolution.as_ref(), &evidence_headers, &providers, &tenants);
     let default_introspection = fields.optional("default_introspection").and_then(|cursor| {

@@ -1,12 +1,15 @@
 //! `suites`: the API suites and their operations.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::terms::{any_of, claim_path, enforcement, evidence_kinds, header_name, http_token, requirement};
 use crate::authorize::{
-    Access, Catalog, EvidenceKinds, Operation, PermissionId, Requirement, Suite, SuiteId,
+    Access, Catalog, EvidenceKinds, Operation, PermissionId, PermissionSet, Requirement, ScopeKind, Suite,
+    SuiteId, TenantTable,
 };
+use crate::config::error::MAX_REPORTED;
 use crate::config::reader::{Cursor, Fields};
 use crate::config::suggestion::did_you_mean;
 use crate::route::{Conflict, HeaderMatcher, HostPattern, OperationId, OperationIndex, PathPattern, Route};
@@ -95,6 +98,50 @@ impl<'d> Suites<'d> {
     /// Which requests call which operation. Where nothing is wrong, an id is a place in it.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Warns of what operations require that no tenant's scopes stand for: the scope was removed or renamed where it is
+    /// declared, or is misspelt here. Requirements that some tenant replaces are left alone.
+    pub fn warn_of_shut(&self, tenants: &TenantTable) {
+        let overrides = || tenants.iter().filter_map(|(_, tenant)| tenant.overrides.as_deref());
+        let operations: HashSet<&OperationId> =
+            overrides().flat_map(|overrides| overrides.operations.keys()).collect();
+        let suites: HashSet<&SuiteId> = overrides().flat_map(|overrides| overrides.suites.keys()).collect();
+        let [custom, system] = [ScopeKind::Custom, ScopeKind::System].map(|kind| Reach::of(kind, tenants));
+        let is_shut = |reach: &Reach<'_>, permission: PermissionId| {
+            !reach.is_open && !reach.permissions.contains(self.catalog.permissions.name(permission))
+        };
+        let mut reported = 0;
+        for ((id, operation), cursor) in
+            (0..).map(OperationId).zip(&self.catalog.operations).zip(&self.cursors)
+        {
+            let Access::Scopes(own) = &operation.access else { continue };
+            let Some(suite) = self.catalog.suite(operation.suite) else { continue };
+            let Some(requirement) = own.as_ref().or(suite.scopes.as_ref()) else { continue };
+            let (reach, kind) = if suite.system { (&system, "`system` scope") } else { (&custom, "scope") };
+            let within_reach: PermissionSet =
+                requirement.permissions().filter(|permission| !is_shut(reach, *permission)).collect();
+            let is_replaced =
+                operations.contains(&id) || (own.is_none() && suites.contains(&operation.suite));
+            if is_replaced || requirement.is_met_by(&within_reach) {
+                continue;
+            }
+            // No more are kept, and what was meant is costly to guess.
+            reported += 1;
+            if reported > MAX_REPORTED {
+                return;
+            }
+            for piece in requirement.missing_pieces(&within_reach) {
+                let names: Vec<&str> =
+                    piece.iter().map(|permission| self.catalog.permissions.name(*permission)).collect();
+                let meant = match names.as_slice() {
+                    [name] => did_you_mean(name, reach.permissions.iter().copied()),
+                    _ => String::new(),
+                };
+                let names = names.join("` or `");
+                cursor.warning(format_args!("no tenant has a {kind} that stands for `{names}`{meant}"));
+            }
+        }
     }
 
     /// The catalog, and the index of its operations. Conflicts are reported at the second operation.
@@ -264,6 +311,36 @@ impl<'d> Suites<'d> {
                 Access::Public
             }
         }
+    }
+}
+
+/// The permissions that scopes of one kind stand for, of all tenants together.
+struct Reach<'t> {
+    permissions: BTreeSet<&'t str>,
+    /// Whether some tenant declares no scopes, so that any counts.
+    is_open: bool,
+}
+
+impl<'t> Reach<'t> {
+    fn of(kind: ScopeKind, tenants: &'t TenantTable) -> Self {
+        let mut reach = Self { permissions: BTreeSet::new(), is_open: false };
+        let mut seen = HashSet::new();
+        for (_, tenant) in tenants.iter() {
+            let table = &*tenant.scope_table;
+            // Tenants of one template share a table.
+            if !seen.insert(Arc::as_ptr(&tenant.scope_table)) {
+                continue;
+            }
+            match &table.declared {
+                // What is not declared counts as custom.
+                None => reach.is_open |= kind == ScopeKind::Custom,
+                Some(declared) => {
+                    let of_kind = declared.iter().filter(|(_, other)| **other == kind);
+                    reach.permissions.extend(of_kind.flat_map(|(scope, _)| table.permissions(scope)));
+                }
+            }
+        }
+        reach
     }
 }
 

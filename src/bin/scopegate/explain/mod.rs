@@ -200,7 +200,7 @@ fn answer(in_force: &InForce, scene: &Scene, errand: Errand) -> (Call, Option<Ve
             let name = name(provider);
             let body = scene.jwks.iter().find(|(of, _)| *of == name).map(|(_, body)| body.as_slice());
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let (_, fault) = in_force.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
+            let fault = in_force.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now).fault;
             (Call { what: CallKind::Keys, provider: name, answered: body.is_some(), fault }, None)
         }
         Errand::Introspect { provider, token } => {
@@ -209,7 +209,7 @@ fn answer(in_force: &InForce, scene: &Scene, errand: Errand) -> (Call, Option<Ve
             let (_, verdict) = in_force.introspection_reply(provider, &token, reply, scene.now);
             let fault = match &verdict {
                 Verdict::Fault(fault) => Some(*fault),
-                Verdict::Active(_) | Verdict::Refused(_) => None,
+                Verdict::Active(_) | Verdict::Refused { .. } => None,
             };
             let what = CallKind::Introspection;
             (Call { what, provider: name(provider), answered: body.is_some(), fault }, Some(verdict))
