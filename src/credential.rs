@@ -189,6 +189,25 @@ impl CredentialPlaces {
         }
     }
 
+    /// Every place with the text that stands before a token there, and the providers that list it: headers first.
+    pub fn iter(&self) -> impl Iterator<Item = (PlaceRef<'_>, String, &ProviderSet)> {
+        let headers = self.headers.iter().flat_map(|places| {
+            places.prefixes.iter().map(|(prefix, providers)| {
+                let text = match prefix {
+                    Prefix::Scheme(scheme) => format!("{scheme} "),
+                    Prefix::Exact(text) => text.to_string(),
+                };
+                (PlaceRef::Header(&places.name), text, providers)
+            })
+        });
+        let cookies =
+            self.cookies.iter().map(|(name, providers)| (PlaceRef::Cookie(name), String::new(), providers));
+        let parameters = self.parameters.iter();
+        let parameters =
+            parameters.map(|(name, providers)| (PlaceRef::Parameter(name), String::new(), providers));
+        headers.chain(cookies).chain(parameters)
+    }
+
     /// The one token of a request. `query` is what follows the path's `?`. Nothing is allocated unless a query
     /// parameter has to be decoded.
     ///

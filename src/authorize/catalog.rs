@@ -20,6 +20,17 @@ pub enum Enforcement {
     Off,
 }
 
+impl Enforcement {
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What an operation asks of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {

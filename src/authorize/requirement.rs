@@ -35,6 +35,11 @@ impl Permissions {
     pub fn name(&self, id: PermissionId) -> &str {
         self.names.get(id.0 as usize).map_or("", |name| name)
     }
+
+    /// All names, in the order of their ids.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
 }
 
 /// The permissions that somebody holds, as a sorted list: small, compact in a cache, and searched in a few steps.

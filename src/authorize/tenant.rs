@@ -183,6 +183,21 @@ impl TenantTable {
         self.by_name.get(name).copied()
     }
 
+    /// Every id and alias with its tenant, in no particular order.
+    pub fn names(&self) -> impl Iterator<Item = (&str, TenantId)> {
+        self.by_name.iter().map(|(name, tenant)| (&**name, *tenant))
+    }
+
+    /// Every audience that names tenants by itself, with each of them, in no particular order.
+    pub fn audiences(&self) -> impl Iterator<Item = (&str, TenantId)> {
+        pairs(&self.by_audience)
+    }
+
+    /// Every host that names tenants by itself, with each of them, in no particular order.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, TenantId)> {
+        pairs(&self.by_host)
+    }
+
     /// The tenants that `host`, in canonical form, names by itself.
     pub fn at_host(&self, host: &str) -> Option<&[TenantId]> {
         self.by_host.get(host).map(Vec::as_slice)
@@ -217,6 +232,10 @@ impl TenantTable {
     fn speaks_for(&self, provider: ProviderId) -> (usize, Option<TenantId>) {
         self.by_provider.get(&provider).map_or((0, None), |known| (known.count, known.first))
     }
+}
+
+fn pairs(index: &HashMap<Box<str>, Vec<TenantId>>) -> impl Iterator<Item = (&str, TenantId)> {
+    index.iter().flat_map(|(name, tenants)| tenants.iter().map(move |tenant| (&**name, *tenant)))
 }
 
 /// The kinds of tenant evidence, as a set.

@@ -12,11 +12,14 @@
 //! [`parse_plugin`] is a pure function of its bytes: every worker comes to the same result.
 
 mod build;
+pub mod difference;
 pub mod document;
 mod duration;
 pub mod error;
+pub mod lint;
 pub mod policy;
 mod protobuf;
+pub mod reach;
 mod reader;
 mod suggestion;
 #[cfg(feature = "yaml")]
@@ -70,6 +73,26 @@ pub fn parse_yaml(text: &str) -> Result<Loaded, ConfigErrors> {
     build::policy(&yaml::parse(text)?, Sha256::digest(text).into())
 }
 
+/// For each map that is read in a document: its path as errors have it, and the keys that are known there. It is what a
+/// schema is held against.
+pub fn known_keys(document: &document::Node<'_>) -> Vec<(String, &'static [&'static str])> {
+    build::known_keys(document)
+}
+
+/// The document that a YAML text holds, with lines and columns, whether or not it is a valid configuration.
+///
+/// # Errors
+///
+/// What is not one YAML document, and a key that is repeated.
+#[cfg(feature = "yaml")]
+pub fn parse_yaml_document(text: &str) -> Result<document::Node<'_>, ConfigErrors> {
+    let node = yaml::parse(text)?;
+    let report = reader::Report::default();
+    let _ = reader::Cursor::root(&node, &report);
+    report.finish()?;
+    Ok(node)
+}
+
 /// The JSON that a YAML configuration stands for, whether or not it is a valid configuration.
 ///
 /// # Errors
@@ -77,11 +100,7 @@ pub fn parse_yaml(text: &str) -> Result<Loaded, ConfigErrors> {
 /// What is not one YAML document, and a key that is repeated.
 #[cfg(feature = "yaml")]
 pub fn yaml_to_json(text: &str) -> Result<serde_json::Value, ConfigErrors> {
-    let node = yaml::parse(text)?;
-    let report = reader::Report::default();
-    let _ = reader::Cursor::root(&node, &report);
-    report.finish()?;
-    Ok(node.value.to_json())
+    Ok(parse_yaml_document(text)?.value.to_json())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::authenticate::ClaimPath;
 use crate::authenticate::provider::{IssuerIndex, Provider, ProviderId};
 use crate::authorize::{Catalog, Enforcement, ResolutionRules, TenantTable};
 use crate::credential::CredentialPlaces;
-use crate::route::OperationIndex;
+use crate::route::{OperationId, OperationIndex, Route};
 use crate::token_endpoint::TokenEndpoint;
 
 /// A configuration that was checked as a whole. Every reference in it leads somewhere, every name is unique, every
@@ -31,6 +31,8 @@ pub struct Policy {
     pub catalog: Catalog,
     /// Which operation a request calls.
     pub operations: OperationIndex,
+    /// Which requests call which operation, as configured, by [`OperationId`].
+    pub routes: Box<[Route]>,
     /// Master switch of application-level enforcement.
     pub scopes_per_application: bool,
     /// How strictly scopes are enforced where nothing more specific says so.
@@ -59,6 +61,11 @@ impl Policy {
     /// The provider behind an id of this policy.
     pub fn provider(&self, id: ProviderId) -> Option<&Provider> {
         self.providers.get(usize::from(id.0))
+    }
+
+    /// Which requests call the operation behind an id of this policy.
+    pub fn route(&self, id: OperationId) -> Option<&Route> {
+        self.routes.get(id.0 as usize)
     }
 }
 

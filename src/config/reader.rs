@@ -20,9 +20,24 @@ pub struct Report {
     errors: RefCell<Vec<ConfigError>>,
     omitted: RefCell<usize>,
     warnings: RefCell<Vec<Warning>>,
+    /// Maps that were read, where they are recorded: their paths and the keys that are known there.
+    maps: Option<RefCell<KnownKeys>>,
 }
 
+/// Paths of maps, each with the keys that are known there.
+pub type KnownKeys = Vec<(String, &'static [&'static str])>;
+
 impl Report {
+    /// A report that records which maps are read.
+    pub fn recording() -> Self {
+        Self { maps: Some(RefCell::default()), ..Self::default() }
+    }
+
+    /// The maps that were read.
+    pub fn into_known_keys(self) -> KnownKeys {
+        self.maps.map(RefCell::into_inner).unwrap_or_default()
+    }
+
     /// The warnings, or the errors if there are any.
     pub fn finish(self) -> Result<Vec<Warning>, ConfigErrors> {
         let errors = self.errors.into_inner();
@@ -182,6 +197,9 @@ impl<'d> Cursor<'d> {
     pub fn map(&self, keys: &'static [&'static str]) -> Option<Fields<'d>> {
         let Value::Map(members) = &self.node.value else { return self.unexpected("a map") };
         let fields = Fields { members, place: Rc::new(self.place.clone()), cursor: self.clone(), keys };
+        if let Some(maps) = &self.report.maps {
+            maps.borrow_mut().push((self.path(), keys));
+        }
         for member in members {
             if !keys.contains(&&*member.key) {
                 let key = &member.key;

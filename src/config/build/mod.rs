@@ -12,7 +12,7 @@ use super::Loaded;
 use super::document::Node;
 use super::error::{ConfigError, ConfigErrors};
 use super::policy::{Audit, AuditedDecisions, Policy, Unmatched};
-use super::reader::{Cursor, Fields, Report};
+use super::reader::{Cursor, Fields, KnownKeys, Report};
 use crate::authenticate::provider::{IssuerIndex, Provider};
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, ResolutionRules};
 use crate::credential::CredentialPlaces;
@@ -53,6 +53,13 @@ pub fn policy(document: &Node<'_>, digest: [u8; 32]) -> Result<Loaded, ConfigErr
             message: "the configuration is incomplete".to_owned(),
         })),
     }
+}
+
+/// For each map that is read in `document`, valid or not: its path, and the keys that are known there.
+pub fn known_keys(document: &Node<'_>) -> KnownKeys {
+    let report = Report::recording();
+    let _ = read(&Cursor::root(document, &report), [0; 32]);
+    report.into_known_keys()
 }
 
 fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
@@ -108,6 +115,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let bypass_cors_preflight = fields.boolean("bypass_cors_preflight", false);
     let strip_failure_response = fields.boolean("strip_failure_response", false);
     let audit = read_audit(&fields);
+    let routes = suites.routes().into();
     let (catalog, operations) = suites.finish();
 
     let places = CredentialPlaces::new(providers.places);
@@ -122,6 +130,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         resolution,
         catalog,
         operations: operations?,
+        routes,
         scopes_per_application,
         enforcement: enforcement.unwrap_or(Enforcement::Enforce),
         unmatched,

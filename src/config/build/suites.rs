@@ -95,6 +95,11 @@ impl<'d> Suites<'d> {
         self.routes.iter().flat_map(|route| route.headers.iter().map(|header| header.name.clone())).collect()
     }
 
+    /// Which requests call which operation. Where nothing is wrong, an id is a place in it.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// Warns of what operations require that no tenant's scopes stand for: the scope was removed or renamed where it is
     /// declared, or is misspelt here. Requirements that some tenant replaces are left alone.
     pub fn warn_of_shut(&self, tenants: &TenantTable) {

@@ -1,0 +1,183 @@
+//! `scopegate check`: every error and every doubt of a configuration.
+
+use std::path::PathBuf;
+
+use scopegate::config::{Mark, lint};
+use serde_json::json;
+
+use crate::source::Source;
+use crate::terminal::{Style, Terminal, shown};
+use crate::{Failure, Outcome};
+
+/// Report all errors and warnings of a configuration.
+///
+/// Errors are those for which the filter refuses the configuration. Warnings are what it accepts and what is probably
+/// not meant.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 no errors, 1 errors (with --deny-warnings: or warnings), 2 wrong usage or an unreadable file.
+
+Examples:
+  scopegate check filter-config/teamcenter.yaml
+  scopegate check --deny-warnings --format json gateway.yaml
+  helm template gateway | yq .data.config | scopegate check -")]
+pub struct Arguments {
+    /// The configuration, YAML or JSON.
+    file: PathBuf,
+    /// Treat warnings as errors in the exit code.
+    #[arg(long)]
+    deny_warnings: bool,
+    /// How to report.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A line for each, `file:line:column: severity: path: message`.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// One thing to report.
+struct Finding {
+    is_error: bool,
+    path: String,
+    mark: Option<Mark>,
+    message: String,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failure> {
+    let source = Source::read(&arguments.file)?;
+    let (findings, omitted) = findings(&source);
+    let errors = findings.iter().filter(|finding| finding.is_error).count() + omitted;
+    let warnings = findings.iter().filter(|finding| !finding.is_error).count();
+    let text = match arguments.format {
+        Format::Text => text(&source, &findings, omitted, (errors, warnings), terminal),
+        Format::Json => json_text(&source, &findings, (errors, warnings)),
+    };
+    let yes = errors == 0 && !(arguments.deny_warnings && warnings > 0);
+    Ok(Outcome { text, notes: Vec::new(), yes })
+}
+
+/// What there is to report, in the order of the file, and how many errors were only counted.
+fn findings(source: &Source) -> (Vec<Finding>, usize) {
+    let mut findings = Vec::new();
+    let mut omitted = 0;
+    match source.load() {
+        Err(errors) => {
+            omitted = errors.omitted();
+            findings.extend(errors.iter().map(|error| Finding {
+                is_error: true,
+                path: error.path.clone(),
+                mark: error.mark,
+                message: error.message.clone(),
+            }));
+        }
+        Ok(loaded) => {
+            let mut warnings = loaded.warnings;
+            if let Ok(document) = source.document() {
+                warnings.extend(lint::lint(&document, &loaded.policy));
+            }
+            findings.extend(warnings.into_iter().map(|warning| Finding {
+                is_error: false,
+                path: warning.path,
+                mark: warning.mark,
+                message: warning.message,
+            }));
+        }
+    }
+    findings.sort_by_key(|finding| finding.mark.map(|mark| (mark.line, mark.column)));
+    (findings, omitted)
+}
+
+fn text(
+    source: &Source,
+    findings: &[Finding],
+    omitted: usize,
+    (errors, warnings): (usize, usize),
+    terminal: &Terminal,
+) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let place = finding.mark.map_or_else(String::new, |mark| format!(":{mark}"));
+        let severity = match finding.is_error {
+            true => terminal.paint(Style::Bad, "error"),
+            false => terminal.paint(Style::Doubtful, "warning"),
+        };
+        let path = if finding.path.is_empty() { "configuration" } else { &finding.path };
+        let path = terminal.paint(Style::Strong, shown(path));
+        text.push_str(&format!("{}{place}: {severity}: {path}: {}\n", source.name, shown(&finding.message)));
+    }
+    if omitted > 0 {
+        text.push_str(&format!("and {omitted} more errors\n"));
+    }
+    let verdict = if errors > 0 {
+        terminal.paint(Style::Bad, "refused")
+    } else if warnings > 0 {
+        terminal.paint(Style::Doubtful, "valid")
+    } else {
+        terminal.paint(Style::Good, "valid")
+    };
+    text.push_str(&format!(
+        "{}: {verdict}, {}, {}\n",
+        source.name,
+        counted(errors, "error"),
+        counted(warnings, "warning")
+    ));
+    text
+}
+
+fn json_text(source: &Source, findings: &[Finding], (errors, warnings): (usize, usize)) -> String {
+    let finding = |finding: &Finding| {
+        let (message, suggestion) = split_suggestion(&finding.message);
+        json!({
+            "severity": if finding.is_error { "error" } else { "warning" },
+            "path": finding.path,
+            "line": finding.mark.map(|mark| mark.line),
+            "column": finding.mark.map(|mark| mark.column),
+            "message": message,
+            "suggestion": suggestion,
+        })
+    };
+    let report = json!({
+        "file": source.name,
+        "valid": errors == 0,
+        "errors": errors,
+        "warnings": warnings,
+        "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+    });
+    format!("{report:#}\n")
+}
+
+/// A message and the name that it asks whether it was meant.
+fn split_suggestion(message: &str) -> (&str, Option<&str>) {
+    match message.rsplit_once("; did you mean `") {
+        Some((message, meant)) => (message, Some(meant.trim_end_matches("`?"))),
+        None => (message, None),
+    }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggestion_is_told_apart_from_its_message() {
+        assert_eq!(
+            split_suggestion("unknown key `isuer`; did you mean `issuer`?"),
+            ("unknown key `isuer`", Some("issuer"))
+        );
+        assert_eq!(split_suggestion("must not be empty"), ("must not be empty", None));
+    }
+}

@@ -1,0 +1,160 @@
+//! The companion tool: what the filter would say of a configuration or a request, said before any proxy is asked.
+//!
+//! Each command is a file; it returns its text and never prints. All decisions are the library's.
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod check;
+mod clock;
+mod diff;
+mod document_text;
+mod explain;
+mod import_openapi;
+mod matrix;
+mod render;
+mod source;
+mod terminal;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::terminal::Terminal;
+
+/// Check, explain and compare scopegate configurations.
+///
+/// FILE is YAML or JSON; `-` reads standard input.
+#[derive(Parser)]
+#[command(name = "scopegate", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    /// When to use colours; NO_COLOR is heeded.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: terminal::ColorChoice,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well: no errors, the request passes, no difference
+  1  the answer is no: errors (or denied warnings), the request is refused, or a difference with --exit-code
+  2  there is no answer: wrong usage, a file that cannot be read, a configuration with errors where one is needed";
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    Explain(Box<explain::Arguments>),
+    Diff(diff::Arguments),
+    Matrix(matrix::Arguments),
+    Render(render::Arguments),
+    Schema(Schema),
+    #[command(name = "import-openapi")]
+    ImportOpenapi(import_openapi::Arguments),
+    Completions(Completions),
+}
+
+/// Print the JSON Schema of the configuration, for editors.
+///
+/// What no schema can say (references, uniqueness, conflicts) is for `scopegate check`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  scopegate schema > filter-config/schema.json
+  sed -i '1i # yaml-language-server: $schema=./schema.json' filter-config/gateway.yaml")]
+struct Schema {}
+
+/// JSON Schema 2020-12. The tests hold it against the reader, key by key.
+const SCHEMA: &str = include_str!("../../../filter-config/schema.json");
+
+/// Print completions for a shell.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  scopegate completions bash > /etc/bash_completion.d/scopegate
+  scopegate completions zsh > \"${fpath[1]}/_scopegate\"
+  scopegate completions fish > ~/.config/fish/completions/scopegate.fish")]
+struct Completions {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+/// What a command came to.
+struct Outcome {
+    /// For standard output.
+    text: String,
+    /// For standard error: what the text leaves out.
+    notes: Vec<String>,
+    /// Whether the answer is yes.
+    yes: bool,
+}
+
+impl Outcome {
+    fn yes(text: String) -> Self {
+        Self { text, notes: Vec::new(), yes: true }
+    }
+}
+
+/// Why a command has no answer; one line or more for standard error.
+#[derive(Debug, PartialEq)]
+struct Failure(String);
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self(message)
+    }
+}
+
+impl Command {
+    fn run(self, terminal: &Terminal) -> Result<Outcome, Failure> {
+        match self {
+            Self::Check(arguments) => check::run(&arguments, terminal),
+            Self::Explain(arguments) => explain::run(&arguments, terminal),
+            Self::Diff(arguments) => diff::run(&arguments, terminal),
+            Self::Matrix(arguments) => matrix::run(&arguments, terminal),
+            Self::Render(arguments) => render::run(&arguments),
+            Self::Schema(Schema {}) => Ok(Outcome::yes(SCHEMA.to_owned())),
+            Self::ImportOpenapi(arguments) => import_openapi::run(&arguments),
+            Self::Completions(Completions { shell }) => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "scopegate", &mut script);
+                Ok(Outcome::yes(String::from_utf8_lossy(&script).into_owned()))
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let terminal = Terminal::new(arguments.color);
+    match arguments.command.run(&terminal) {
+        Ok(outcome) => {
+            for note in outcome.notes {
+                let _ = writeln!(io::stderr(), "{note}");
+            }
+            let mut output = io::stdout().lock();
+            match output.write_all(outcome.text.as_bytes()).and_then(|()| output.flush()) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    let _ = writeln!(io::stderr(), "scopegate: cannot write the output: {error}");
+                    ExitCode::from(2)
+                }
+                Ok(()) | Err(_) => ExitCode::from(u8::from(!outcome.yes)),
+            }
+        }
+        Err(Failure(message)) => {
+            let _ = writeln!(io::stderr(), "scopegate: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,87 @@
+//! Files that commands read.
+
+use std::io::Read;
+use std::path::Path;
+
+use scopegate::config::document::{Node, parse_json};
+use scopegate::config::{self, ConfigErrors, Loaded};
+
+use crate::Failure;
+use crate::terminal::shown;
+
+/// A text and what messages call it.
+#[derive(Debug)]
+pub struct Source {
+    /// The file's name, or `<stdin>`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    is_json: bool,
+}
+
+impl Source {
+    /// Reads `path`, or standard input for `-`.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let (name, bytes) = read_bytes(path)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Failure(format!("{name} is not UTF-8: byte {at} begins no character"))
+        })?;
+        let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        Ok(Self { name, text, is_json })
+    }
+
+    /// The configuration that it holds.
+    ///
+    /// JSON is read as the filter reads it; by way of the YAML that it also is where that says the same, for lines and
+    /// columns.
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        if self.is_json {
+            let json = parse_json(self.text.as_bytes())?;
+            let is_same = |yaml: Node<'_>| yaml.value.to_json() == json.value.to_json();
+            if !config::parse_yaml_document(&self.text).is_ok_and(is_same) {
+                return config::parse_json(self.text.as_bytes());
+            }
+        }
+        config::parse_yaml(&self.text)
+    }
+
+    /// The document that it holds, with lines and columns.
+    pub fn document(&self) -> Result<Node<'_>, Failure> {
+        config::parse_yaml_document(&self.text).map_err(|errors| Failure(format!("{}: {errors}", self.name)))
+    }
+
+    /// The configuration, for commands that need a valid one.
+    pub fn load_valid(&self) -> Result<Loaded, Failure> {
+        self.load().map_err(|errors| {
+            let mut message = format!("{} is not a valid configuration", self.name);
+            for error in errors.iter() {
+                let place = error.mark.map_or_else(String::new, |mark| format!(":{mark}"));
+                message.push_str(&format!("\n{}{place}: {}", self.name, shown(&error.to_string())));
+            }
+            if errors.omitted() > 0 {
+                message.push_str(&format!("\nand {} more", errors.omitted()));
+            }
+            Failure(message)
+        })
+    }
+}
+
+/// The bytes of `path`, or of standard input for `-`, and what messages call it.
+pub fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    // Larger than any configuration of ten thousand tenants; bounds what a wrong path can cost.
+    const MAX_BYTES: u64 = 256 << 20;
+    let is_standard_input = path.as_os_str() == "-";
+    let name = if is_standard_input { "<stdin>".to_owned() } else { shown(&path.display().to_string()) };
+    let mut bytes = Vec::new();
+    let read = if is_standard_input {
+        std::io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Failure(format!("{name} is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok((name, bytes))
+}

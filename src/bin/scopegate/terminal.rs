@@ -1,0 +1,107 @@
+//! How text looks on a terminal, and what must not reach one.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What standard output shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    colors: bool,
+}
+
+/// How a piece of text stands out.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// An error, a refusal.
+    Bad,
+    /// A warning, a pass that is not meant to last.
+    Doubtful,
+    /// A pass.
+    Good,
+    /// What matters.
+    Strong,
+    /// What matters less.
+    Faint,
+}
+
+impl Terminal {
+    /// The terminal of this process.
+    pub fn new(choice: ColorChoice) -> Self {
+        let colors = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                // https://no-color.org: any value but an empty one.
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                std::io::stdout().is_terminal() && !unwanted
+            }
+        };
+        Self { colors }
+    }
+
+    /// A terminal without colours.
+    pub fn plain() -> Self {
+        Self { colors: false }
+    }
+
+    /// `text` in this style.
+    pub fn paint(&self, style: Style, text: impl fmt::Display) -> String {
+        if !self.colors {
+            return text.to_string();
+        }
+        let code = match style {
+            Style::Bad => "1;31",
+            Style::Doubtful => "1;33",
+            Style::Good => "1;32",
+            Style::Strong => "1",
+            Style::Faint => "2",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+/// `text` without what could command a terminal or disguise itself on it: control characters and the marks that turn
+/// the direction of writing are shown as escapes. For whatever came from a request, a token or a file.
+pub fn shown(text: &str) -> String {
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_commands_a_terminal_gets_through() {
+        assert_eq!(shown("a\u{1b}[31mb\r\n\u{202e}c é"), "a\\u{1b}[31mb\\u{d}\\u{a}\\u{202e}c é");
+    }
+
+    #[test]
+    fn text_is_painted_only_where_there_are_colours() {
+        assert_eq!(Terminal::plain().paint(Style::Bad, "x"), "x");
+        assert_eq!(Terminal::new(ColorChoice::Always).paint(Style::Bad, "x"), "\u{1b}[1;31mx\u{1b}[0m");
+        assert_eq!(Terminal::new(ColorChoice::Never).paint(Style::Good, "x"), "x");
+    }
+}

@@ -1,0 +1,479 @@
+//! What a valid configuration probably does not mean: for the companion tool, beside the warnings of loading.
+//!
+//! Pure functions over the document, which has the places, and the policy made of it, which has the meaning. Each
+//! finding names its path.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::document::Node;
+use super::error::Warning;
+use super::policy::Policy;
+use super::reach::Holder;
+use super::reader::{Cursor, Report};
+use crate::authorize::{
+    Access, Application, Enforcement, Overrides, PermissionId, ScopeKind, ScopeTable, SuiteId, Tenant,
+    TenantId,
+};
+use crate::route::OperationId;
+
+/// All findings about `document`, of which `policy` was made; the first
+/// [`MAX_REPORTED`](super::error::MAX_REPORTED).
+pub fn lint(document: &Node<'_>, policy: &Policy) -> Vec<Warning> {
+    let report = Report::default();
+    let root = Cursor::root(document, &report);
+    let places = Places::of(&root);
+    generic_scope_names(&places);
+    scopes_that_open_nothing(&places, policy);
+    applications_without_scopes(&places, policy);
+    clients_of_several_tenants(&places, policy);
+    operations_out_of_reach(&places, policy);
+    default_beside_several_tenants(&root, policy);
+    report.finish().unwrap_or_default()
+}
+
+/// Where the document says what the policy holds, each list in the policy's order.
+struct Places<'d> {
+    tenants: Vec<TenantPlace<'d>>,
+    /// Lists of declared scopes: of each tenant that has its own, and of each template.
+    scope_lists: Vec<Cursor<'d>>,
+    operations: Vec<Cursor<'d>>,
+}
+
+struct TenantPlace<'d> {
+    /// The list of declared scopes that counts for the tenant, by its place in [`Places::scope_lists`].
+    scopes: Option<usize>,
+    applications: Vec<Cursor<'d>>,
+}
+
+impl<'d> Places<'d> {
+    fn of(root: &Cursor<'d>) -> Self {
+        let mut scope_lists = Vec::new();
+        let mut templates = HashMap::new();
+        if let Some(all) = member(root, "tenant_templates") {
+            for (name, template) in all.entries().unwrap_or_default() {
+                let scopes = member(&template, "scopes").map(|list| {
+                    scope_lists.push(list);
+                    scope_lists.len() - 1
+                });
+                templates.insert(name.into_owned(), (scopes, items(member(&template, "applications"))));
+            }
+        }
+        let mut tenants = Vec::new();
+        for tenant in items(member(root, "tenants")) {
+            let template = member(&tenant, "template").and_then(|name| templates.get(name.text()?.as_ref()));
+            let scopes = match member(&tenant, "scopes") {
+                Some(list) => {
+                    scope_lists.push(list);
+                    Some(scope_lists.len() - 1)
+                }
+                None => template.and_then(|(scopes, _)| *scopes),
+            };
+            let applications = match member(&tenant, "applications") {
+                Some(list) => items(Some(list)),
+                None => template.map(|(_, applications)| applications.clone()).unwrap_or_default(),
+            };
+            tenants.push(TenantPlace { scopes, applications });
+        }
+        let suites = items(member(root, "suites"));
+        let operations = suites.iter().flat_map(|suite| items(member(suite, "operations"))).collect();
+        Self { tenants, scope_lists, operations }
+    }
+}
+
+fn member<'d>(map: &Cursor<'d>, key: &str) -> Option<Cursor<'d>> {
+    map.entries()?.into_iter().find(|(name, _)| name == key).map(|(_, cursor)| cursor)
+}
+
+fn items<'d>(list: Option<Cursor<'d>>) -> Vec<Cursor<'d>> {
+    list.and_then(|list| list.items()).into_iter().flatten().collect()
+}
+
+/// Names that say nothing of what they open.
+fn generic_scope_names(places: &Places<'_>) {
+    for name in places.scope_lists.iter().flat_map(|list| items(Some(list.clone()))) {
+        let Some(name) = member(&name, "name") else { continue };
+        if let Some(text) = name.text().filter(|text| is_generic(text)) {
+            name.warning(format_args!(
+                "`{text}` says nothing of what it opens; name what may be done with what, such as \
+                 `orders:read`"
+            ));
+        }
+    }
+}
+
+/// A word that any scope could be called, whatever its case, punctuation and number.
+fn is_generic(name: &str) -> bool {
+    const WORDS: [&str; 17] = [
+        "scope",
+        "scopes",
+        "customscope",
+        "myscope",
+        "newscope",
+        "testscope",
+        "scopename",
+        "test",
+        "demo",
+        "example",
+        "sample",
+        "foo",
+        "bar",
+        "custom",
+        "default",
+        "temp",
+        "permission",
+    ];
+    let letters: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    let stem = letters.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    WORDS.contains(&stem)
+}
+
+/// A declared scope none of whose permissions is required anywhere that it counts.
+fn scopes_that_open_nothing(places: &Places<'_>, policy: &Policy) {
+    let mut useful = UsefulPermissions::default();
+    let mut opening: Vec<HashSet<&str>> = vec![HashSet::new(); places.scope_lists.len()];
+    let mut seen: HashSet<(Shape, usize)> = HashSet::new();
+    for ((_, tenant), place) in policy.tenants.iter().zip(&places.tenants) {
+        let Some((list, declared)) = place.scopes.zip(tenant.scope_table.declared.as_ref()) else { continue };
+        if !seen.insert((Shape::of(tenant), list)) {
+            continue;
+        }
+        let useful = useful.of(tenant, policy);
+        let Some(opening) = opening.get_mut(list) else { continue };
+        for (scope, kind) in declared {
+            let mut permissions =
+                tenant.scope_table.permissions(scope).filter_map(|name| policy.catalog.permissions.id(name));
+            if permissions.any(|permission| useful.contains(&(*kind == ScopeKind::System, permission))) {
+                opening.insert(scope);
+            }
+        }
+    }
+    let used: HashSet<usize> = places.tenants.iter().filter_map(|place| place.scopes).collect();
+    for (index, (list, opening)) in places.scope_lists.iter().zip(&opening).enumerate() {
+        for name in items(Some(list.clone())).iter().filter_map(|item| member(item, "name")) {
+            let Some(text) = name.text().filter(|_| used.contains(&index)) else { continue };
+            // What holds `{tenant}` is declared under another name by each tenant.
+            if !text.contains("{tenant}") && !opening.contains(&*text) {
+                name.warning(format_args!(
+                    "scope `{text}` opens nothing: no operation within reach requires what it stands for"
+                ));
+            }
+        }
+    }
+}
+
+/// What decides which permissions are of use to a tenant; tenants of one template share all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    scope_table: *const ScopeTable,
+    suites: Option<*const SuiteId>,
+    overrides: Option<*const Overrides>,
+}
+
+impl Shape {
+    fn of(tenant: &Tenant) -> Self {
+        Self {
+            scope_table: Arc::as_ptr(&tenant.scope_table),
+            suites: tenant.suites.as_ref().map(|suites| suites.as_ptr()),
+            overrides: tenant.overrides.as_ref().map(Arc::as_ptr),
+        }
+    }
+}
+
+/// Whether for system suites, and the permissions that some operation requires.
+type Useful = HashSet<(bool, PermissionId)>;
+
+/// Per shape of suites and overrides.
+#[derive(Default)]
+struct UsefulPermissions(HashMap<(Option<*const SuiteId>, Option<*const Overrides>), Useful>);
+
+impl UsefulPermissions {
+    fn of(&mut self, tenant: &Tenant, policy: &Policy) -> &Useful {
+        let shape = Shape::of(tenant);
+        self.0.entry((shape.suites, shape.overrides)).or_insert_with(|| {
+            let mut useful = HashSet::new();
+            for suite in &policy.catalog.suites {
+                for id in &suite.operations {
+                    let available = policy
+                        .catalog
+                        .operation(*id)
+                        .is_some_and(|operation| tenant.has_suite(operation.suite));
+                    if let Some(requirement) = policy.catalog.requirement(*id, tenant).filter(|_| available) {
+                        useful.extend(requirement.permissions().map(|permission| (suite.system, permission)));
+                    }
+                }
+            }
+            useful
+        })
+    }
+}
+
+/// An application whose scopes are enforced and which has none. Where the key is absent, loading warns already.
+fn applications_without_scopes(places: &Places<'_>, policy: &Policy) {
+    for (tenant, application, cursor) in applications(places, policy) {
+        let enforcement = match policy.scopes_per_application {
+            true => application.enforcement.or(tenant.enforcement).unwrap_or(policy.enforcement),
+            false => Enforcement::Off,
+        };
+        let is_enforced = match enforcement {
+            Enforcement::Enforce => true,
+            Enforcement::Shadow | Enforcement::Off => false,
+        };
+        if let (true, Some(scopes)) = (is_enforced && application.scopes.is_empty(), member(cursor, "scopes"))
+        {
+            let client_id = &application.client_id;
+            scopes.warning(format_args!(
+                "client `{client_id}` enforces scopes and has none, so it reaches no operation that requires any"
+            ));
+        }
+    }
+}
+
+/// A client that is registered with several tenants: its tokens have to name the tenant by other evidence.
+fn clients_of_several_tenants(places: &Places<'_>, policy: &Policy) {
+    for (_, application, cursor) in applications(places, policy) {
+        let registered = policy.tenants.registered(application.provider, &application.client_id);
+        if registered.len() < 2 {
+            continue;
+        }
+        const SHOWN: usize = 3;
+        let ids = registered.iter().take(SHOWN).filter_map(|id: &TenantId| policy.tenants.tenant(*id));
+        let mut names: Vec<String> = ids.map(|tenant| format!("`{}`", tenant.id)).collect();
+        if registered.len() > SHOWN {
+            names.push(format!("{} more", registered.len() - SHOWN));
+        }
+        let (client_id, names) = (&application.client_id, names.join(", "));
+        cursor.warning(format_args!(
+            "client `{client_id}` is registered with several tenants ({names}), so it names none: its tokens \
+             need other evidence"
+        ));
+    }
+}
+
+/// Every registered application with its tenant and its place.
+fn applications<'p, 'c, 'd>(
+    places: &'c Places<'d>,
+    policy: &'p Policy,
+) -> impl Iterator<Item = (&'p Tenant, &'p Application, &'c Cursor<'d>)> {
+    policy.tenants.iter().zip(&places.tenants).flat_map(|((_, tenant), place)| {
+        let applications = tenant.applications.as_deref().unwrap_or_default();
+        applications
+            .iter()
+            .zip(&place.applications)
+            .map(move |(application, cursor)| (tenant, application, cursor))
+    })
+}
+
+/// An operation that asks for scopes and that nobody's scopes open.
+fn operations_out_of_reach(places: &Places<'_>, policy: &Policy) {
+    let asks_for_scopes = |id: &OperationId| match policy.catalog.operation(*id).map(|known| &known.access) {
+        Some(Access::Scopes(_)) => true,
+        Some(Access::Authenticated | Access::Public) | None => false,
+    };
+    let mut unreached: Vec<OperationId> =
+        (0..).map(OperationId).take(policy.catalog.operations.len()).filter(asks_for_scopes).collect();
+    let mut seen = HashSet::new();
+    for (_, tenant) in policy.tenants.iter() {
+        if unreached.is_empty() {
+            return;
+        }
+        let shape = Shape::of(tenant);
+        let mut strike = |holder: Holder<'_>| unreached.retain(|id| !holder.reach(*id).passes());
+        match &tenant.applications {
+            None => {
+                if seen.insert((shape, None, tenant.enforcement.map(|own| own as u8), None)) {
+                    strike(Holder::any_client(policy, tenant));
+                }
+            }
+            Some(applications) => {
+                for application in applications {
+                    let key = (
+                        shape,
+                        Some(application.scopes.as_ptr()),
+                        tenant.enforcement.map(|own| own as u8),
+                        application.enforcement.map(|own| own as u8),
+                    );
+                    if seen.insert(key) {
+                        strike(Holder::application(policy, tenant, application));
+                    }
+                }
+            }
+        }
+    }
+    for cursor in unreached.iter().filter_map(|id| places.operations.get(id.0 as usize)) {
+        cursor.warning(
+            "no application can reach this operation: no tenant assigns any of them the scopes that it requires",
+        );
+    }
+}
+
+fn default_beside_several_tenants(root: &Cursor<'_>, policy: &Policy) {
+    if policy.resolution.default.is_none() || policy.tenants.len() < 2 {
+        return;
+    }
+    if let Some(default) =
+        member(root, "tenant_resolution").and_then(|resolution| member(&resolution, "default"))
+    {
+        default.warning(
+            "beside other tenants a default gives its data to whoever's token and request forget to name one",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{parse_yaml, parse_yaml_document};
+
+    const HEAD: &str = "
+version: 1
+providers: {corp: {issuer: https://i, allow_any_audience: true, local_jwks: {keys: []}}}
+suites:
+  - name: books
+    operations:
+      - {name: read, path: /books, methods: [GET], requires: [r]}
+      - {name: write, path: /books, methods: [POST], requires: [w]}
+";
+
+    fn findings(rest: &str) -> Vec<String> {
+        let text = format!("{HEAD}{rest}");
+        let policy = parse_yaml(&text).unwrap().policy;
+        let document = parse_yaml_document(&text).unwrap();
+        lint(&document, &policy).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_configuration_that_means_what_it_says_has_no_findings() {
+        let tenants = "
+tenants:
+  - {id: acme, scopes: [{name: r}, {name: w}], applications: [{client_id: a, scopes: [r, w]}]}
+  - {id: globex, scopes: [{name: r}], applications: [{client_id: b, scopes: [r]}]}
+";
+        assert_eq!(findings(tenants), Vec::<String>::new());
+        assert_eq!(findings("tenants: [{id: acme}]"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn generic_names_are_found_whatever_their_case_punctuation_and_number() {
+        for name in ["scope1", "custom-scope", "Custom_Scope_22", "my.scope", "TEST", "scope"] {
+            assert!(is_generic(name), "{name}");
+        }
+        for name in ["orders:read", "scope1:read", "read", "telescope", "1", "x", "tests-run"] {
+            assert!(!is_generic(name), "{name}");
+        }
+        let found = findings(
+            "
+tenant_templates: {t: {scopes: [{name: r}, {name: w}, {name: scope1}], scope_mapping: {scope1: [r]}}}
+tenants: [{id: acme, template: t}]
+",
+        );
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].starts_with("tenant_templates.t.scopes[2].name: `scope1` says nothing"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_scope_that_opens_nothing_is_found_where_it_is_declared_and_once() {
+        let found = findings(
+            "
+tenant_templates: {t: {scopes: [{name: r}, {name: w}, {name: x}]}}
+tenants: [{id: acme, template: t}, {id: globex, template: t}]
+",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("tenant_templates.t.scopes[2].name: scope `x` opens nothing"));
+    }
+
+    #[test]
+    fn a_scope_of_a_template_that_opens_something_for_one_tenant_is_no_finding() {
+        let found = findings(
+            "
+  - {name: other, operations: [{name: go, path: /other, requires: [x]}]}
+tenant_templates: {t: {scopes: [{name: r}, {name: w}, {name: x}]}}
+tenants: [{id: acme, template: t, suites: [books]}, {id: globex, template: t}]
+",
+        );
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_custom_scope_is_of_no_use_for_a_vendors_suite() {
+        let found = findings(
+            "
+  - {name: vendor, system: true, operations: [{name: go, path: /v, requires: [x, y]}]}
+tenants: [{id: acme, scopes: [{name: r}, {name: w}, {name: x}, {name: y, system: true}]}]
+",
+        );
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("tenants[0].scopes[2].name: scope `x` opens nothing"));
+        assert!(found[1].starts_with("suites[1].operations[0]: no application can reach"));
+    }
+
+    #[test]
+    fn an_application_that_enforces_without_scopes_is_found_and_one_that_does_not_is_not() {
+        let found = findings(
+            "
+tenants:
+  - id: acme
+    applications:
+      - {client_id: a, scopes: [r, w]}
+      - {client_id: b, scopes: []}
+      - {client_id: c, scopes: '', scope_enforcement: off}
+",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0]
+                .starts_with("tenants[0].applications[1].scopes: client `b` enforces scopes and has none")
+        );
+    }
+
+    #[test]
+    fn an_operation_that_nobody_can_reach_is_found() {
+        let found = findings(
+            "tenants: [{id: acme, scopes: [{name: r}], applications: [{client_id: a, scopes: [r]}]}]",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("suites[0].operations[1]: no application can reach"));
+        let lifted = "{client_id: a, scopes: [r], scope_enforcement: shadow}";
+        let found =
+            findings(&format!("tenants: [{{id: acme, scopes: [{{name: r}}], applications: [{lifted}]}}]"));
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_client_of_several_tenants_is_found_at_each() {
+        let found = findings(
+            "
+tenants:
+  - {id: acme, applications: [{client_id: a, scopes: [r, w]}, {client_id: own, scopes: [r]}]}
+  - {id: globex, applications: [{client_id: a, scopes: [r]}]}
+",
+        );
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("tenants[0].applications[0]: client `a` is registered with several"));
+        assert!(found[1].starts_with("tenants[1].applications[0]: "));
+    }
+
+    #[test]
+    fn a_default_is_fine_for_the_only_tenant_and_doubtful_beside_others() {
+        let resolution = "\ntenant_resolution: {default: acme}";
+        assert_eq!(findings(&format!("tenants: [{{id: acme}}]{resolution}")), Vec::<String>::new());
+        let found = findings(&format!("tenants: [{{id: acme}}, {{id: globex}}]{resolution}"));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("tenant_resolution.default: "), "{found:?}");
+    }
+
+    #[test]
+    fn ten_thousand_tenants_of_one_template_are_looked_at_in_good_time() {
+        let tenants: String =
+            (0..10_000).map(|number| format!("  - {{id: t{number}, template: t}}\n")).collect();
+        let text = format!("{HEAD}tenant_templates: {{t: {{scopes: [{{name: r}}]}}}}\ntenants:\n{tenants}");
+        let policy = parse_yaml(&text).unwrap().policy;
+        let document = parse_yaml_document(&text).unwrap();
+        assert_eq!(lint(&document, &policy).len(), 1);
+    }
+}
