@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -280,6 +281,10 @@ pub struct Gateway {
     upstream_port: u16,
     admin_port: u16,
     pub port: u16,
+    /// The configuration of the filter in force.
+    pub configuration: RwLock<Value>,
+    /// Further clusters on loopback: name and port.
+    pub clusters: Vec<(String, u16)>,
 }
 
 impl Gateway {
@@ -333,12 +338,26 @@ impl Gateway {
             return Err(directory.text("envoy.log"));
         };
         let port = listener_port(admin_port, "gateway");
-        Ok(Self { _envoy: envoy, directory, _upstream: upstream, upstream_port, admin_port, port })
+        Ok(Self {
+            _envoy: envoy,
+            directory,
+            _upstream: upstream,
+            upstream_port,
+            admin_port,
+            port,
+            configuration: RwLock::new(configuration.clone()),
+            clusters: options.clusters.clone(),
+        })
     }
 
     /// The port of a listener that [`Options::bootstrap`] added.
     pub fn listener_port(&self, name: &str) -> u16 {
         listener_port(self.admin_port, name)
+    }
+
+    /// Whether one of its listeners has this port.
+    pub fn listens_on(&self, port: u16) -> bool {
+        listener_ports(self.admin_port).iter().any(|(_, known)| *known == port)
     }
 
     /// Sends a request on a connection of its own.
@@ -364,7 +383,18 @@ impl Gateway {
             after = (count("config_reload"), count("update_rejected"));
             after != before
         });
-        after.1 == before.1
+        let is_taken = after.1 == before.1;
+        if is_taken {
+            *self.configuration.write().expect("a lock") = configuration.clone();
+        }
+        is_taken
+    }
+
+    /// A file in the directory of this gateway.
+    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.directory.0.join(name);
+        fs::write(&path, content).expect("to write a file of the gateway's");
+        path
     }
 
     /// Envoy's resident memory in bytes.
@@ -407,13 +437,19 @@ impl Gateway {
 }
 
 fn listener_port(admin_port: u16, name: &str) -> u16 {
+    let ports = listener_ports(admin_port);
+    ports.into_iter().find(|(known, _)| known == name).expect("the listener's port").1
+}
+
+/// The names of the listeners and their ports.
+fn listener_ports(admin_port: u16) -> Vec<(String, u16)> {
     let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
     let statuses = listeners["listener_statuses"].as_array().expect("a list of listeners");
-    let port = statuses
-        .iter()
-        .find(|status| status["name"] == name)
-        .and_then(|status| status["local_address"]["socket_address"]["port_value"].as_u64());
-    port.and_then(|port| port.try_into().ok()).expect("the listener's port")
+    let named = |status: &Value| {
+        let port = status["local_address"]["socket_address"]["port_value"].as_u64()?;
+        Some((status["name"].as_str()?.to_owned(), u16::try_from(port).ok()?))
+    };
+    statuses.iter().filter_map(named).collect()
 }
 
 fn port_of(address: &str) -> Option<u16> {

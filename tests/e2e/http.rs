@@ -13,10 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A request as it goes over the wire; nothing is added but `host` and, where there is a body, `content-length`.
 #[derive(Clone)]
 pub struct Request {
-    method: String,
-    path: Vec<u8>,
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
-    body: Vec<u8>,
+    pub method: String,
+    pub path: Vec<u8>,
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub body: Vec<u8>,
 }
 
 impl Request {

@@ -1,6 +1,7 @@
 //! The configurations of `filter-config/`, each as it stands in the file, before a real authorization server of the
 //! system's own that issues the system's tokens. What a good server never issues is minted with its real keys.
 
+mod agreement;
 mod appian_erp;
 mod certificate;
 mod infor_suites;
@@ -88,14 +89,25 @@ fn refused(says: &'static str, request: Request, status: u16, reason: &'static s
 }
 
 /// Sends every case to `port`; tells of all that came out otherwise, together. What is refused never reaches the
-/// upstream.
+/// upstream, and the companion tool says the same of each request.
 fn assert_all(gateway: &Gateway, port: u16, cases: &[Case]) {
     let before = gateway.upstream_count();
+    let scheme = if gateway.listens_on(port) { "http" } else { "https" };
     let mut wrong = String::new();
     for Case { says, request, expected: (status, reason) } in cases {
         let (got_status, got_reason) = http::send(port, request).decision();
         if (got_status, got_reason.as_str()) != (*status, *reason) {
             writeln!(wrong, "{says}: {got_status} {got_reason}, not {status} {reason}").expect("to write");
+        }
+        match agreement::explained(gateway, scheme, request) {
+            Some((told_status, told_reason)) if (told_status, &told_reason) != (got_status, &got_reason) => {
+                writeln!(
+                    wrong,
+                    "{says}: {got_status} {got_reason}, but explained as {told_status} {told_reason}"
+                )
+                .expect("to write");
+            }
+            Some(_) | None => {}
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}\n{}", gateway.log());
