@@ -4,6 +4,7 @@
 //! request that leads a single flight and goes away would take the answer of all others with it. Requests leave their
 //! errands in a queue that wakes the root context; the root makes the calls, gets the answers, and resumes who waits.
 
+mod audit;
 mod callbacks;
 mod callouts;
 mod host;
@@ -68,11 +69,13 @@ struct Root {
     in_force: Option<Rc<InForce>>,
     callouts: Option<Callouts>,
     tick_period: Duration,
+    /// What this configuration changed is still to be told.
+    reload: Option<audit::Reload>,
 }
 
 impl Root {
     fn new(id: u32) -> Self {
-        Self { id, in_force: None, callouts: None, tick_period: Duration::ZERO }
+        Self { id, in_force: None, callouts: None, tick_period: Duration::ZERO, reload: None }
     }
 
     /// Runs the errands that requests and the clock have left.
@@ -105,9 +108,16 @@ impl Root {
     }
 
     fn choose_tick_period(&mut self) {
-        let Some(callouts) = &self.callouts else { return };
-        let is_busy = callouts.is_waiting_for_others() || self.has_woken();
-        let period = if is_busy { SHORT_TICK } else { TICK };
+        let is_busy = self.callouts.as_ref().is_some_and(Callouts::is_waiting_for_others) || self.has_woken();
+        let holds_bodies = self.in_force.as_ref().is_some_and(|now| !now.policy.token_endpoints.is_empty());
+        let period = if is_busy {
+            SHORT_TICK
+        } else if self.callouts.is_some() || holds_bodies {
+            TICK
+        } else {
+            // Nothing is left to look after.
+            Duration::ZERO
+        };
         if self.tick_period != period {
             self.tick_period = period;
             host::set_tick_period(period);
@@ -156,11 +166,10 @@ impl Root {
             let callouts = Callouts::new(&in_force);
             with_vm(|vm| vm.roots.push((self.id, callouts.queue())));
             self.callouts = Some(callouts);
-            self.tick_period = SHORT_TICK;
-            host::set_tick_period(SHORT_TICK);
-        } else if !in_force.policy.token_endpoints.is_empty() {
-            host::set_tick_period(TICK);
         }
+        self.reload = Some(audit::Reload::begin(&in_force));
+        self.tick_period = SHORT_TICK;
+        host::set_tick_period(SHORT_TICK);
         metrics::count("reloads");
         metrics::set_policy_generation(in_force.generation);
         self.in_force = Some(in_force);
@@ -169,8 +178,16 @@ impl Root {
 
     /// Looks after keys and lost answers.
     fn on_tick(&mut self) {
-        request::refuse_bodiless(self.id, host::now());
-        let (Some(in_force), Some(callouts)) = (&self.in_force, &mut self.callouts) else { return };
+        let now = host::now();
+        request::refuse_bodiless(self.id, now);
+        let Some(in_force) = &self.in_force else { return };
+        if let Some(reload) = self.reload.take() {
+            reload.audit(in_force, now);
+        }
+        let Some(callouts) = &mut self.callouts else {
+            self.choose_tick_period();
+            return;
+        };
         let woken = callouts.tick(in_force);
         self.wake(woken);
         self.run_errands();

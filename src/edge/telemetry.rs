@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host::{self, Level};
-use super::metrics;
+use super::{audit, metrics};
 use crate::config::policy::{AuditedDecisions, Policy};
 use crate::exchange::{Decision, Facts, InForce};
 
@@ -106,6 +106,12 @@ impl<'f> Described<'f> {
             .token_digest
             .map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         put("token", token.as_deref());
+        let issued_at = facts.identity.as_ref().and_then(|identity| identity.principal.issued_at);
+        if let (Some(tenant), Some(issued_at)) = (self.tenant, issued_at) {
+            if audit::predates_policy(tenant, issued_at) {
+                members.insert("hint".to_owned(), "token_predates_policy".into());
+            }
+        }
         if suppressed > 0 {
             members.insert("suppressed".to_owned(), suppressed.into());
         }

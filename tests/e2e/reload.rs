@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Gateway, Options};
+use crate::harness::{AuthorizationServer, Gateway, Options, wait_until};
 use crate::http::{Connection, Request};
 
 #[test]
@@ -36,4 +36,33 @@ fn a_new_configuration_decides_the_next_request_and_a_bad_one_leaves_the_old_in_
 
     assert!(gateway.reload(&good, &options), "{}", gateway.log());
     expect(200, "-");
+}
+
+#[test]
+fn one_worker_tells_what_a_reload_changed_and_refusals_of_older_tokens_say_so() {
+    let issuer = AuthorizationServer::shared();
+    let options = Options { reloadable: true, concurrency: 2, ..Options::default() };
+    let mut configuration = configuration(issuer);
+    let gateway = Gateway::start(&configuration, &options);
+    let events = |name: &str| gateway.log().matches(&format!("\"event\":\"{name}\"")).count();
+    wait_until("the first load is told", || events("policy.loaded") > 0);
+
+    let token = issuer.token("tenant1-sync", "billing:read billing:write", "urn:billing");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    configuration["tenants"][0]["applications"][0]["scopes"] = json!(["billing:read"]);
+    configuration["tenants"][1]["scopes"] = json!([{"name": "billing:read"}, {"name": "billing:write"}]);
+    assert!(gateway.reload(&configuration, &options), "{}", gateway.log());
+    wait_until("the changes are told", || events("scope.created") >= 2);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(events("policy.loaded"), 1, "{}", gateway.log());
+    assert_eq!(events("scope.created"), 2, "{}", gateway.log());
+    assert_eq!(events("application.reassociated") + events("application.modified"), 1, "{}", gateway.log());
+
+    let refused = gateway.send(&Request::post("/tenant1/invoices").bearer(&token));
+    assert_eq!(refused.decision(), (403, "scope_not_assigned_to_application".to_owned()));
+    wait_until("the refusal is told", || gateway.log().contains("scope_not_assigned_to_application"));
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("scope_not_assigned_to_application")).expect("a line");
+    assert!(line.contains("\"hint\":\"token_predates_policy\""), "{line}");
+    assert!(line.contains("\"step\":\"scopes\""), "{line}");
 }
