@@ -87,6 +87,7 @@ fn assertion_client(assertion: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authenticate::introspection::form_encode;
 
     fn identify(authorization: &[&str], form: &str) -> Result<String, Fault> {
         let headers: Vec<(&str, &str)> =
@@ -100,7 +101,7 @@ mod tests {
 
     fn assertion(claims: &str) -> String {
         let jwt = format!("e30.{}.c2ln", base64url::encode(claims.as_bytes()));
-        format!("client_assertion_type={}&client_assertion={jwt}", form::encode(JWT_ASSERTION))
+        format!("client_assertion_type={}&client_assertion={jwt}", form_encode(JWT_ASSERTION))
     }
 
     #[test]

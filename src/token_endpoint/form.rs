@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::authenticate::introspection::form_encode;
+
 /// The parameters that decisions are made from.
 pub const PARAMETERS: [&str; 8] = [
     "grant_type",
@@ -126,7 +128,7 @@ impl<'b> Form<'b> {
     /// The same form with `value` for the parameter `name`, in its place or at the end; everything else stays as it
     /// was sent, byte for byte.
     pub fn with(&self, name: &str, value: &str) -> Vec<u8> {
-        let replaced = format!("{name}={}", encode(value));
+        let replaced = format!("{name}={}", form_encode(value));
         let mut raws: Vec<&str> = Vec::with_capacity(self.pairs.len() + 1);
         raws.extend(self.pairs.iter().map(|pair| if pair.name == name { &*replaced } else { pair.raw }));
         if !self.pairs.iter().any(|pair| pair.name == name) {
@@ -175,23 +177,6 @@ pub fn decode(text: &str) -> Result<Cow<'_, str>, FormFault> {
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| FormFault::Encoding)
 }
 
-/// The form-encoding of a value (RFC 6749 appendix B).
-pub fn encode(text: &str) -> String {
-    use fmt::Write;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
-                encoded.push(char::from(byte))
-            }
-            b' ' => encoded.push('+'),
-            // Writing to a String cannot fail.
-            other => _ = write!(encoded, "%{other:02X}"),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -201,7 +186,7 @@ mod tests {
     #[test]
     fn the_example_of_rfc_6749_appendix_b_goes_both_ways() {
         let text = " %&+\u{a3}\u{20ac}";
-        assert_eq!(encode(text), "+%25%26%2B%C2%A3%E2%82%AC");
+        assert_eq!(form_encode(text), "+%25%26%2B%C2%A3%E2%82%AC");
         assert_eq!(decode("+%25%26%2B%C2%A3%E2%82%AC").unwrap(), text);
     }
 
@@ -271,7 +256,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_survives_encoding(text in ".*") {
-            let encoded = encode(&text);
+            let encoded = form_encode(&text);
             prop_assert_eq!(decode(&encoded).unwrap(), text);
         }
 
@@ -286,7 +271,7 @@ mod tests {
             scope in "[!-~ ]{1,20}",
         ) {
             let body: Vec<String> =
-                pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+                pairs.iter().map(|(name, value)| format!("{name}={}", form_encode(value))).collect();
             let form = body.join("&");
             let replaced = Form::parse(form.as_bytes()).unwrap().with("scope", &scope);
             let read = Form::parse(&replaced).unwrap();
