@@ -25,6 +25,7 @@ pub mod credential;
 mod edge;
 pub mod exchange;
 pub mod headers;
+pub mod hex;
 pub mod respond;
 pub mod route;
 pub mod token_endpoint;

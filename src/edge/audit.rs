@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::host::{self, Level};
 use crate::config::difference::{Counts, difference};
 use crate::exchange::InForce;
+use crate::hex::hex;
 
 /// How many events of one reload are logged; the others are counted.
 const MOST_EVENTS: usize = 1000;
@@ -45,7 +46,7 @@ impl Reload {
     pub fn begin(in_force: &Rc<InForce>) -> Self {
         let text = |path| host::property(&[path]).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let plugin = [text("plugin_name"), text("plugin_root_id")].map(Option::unwrap_or_default).join("/");
-        let shares = text("plugin_vm_id").is_some_and(|vm_id| !vm_id.is_empty());
+        let shares = host::shares_data();
         let before =
             HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(in_force)));
         let reload = Self { plugin, before, shares };
@@ -59,7 +60,7 @@ impl Reload {
     pub fn audit(self, in_force: &InForce, now: Duration) {
         let policy = &in_force.policy;
         let logs = self.is_first_to_audit(&policy.digest);
-        let digest: String = policy.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&policy.digest);
         let Some(before) = &self.before else {
             if logs {
                 let Counts { tenants, scopes, applications, suites, operations } = Counts::of(policy);

@@ -89,7 +89,7 @@ impl Callouts {
         for _ in 0..2 {
             name.push_str(&format!(".{:016x}", crate::bounded_cache::random_seed()));
         }
-        let shares = host::property(&["plugin_vm_id"]).is_some_and(|vm_id| !vm_id.is_empty());
+        let shares = host::shares_data();
         let host = Host { shares };
         Errands::prepare(in_force, &host);
         Self { queue: host::register_queue(&name), errands: Errands::default(), host }

@@ -316,6 +316,11 @@ pub fn set_effective_context(context: u32) -> bool {
     unsafe { proxy_set_effective_context(context) == OK }
 }
 
+/// Whether the workers of this proxy may share data: a blank `vm_id` is one namespace with every other plugin.
+pub fn shares_data() -> bool {
+    property(&["plugin_vm_id"]).is_some_and(|vm_id| !vm_id.is_empty())
+}
+
 /// What the workers of one proxy share at `key`, with its version.
 pub fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
     let (mut data, mut size, mut cas) = (null_mut(), 0, 0);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::host::{self, Metric};
+use crate::authorize::{SuiteId, TenantId};
 use crate::exchange::{CacheUse, Decision, Facts, InForce};
 use crate::respond::Reason;
 
@@ -20,11 +21,17 @@ thread_local! {
 struct Metrics {
     /// Numbers of metrics, by name.
     by_name: HashMap<String, u32>,
-    /// Numbers of the counters that requests need, by what they count under the policy of this generation.
-    decisions: HashMap<(Decision, Option<Reason>, Option<u32>), u32>,
-    suites: HashMap<(Decision, u32), u32>,
-    cache_uses: HashMap<CacheUse, u32>,
+    /// Numbers of the counters that requests need, under the policy of this generation.
+    by_what: HashMap<Counted, u32>,
     generation: u64,
+}
+
+/// What a request counts, in the numbering of its policy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Counted {
+    Decision(Decision, Option<Reason>, Option<TenantId>),
+    Suite(Decision, SuiteId),
+    CacheUse(CacheUse),
 }
 
 impl Metrics {
@@ -37,12 +44,21 @@ impl Metrics {
         Some(number)
     }
 
+    /// Counts `what`; `name` is worked out at its first time under this policy.
+    fn count(&mut self, what: Counted, name: impl FnOnce() -> String) {
+        let number = self.by_what.get(&what).copied().or_else(|| {
+            let number = self.number(Metric::Counter, format!("scopegate.{}", name()))?;
+            self.by_what.insert(what, number);
+            Some(number)
+        });
+        add(number, 1);
+    }
+
     /// Forgets the numbers that depend on a policy's own numbering.
     fn enter(&mut self, generation: u64) {
         if self.generation != generation {
             self.generation = generation;
-            self.decisions.clear();
-            self.suites.clear();
+            self.by_what.clear();
         }
     }
 }
@@ -50,49 +66,31 @@ impl Metrics {
 /// Counts a decision, by outcome, reason and tenant, and by outcome and suite.
 pub fn count_decision(facts: &Facts, in_force: &InForce) {
     let policy = &in_force.policy;
+    let outcome = facts.decision.as_str();
+    let decision_name = |reason: &str, tenant: Option<TenantId>| {
+        let tenant = tenant.and_then(|id| policy.tenants.tenant(id)).map_or("none", |tenant| &*tenant.id);
+        format!("decisions.outcome.{outcome}.reason.{reason}.tenant.{}", label(tenant))
+    };
     if let Some(token_request) = &facts.token_request {
         let reason = token_request.fault.as_ref().map_or("none", |fault| fault.error().as_str());
-        let tenant = token_request.client.as_ref().and_then(|client| policy.tenants.tenant(client.tenant));
-        let tenant = label(tenant.map_or("none", |tenant| &*tenant.id));
-        let outcome = facts.decision.as_str();
-        count(&format!("decisions.outcome.{outcome}.reason.{reason}.tenant.{tenant}"));
+        count(&decision_name(reason, token_request.client.as_ref().map(|client| client.tenant)));
         return;
     }
     let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
     let suite = facts.operation.and_then(|id| policy.catalog.operation(id)).map(|operation| operation.suite);
     METRICS.with_borrow_mut(|metrics| {
         metrics.enter(in_force.generation);
-        let key = (facts.decision, facts.reason, tenant.map(|tenant| tenant.0));
-        let number = metrics.decisions.get(&key).copied().or_else(|| {
-            let reason = facts.reason.map_or("none", Reason::as_str);
-            let tenant = tenant.and_then(|id| policy.tenants.tenant(id)).map_or("none", |tenant| &*tenant.id);
-            let outcome = facts.decision.as_str();
-            let name =
-                format!("scopegate.decisions.outcome.{outcome}.reason.{reason}.tenant.{}", label(tenant));
-            let number = metrics.number(Metric::Counter, name)?;
-            metrics.decisions.insert(key, number);
-            Some(number)
+        metrics.count(Counted::Decision(facts.decision, facts.reason, tenant), || {
+            decision_name(facts.reason.map_or("none", Reason::as_str), tenant)
         });
-        add(number, 1);
         if let Some(suite) = suite {
-            let key = (facts.decision, suite.0);
-            let number = metrics.suites.get(&key).copied().or_else(|| {
+            metrics.count(Counted::Suite(facts.decision, suite), || {
                 let name = policy.catalog.suite(suite).map_or("none", |suite| &*suite.name);
-                let outcome = facts.decision.as_str();
-                let name = format!("scopegate.suite_decisions.outcome.{outcome}.suite.{}", label(name));
-                let number = metrics.number(Metric::Counter, name)?;
-                metrics.suites.insert(key, number);
-                Some(number)
+                format!("suite_decisions.outcome.{outcome}.suite.{}", label(name))
             });
-            add(number, 1);
         }
         if let Some(cache_use) = facts.cache_use {
-            let number = metrics.cache_uses.get(&cache_use).copied().or_else(|| {
-                let number = metrics.number(Metric::Counter, format!("scopegate.{}", cache_use.as_str()))?;
-                metrics.cache_uses.insert(cache_use, number);
-                Some(number)
-            });
-            add(number, 1);
+            metrics.count(Counted::CacheUse(cache_use), || cache_use.as_str().to_owned());
         }
     });
 }

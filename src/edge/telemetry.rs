@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::host::{self, Level};
 use super::{audit, metrics};
-use crate::config::policy::{AuditedDecisions, Policy};
-use crate::exchange::{Decision, Facts, InForce};
+use crate::config::policy::Policy;
+use crate::exchange::{Facts, InForce};
+use crate::hex::hex;
 
 thread_local! {
     /// The second that lines are being counted in, how many were written in it, how many were left out since the last.
@@ -19,12 +20,7 @@ pub fn record(facts: &Facts, in_force: &InForce, now: Duration) {
     let described = Described::new(facts, policy);
     described.set_properties();
     metrics::count_decision(facts, in_force);
-    let is_logged = match policy.audit.decisions {
-        AuditedDecisions::All => true,
-        AuditedDecisions::Denied => facts.decision != Decision::Allow,
-        AuditedDecisions::None => false,
-    };
-    if !is_logged {
+    if !facts.decision.is_logged(policy.audit.decisions) {
         return;
     }
     if let Some(suppressed) = take_line(policy.audit.max_per_second, now.as_secs()) {
@@ -102,9 +98,7 @@ impl<'f> Described<'f> {
         put("client", self.client);
         put("suite", self.suite);
         put("operation", self.operation);
-        let token = facts
-            .token_digest
-            .map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let token = facts.token_digest.map(|digest| hex(&digest));
         put("token", token.as_deref());
         let issued_at = facts.identity.as_ref().and_then(|identity| identity.principal.issued_at);
         if let (Some(tenant), Some(issued_at)) = (self.tenant, issued_at) {

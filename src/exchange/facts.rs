@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use super::identity::{Identity, Standing};
+use crate::config::policy::AuditedDecisions;
 use crate::respond::Reason;
 use crate::route::OperationId;
 use crate::token_endpoint::{Fault, RegisteredClient};
@@ -76,6 +77,15 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Whether a decision that ended so has a log line.
+    pub fn is_logged(self, audited: AuditedDecisions) -> bool {
+        match audited {
+            AuditedDecisions::All => true,
+            AuditedDecisions::Denied => self != Self::Allow,
+            AuditedDecisions::None => false,
+        }
+    }
+
     /// The value in properties, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

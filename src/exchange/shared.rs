@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::worker::Told;
 use crate::authenticate::remote_keys::{Cause, UNKNOWN_KID_INTERVAL};
+use crate::hex::hex;
 
 /// Data that workers share, with versions for compare-and-swap.
 pub trait SharedStore {
@@ -290,10 +291,6 @@ fn milliseconds(time: Duration) -> [u8; 8] {
 fn time(bytes: &[u8]) -> Option<(Duration, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<8>()?;
     Some((Duration::from_millis(u64::from_le_bytes(*number)), rest))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

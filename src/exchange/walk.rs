@@ -82,14 +82,12 @@ impl<'w> Walk<'w, '_, '_> {
         self.facts.stage = Stage::Credential;
         let credential = policy.places.extract(self.request.headers, path.query())?;
         let result = self.with_credential(&credential, &called, host.as_deref(), policy);
-        let is_logged = match policy.audit.decisions {
-            crate::config::policy::AuditedDecisions::All => true,
-            crate::config::policy::AuditedDecisions::Denied => {
-                result.is_err() || self.facts.decision == Decision::Shadow
-            }
-            crate::config::policy::AuditedDecisions::None => false,
+        let decision = match &result {
+            Ok(()) => Some(self.facts.decision),
+            Err(Halt::Await | Halt::AwaitBody) => None,
+            Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => Some(Decision::Deny),
         };
-        if is_logged {
+        if decision.is_some_and(|decision| decision.is_logged(policy.audit.decisions)) {
             self.facts.token_digest = Some(token_digest(&credential.token));
         }
         result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))

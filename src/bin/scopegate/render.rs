@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use scopegate::authenticate::provider::{ClientAuthentication, SecretSource};
 use scopegate::config::Policy;
 use scopegate::config::document::{Node, Value};
+use scopegate::hex::hex;
 
 use crate::document_text::{json, list, map, string, yaml};
 use crate::source::Source;
@@ -97,7 +98,7 @@ fn ecds(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
         ("name", string("scopegate")),
     ];
     resource.push(("typed_config", wasm(arguments, policy, document)));
-    let version: String = policy.digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let version: String = hex(&policy.digest).chars().take(16).collect();
     let file = map([("version_info", string(version)), ("resources", list([map(resource)]))]);
     let discovery = map([
         ("name", string("scopegate")),

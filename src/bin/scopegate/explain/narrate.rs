@@ -16,6 +16,7 @@ use scopegate::credential::PlaceRef;
 use scopegate::exchange::identity::{Identity, Standing};
 use scopegate::exchange::{Decision, Facts, HeaderEdits, Request, Stage, token_digest};
 use scopegate::headers::{single_value, values};
+use scopegate::hex::hex;
 use scopegate::respond::rejection::Answer;
 use scopegate::respond::{Reason, Rejection};
 use scopegate::route::path::decode_segment;
@@ -959,8 +960,4 @@ fn value_text(value: &Value) -> String {
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
