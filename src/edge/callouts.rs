@@ -42,7 +42,7 @@ impl Outside for Host {
     }
 
     fn jitter(&self) -> u8 {
-        crate::bounded_cache::random_seed().to_le_bytes()[0]
+        crate::seeded_hash::random_seed().to_le_bytes()[0]
     }
 
     fn environment(&self, name: &str) -> Option<String> {
@@ -87,7 +87,7 @@ impl Callouts {
     pub fn new(in_force: &InForce) -> Self {
         let mut name = "scopegate".to_owned();
         for _ in 0..2 {
-            name.push_str(&format!(".{:016x}", crate::bounded_cache::random_seed()));
+            name.push_str(&format!(".{:016x}", crate::seeded_hash::random_seed()));
         }
         let shares = host::shares_data();
         let host = Host { shares };

@@ -5,13 +5,13 @@
 //! when it is first needed, and its number is remembered, so that counting is one call.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::host::{self, Metric};
 use crate::authorize::{SuiteId, TenantId};
 use crate::exchange::{CacheUse, Decision, Facts, InForce};
 use crate::respond::Reason;
+use crate::seeded_hash::SeededMap;
 
 thread_local! {
     static METRICS: RefCell<Metrics> = RefCell::new(Metrics::default());
@@ -20,9 +20,9 @@ thread_local! {
 #[derive(Default)]
 struct Metrics {
     /// Numbers of metrics, by name.
-    by_name: HashMap<String, u32>,
+    by_name: SeededMap<String, u32>,
     /// Numbers of the counters that requests need, under the policy of this generation.
-    by_what: HashMap<Counted, u32>,
+    by_what: SeededMap<Counted, u32>,
     generation: u64,
 }
 
