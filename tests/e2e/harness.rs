@@ -397,11 +397,15 @@ impl Gateway {
         path
     }
 
+    /// Envoy's process id.
+    pub fn process_id(&self) -> u32 {
+        // The script that binds Envoy to this process makes way for it.
+        self._envoy.child.id()
+    }
+
     /// Envoy's resident memory in bytes.
     pub fn memory(&self) -> u64 {
-        // The script that binds Envoy to this process makes way for it.
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self._envoy.child.id())).expect("a process");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
@@ -552,7 +556,7 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
 }
 
 /// The filter's `typed_config`.
-fn wasm_filter(configuration: &Value, options: &Options) -> Value {
+pub fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {
         json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
     } else {
