@@ -24,7 +24,8 @@ impl Requests {
 
     /// The request with the token at `position`.
     pub fn single(&self, position: usize) -> Request {
-        let request = Request::get(&self.path).header("accept", "application/json").header("user-agent", "wrk");
+        let request =
+            Request::get(&self.path).header("accept", "application/json").header("user-agent", "wrk");
         match self.tokens[position % self.tokens.len()].as_str() {
             "" => request,
             token => request.bearer(token),
@@ -59,6 +60,8 @@ impl Wrk {
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let summary = String::from_utf8_lossy(&output.stdout);
         let rate = summary.lines().find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok());
-        rate.unwrap_or_else(|| panic!("wrk says no rate: {summary}{}", String::from_utf8_lossy(&output.stderr)))
+        rate.unwrap_or_else(|| {
+            panic!("wrk says no rate: {summary}{}", String::from_utf8_lossy(&output.stderr))
+        })
     }
 }

@@ -3,9 +3,15 @@
 //! One Envoy with one worker on a processor of its own, and in it one listener for each variant: HTTP filters in front
 //! of a route that answers 200 itself. wrk asks one listener after the other from another processor, in rounds, each
 //! round in the opposite order of the one before. What a variant adds in a round is what Envoy used per request less
-//! what it used for one without any filter in the same round.
+//! what it used for the same requests without any filter in the same round.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark"
+)]
 #![allow(missing_docs, reason = "a benchmark")]
 
 #[allow(dead_code, reason = "a part of it is used")]
@@ -17,25 +23,27 @@ mod http;
 #[path = "../../tests/support/mint.rs"]
 mod mint;
 
+mod instructions;
 mod load;
 mod meter;
 mod report;
 mod responder;
 mod rows;
-mod stepping;
 mod variants;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Options};
+use crate::instructions::Callgrind;
 use crate::load::{Requests, Wrk};
 use crate::meter::Meter;
 use crate::report::{Measured, Sample};
-use crate::rows::{BARE, ROWS, Row, TRIPWIRE, Tokens, Variant};
+use crate::rows::{ROWS, Row, TRIPWIRE, Tokens, Variant};
 use crate::variants::Issuer;
 
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
@@ -43,7 +51,7 @@ const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rounds N         rounds of every variant (default 10)
   --seconds N        of each variant in a round (default 2)
   --connections N    that wrk keeps open (default 16)
-  --steps N          requests to count instructions of by single steps (default 0: none)
+  --instructions N   requests to count instructions of, on a machine without counters (default 200; 0: none)
   --no-tripwire      leave out the variants with the tripwire
   --output DIR       where the report goes (default target/bench)
 SCOPEGATE_WASM names the filter, SCOPEGATE_WASM_BASE another build of it to be measured beside it;
@@ -54,7 +62,7 @@ struct Arguments {
     rounds: usize,
     seconds: u32,
     connections: u32,
-    steps: usize,
+    instructions: usize,
     tripwire: bool,
     output: PathBuf,
 }
@@ -66,7 +74,7 @@ impl Arguments {
             rounds: 10,
             seconds: 2,
             connections: 16,
-            steps: 0,
+            instructions: 200,
             tripwire: true,
             output: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench"),
         };
@@ -80,7 +88,7 @@ impl Arguments {
                 "--rounds" => parsed.rounds = number(&value()?)?,
                 "--seconds" => parsed.seconds = number(&value()?)?,
                 "--connections" => parsed.connections = number(&value()?)?,
-                "--steps" => parsed.steps = number(&value()?)?,
+                "--instructions" => parsed.instructions = number(&value()?)?,
                 "--no-tripwire" => parsed.tripwire = false,
                 "--output" => parsed.output = value()?.into(),
                 "--list" => return Err(ROWS.map(|row| row.name).join(" ")),
@@ -120,7 +128,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
     let wrk = Wrk { program: variable("SCOPEGATE_WRK")?.into(), connections: arguments.connections };
     let issuer = Issuer::new(harness::now());
-    let variants = variants(arguments, &issuer)?;
+    let variants = variants(arguments, &issuer, Vms::Own)?;
     std::fs::create_dir_all(&arguments.output).map_err(|error| error.to_string())?;
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let requests = requests(&issuer, &variants, directory);
@@ -128,7 +136,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     // Everything but Envoy: this process, what it starts from here on, and wrk.
     meter::pin(std::process::id(), OTHER_PROCESSOR);
     let responder = responder::start(&issuer.introspection_response().to_string());
-    let gateway = start(&variants, responder);
+    let gateway = start(&variants, responder, Options::default());
     meter::pin(gateway.process_id(), ENVOY_PROCESSOR);
     let mut meter = Meter::open(gateway.process_id())?;
     let subjects: Vec<Subject> = variants
@@ -146,7 +154,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
 
     let mut measured: Vec<Measured> =
-        subjects.iter().map(|subject| Measured::new(&subject.variant.name)).collect();
+        subjects.iter().map(|subject| Measured::new(&subject.variant.name, subject.variant.tokens)).collect();
     for round in 0..arguments.rounds {
         eprint!("\rround {} of {} ", round + 1, arguments.rounds);
         let mut order: Vec<usize> = (0..subjects.len()).collect();
@@ -158,26 +166,13 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             measured[index].samples.push(sample);
         }
     }
-    if arguments.steps > 0 {
-        let worker = meter::thread_named(gateway.process_id(), "wrk:worker_0")
-            .ok_or("Envoy has no thread `wrk:worker_0`")?;
-        for (subject, measured) in subjects.iter().zip(&mut measured) {
-            eprint!("\rstepping through {:40}", subject.variant.name);
-            let requests = &requests[&subject.variant.tokens];
-            let mut connection = http::Connection::open(subject.port);
-            let mut position = 0;
-            measured.steps = stepping::count(worker, ENVOY_PROCESSOR, arguments.steps + 1, || {
-                let status = connection.send(&requests.single(position)).status;
-                assert_eq!(status, subject.variant.status, "{}", subject.variant.name);
-                position += 1;
-            })
-            .map_err(|error| format!("the worker cannot be stepped through: {error}"))?;
-            // The first request of a connection opens it.
-            measured.steps.remove(0);
-        }
+    let has_hardware = meter.has_hardware();
+    drop(gateway);
+    if arguments.instructions > 0 && !has_hardware {
+        count_instructions(arguments, &issuer, &requests, responder, &mut measured)?;
     }
     eprintln!("\r{:60}", "");
-    let report = report::Report::new(&measured, &arguments.rows, arguments.tripwire, meter.has_hardware());
+    let report = report::Report::new(&measured, &arguments.rows, arguments.tripwire, has_hardware);
     print!("{report}");
     report.write(&arguments.output).map_err(|error| format!("{}: {error}", arguments.output.display()))
 }
@@ -186,9 +181,56 @@ fn variable(name: &str) -> Result<String, String> {
     std::env::var(name).map_err(|_| format!("{name} is not set: run `make bench`"))
 }
 
+/// Whether each variant of ours has VMs of its own. Valgrind has no room for that many.
+#[derive(Clone, Copy)]
+enum Vms {
+    Own,
+    Shared,
+}
+
+/// Counts the instructions of single requests of each variant in another Envoy, under valgrind.
+fn count_instructions(
+    arguments: &Arguments,
+    issuer: &Issuer,
+    requests: &HashMap<Tokens, Requests>,
+    responder: u16,
+    measured: &mut [Measured],
+) -> Result<(), String> {
+    eprint!("\rstarting Envoy under valgrind ");
+    let valgrind = PathBuf::from(variable("SCOPEGATE_VALGRIND")?);
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind-{}", std::process::id()));
+    let variants = variants(arguments, issuer, Vms::Shared)?;
+    let options = Options {
+        runner: instructions::runner(&valgrind, &output),
+        patience: Duration::from_secs(600),
+        ..Options::default()
+    };
+    let gateway = start(&variants, responder, options);
+    let mut callgrind = Callgrind::new(&valgrind, gateway.process_id(), &output);
+    for (variant, measured) in variants.iter().zip(measured) {
+        eprint!("\rcounting instructions of {:30}", variant.name);
+        let requests = &requests[&variant.tokens];
+        let port = gateway.listener_port(&variant.name);
+        let mut connection = http::Connection::open(port);
+        let mut ask = |count: usize| {
+            for position in 0..count {
+                let status = connection.send(&requests.single(position)).status;
+                assert_eq!(status, variant.status, "{}", variant.name);
+            }
+        };
+        ask(arguments.instructions);
+        for _ in 0..3 {
+            callgrind.take();
+            ask(arguments.instructions);
+            measured.instructions.push(callgrind.take() / arguments.instructions as u64);
+        }
+    }
+    Ok(())
+}
+
 /// Every variant that a row needs, once.
-fn variants(arguments: &Arguments, issuer: &Issuer) -> Result<Vec<Variant>, String> {
-    let mut names = vec![BARE.to_owned()];
+fn variants(arguments: &Arguments, issuer: &Issuer, vms: Vms) -> Result<Vec<Variant>, String> {
+    let mut names = Vec::new();
     for row in &arguments.rows {
         for name in [row.ours, row.peer] {
             names.push(name.to_owned());
@@ -200,21 +242,30 @@ fn variants(arguments: &Arguments, issuer: &Issuer) -> Result<Vec<Variant>, Stri
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let wasm = PathBuf::from(variable("SCOPEGATE_WASM")?);
-    let ours = |vm: &str, configuration: &Value| variants::scopegate(vm, &wasm, configuration);
+    let vm = |prefix: &str, variant: &str| match vms {
+        Vms::Own => format!("{prefix}{variant}"),
+        Vms::Shared => format!("{prefix}shared"),
+    };
+    let ours = |name: &str, configuration: &Value| variants::scopegate(&vm("", name), &wasm, configuration);
     let mut variants: Vec<Variant> =
         names.iter().map(|name| rows::variant(name, issuer, INTROSPECTION, &ours)).collect();
     if let Ok(base) = std::env::var("SCOPEGATE_WASM_BASE") {
         let base = PathBuf::from(base);
-        let ours = |vm: &str, configuration: &Value| {
-            variants::scopegate(&format!("base {vm}"), &base, configuration)
-        };
+        let ours =
+            |name: &str, configuration: &Value| variants::scopegate(&vm("base ", name), &base, configuration);
         for name in names.iter().filter(|name| name.starts_with("scopegate")) {
             let mut variant = rows::variant(name, issuer, INTROSPECTION, &ours);
             variant.name = format!("base {name}");
             variants.push(variant);
         }
     }
-    Ok(variants)
+    let mut kinds: Vec<Tokens> = Vec::new();
+    for variant in &variants {
+        if !kinds.contains(&variant.tokens) {
+            kinds.push(variant.tokens);
+        }
+    }
+    Ok(kinds.into_iter().map(rows::bare).chain(variants).collect())
 }
 
 const ENVOY_PROCESSOR: usize = 0;
@@ -268,7 +319,7 @@ fn bad_signatures(good: &str) -> Vec<String> {
 }
 
 /// Starts Envoy with a listener for each variant.
-fn start(variants: &[Variant], responder: u16) -> Gateway {
+fn start(variants: &[Variant], responder: u16, options: Options) -> Gateway {
     let listeners: Vec<(String, Vec<Value>)> =
         variants.iter().map(|variant| (variant.name.clone(), variant.filters.clone())).collect();
     let options = Options {
@@ -280,7 +331,7 @@ fn start(variants: &[Variant], responder: u16) -> Gateway {
             let listener = |(name, filters): &(String, Vec<Value>)| listener(&template, name, filters);
             place.as_array_mut().unwrap().extend(listeners.iter().map(listener));
         }),
-        ..Options::default()
+        ..options
     };
     Gateway::start(&Value::Null, &options)
 }
@@ -330,7 +381,10 @@ fn sample(
     let as_expected = after.1.1 - before.0.1;
     // What wrk breaks off in the end may be without an answer.
     if as_expected + u64::from(wrk.connections) < total {
-        return Err(format!("{name} answered {} of {total} requests otherwise than {status}", total - as_expected));
+        return Err(format!(
+            "{name} answered {} of {total} requests otherwise than {status}",
+            total - as_expected
+        ));
     }
     Ok(Sample::new(before.1, after.0, total, per_second))
 }

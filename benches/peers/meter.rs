@@ -1,6 +1,9 @@
 //! What Envoy's threads have used, as the kernel counts it.
 
-#![allow(unsafe_code, reason = "perf_event_open and sched_setaffinity are system calls without a safe wrapper in std")]
+#![allow(
+    unsafe_code,
+    reason = "perf_event_open and sched_setaffinity are system calls without a safe wrapper in std"
+)]
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -39,8 +42,7 @@ struct Counter(File);
 impl Counter {
     fn open(event: Event, thread: i32) -> io::Result<Self> {
         let size = size_of::<Attributes>() as u32;
-        let attributes =
-            Attributes { kind: event.kind, config: event.config, size, ..Attributes::default() };
+        let attributes = Attributes { kind: event.kind, config: event.config, size, ..Attributes::default() };
         let (any_cpu, no_group, close_on_exec): (i32, i32, u64) = (-1, -1, 8);
         let descriptor = unsafe {
             libc::syscall(
@@ -138,28 +140,12 @@ pub fn threads(process: u32) -> Vec<i32> {
 
 /// Keeps every thread of a process, and what they start, on one processor.
 pub fn pin(process: u32, processor: usize) {
-    threads(process).into_iter().for_each(|thread| pin_thread(thread, processor));
-}
-
-/// Keeps the calling thread on one processor.
-pub fn pin_this_thread(processor: usize) {
-    pin_thread(0, processor);
-}
-
-fn pin_thread(thread: i32, processor: usize) {
-    let status = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(processor, &mut set);
-        libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    assert_eq!(status, 0, "cannot pin thread {thread}: {}", io::Error::last_os_error());
-}
-
-/// A thread of a process by its name.
-pub fn thread_named(process: u32, name: &str) -> Option<i32> {
-    let is_named = |thread: &i32| {
-        let path = format!("/proc/{process}/task/{thread}/comm");
-        std::fs::read_to_string(path).is_ok_and(|known| known.trim() == name)
-    };
-    threads(process).into_iter().find(is_named)
+    for thread in threads(process) {
+        let status = unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(processor, &mut set);
+            libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set)
+        };
+        assert_eq!(status, 0, "cannot pin thread {thread}: {}", io::Error::last_os_error());
+    }
 }

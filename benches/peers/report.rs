@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::meter::Usage;
-use crate::rows::{BARE, Row, TRIPWIRE};
+use crate::rows::{self, Row, TRIPWIRE, Tokens};
 
 /// What one request of a variant used in a round, in thousands: nanoseconds, cycles, instructions.
 pub struct Sample {
@@ -32,14 +32,15 @@ impl Sample {
 /// All that was measured of a variant.
 pub struct Measured {
     name: String,
+    tokens: Tokens,
     pub samples: Vec<Sample>,
-    /// Instructions of single requests, where they were counted by single steps.
-    pub steps: Vec<u64>,
+    /// Instructions of one request, several times, where valgrind counted them.
+    pub instructions: Vec<u64>,
 }
 
 impl Measured {
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), samples: Vec::new(), steps: Vec::new() }
+    pub fn new(name: &str, tokens: Tokens) -> Self {
+        Self { name: name.to_owned(), tokens, samples: Vec::new(), instructions: Vec::new() }
     }
 }
 
@@ -83,7 +84,7 @@ struct Added {
     name: String,
     microseconds: Spread,
     kilocycles: Option<Spread>,
-    /// User and kernel where the machine counts them, else user mode alone by single steps.
+    /// User and kernel where the machine counts them, else user mode alone by valgrind.
     kiloinstructions: Option<Spread>,
     per_second: Spread,
 }
@@ -109,15 +110,19 @@ impl Compared {
 /// Everything that a run found.
 pub struct Report {
     has_hardware: bool,
-    bare: Added,
+    /// Requests without a filter, with each kind of token.
+    bare: Vec<Added>,
     added: Vec<Added>,
     compared: Vec<Compared>,
 }
 
 impl Report {
     pub fn new(measured: &[Measured], rows: &[&'static Row], tripwire: bool, has_hardware: bool) -> Self {
-        let bare = measured.iter().find(|measured| measured.name == BARE).expect("the bare variant");
-        let added: Vec<Added> = measured.iter().map(|measured| add(measured, Some(bare))).collect();
+        let is_bare = |measured: &&Measured| measured.name == rows::bare(measured.tokens).name;
+        let (bare, others): (Vec<&Measured>, Vec<&Measured>) = measured.iter().partition(is_bare);
+        let bare_of = |tokens| bare.iter().find(|bare| bare.tokens == tokens).copied();
+        let added: Vec<Added> =
+            others.into_iter().map(|measured| add(measured, bare_of(measured.tokens))).collect();
         let mut compared = Vec::new();
         let find = |name: &str| added.iter().find(|added| added.name == name);
         let mut forms = vec![("", "")];
@@ -136,7 +141,8 @@ impl Report {
                 compared.push(compare(row, ours, peer, format!("{prefix}{}{suffix}", row.name)));
             }
         }
-        Self { has_hardware, bare: add(bare, None), added, compared }
+        let bare = bare.into_iter().map(|bare| add(bare, None)).collect();
+        Self { has_hardware, bare, added, compared }
     }
 
     /// Writes the report where other programs read it.
@@ -164,8 +170,8 @@ impl Report {
         };
         json!({
             "time": if self.has_hardware { "cycles, user and kernel" } else { "processor time, user and kernel" },
-            "instructions": if self.has_hardware { "user and kernel" } else { "user, counted by single steps" },
-            "no_filter": added(&self.bare),
+            "instructions": if self.has_hardware { "user and kernel" } else { "user, counted by valgrind" },
+            "no_filter": self.bare.iter().map(added).collect::<Vec<_>>(),
             "variants": self.added.iter().map(added).collect::<Vec<_>>(),
             "rows": self.compared.iter().map(row).collect::<Vec<_>>(),
         })
@@ -180,17 +186,17 @@ fn add(measured: &Measured, bare: Option<&Measured>) -> Added {
         Spread::of(values.collect())
     };
     let counted = difference(&|sample| sample.kiloinstructions);
-    let stepped = || {
-        let kilo = |steps: &[u64]| Spread::of(steps.iter().map(|steps| *steps as f64 / 1000.0).collect());
-        let base = bare.map_or(Some(0.0), |bare| Some(kilo(&bare.steps)?.median))?;
-        let Spread { lower, median, upper } = kilo(&measured.steps)?;
+    let by_valgrind = || {
+        let kilo = |counts: &[u64]| Spread::of(counts.iter().map(|count| *count as f64 / 1000.0).collect());
+        let base = bare.map_or(Some(0.0), |bare| Some(kilo(&bare.instructions)?.median))?;
+        let Spread { lower, median, upper } = kilo(&measured.instructions)?;
         Some(Spread { lower: lower - base, median: median - base, upper: upper - base })
     };
     Added {
         name: measured.name.clone(),
         microseconds: difference(&|sample| Some(sample.microseconds)).expect("a round"),
         kilocycles: difference(&|sample| sample.kilocycles),
-        kiloinstructions: counted.or_else(stepped),
+        kiloinstructions: counted.or_else(by_valgrind),
         per_second: Spread::of(measured.samples.iter().map(|sample| sample.per_second).collect())
             .expect("a round"),
     }
@@ -216,7 +222,7 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "This machine has no hardware counters: time is processor time, user and kernel; instructions are \
-                 those in user mode, counted by single steps.\n"
+                 those in user mode, counted by valgrind.\n"
             )?;
         }
         let optional = |spread: Option<Spread>| spread.map_or("-".to_owned(), |spread| spread.to_string());
@@ -231,11 +237,9 @@ impl fmt::Display for Report {
             "{:38} {:>27} {:>22} {:>24} {:>10}",
             "median (middle half)", "+ kiloinstructions", "+ microseconds", "+ kilocycles", "requests/s"
         )?;
-        line(f, &self.bare)?;
+        self.bare.iter().try_for_each(|bare| line(f, bare))?;
         writeln!(f, "added to that:")?;
-        for added in self.added.iter().filter(|added| added.name != BARE) {
-            line(f, added)?;
-        }
+        self.added.iter().try_for_each(|added| line(f, added))?;
         writeln!(f, "\n{:28} {:>13} {:>8} {:>8}", "ratio to the peer", "instructions", "time", "target")?;
         for row in &self.compared {
             let instructions = row.instructions.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));

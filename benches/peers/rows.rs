@@ -1,10 +1,12 @@
 //! The rows of the report: which variant is held against which, and what is to be reached.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use crate::variants::{self, Issuer, Size};
 
-/// What a variant is asked with.
+/// What a variant is asked with, and so which requests without a filter it is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Tokens {
     None,
@@ -13,6 +15,19 @@ pub enum Tokens {
     ManyRs256,
     ManyBadSignatures,
     OneOpaque,
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no token",
+            Self::OneRs256 => "RS256",
+            Self::OneEs256 => "ES256",
+            Self::ManyRs256 => "10,000 RS256",
+            Self::ManyBadSignatures => "10,000 bad RS256",
+            Self::OneOpaque => "opaque",
+        })
+    }
 }
 
 /// HTTP filters of one listener, and what it must answer.
@@ -34,7 +49,9 @@ pub struct Row {
 }
 
 /// The variant that the others are compared with: no filter at all.
-pub const BARE: &str = "no filter";
+pub fn bare(tokens: Tokens) -> Variant {
+    Variant { name: format!("no filter, {tokens}"), filters: Vec::new(), tokens, status: 200 }
+}
 
 pub const ROWS: [Row; 9] = [
     Row {
@@ -112,7 +129,6 @@ pub type MakeOurs<'a> = dyn Fn(&str, &Value) -> Value + 'a;
 pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &MakeOurs<'_>) -> Variant {
     let plain = name.strip_suffix(TRIPWIRE).unwrap_or(name);
     let (mut filters, tokens, status) = match plain {
-        BARE => (Vec::new(), Tokens::OneRs256, 200),
         "jwt_authn cached + rbac" => (variants::jwt_authn(issuer, true), Tokens::OneRs256, 200),
         "jwt_authn RS256 + rbac" => (variants::jwt_authn(issuer, false), Tokens::OneRs256, 200),
         "jwt_authn ES256 + rbac" => (variants::jwt_authn(issuer, false), Tokens::OneEs256, 200),

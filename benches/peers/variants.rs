@@ -68,9 +68,7 @@ impl Size {
 /// Our configuration, all that a gateway uses in it: the tenant by claim and path, declared scopes, their mapping,
 /// registered applications, operations, and two headers for the upstream.
 pub fn configuration(issuer: &Issuer, size: Size) -> Value {
-    let application = |tenant: &str, role: &str| {
-        json!({"client_id": format!("{tenant}-{role}"), "scopes": ["billing:read", "billing:write"]})
-    };
+    let application = |tenant: &str, role: &str| json!({"client_id": format!("{tenant}-{role}"), "scopes": ["billing:read", "billing:write"]});
     let tenants = (0..size.tenants).map(|number| {
         let id = if number == 0 { "acme".to_owned() } else { format!("tenant-{number:05}") };
         let roles = ["sync", "reader", "writer", "admin"];
@@ -96,9 +94,7 @@ pub fn configuration(issuer: &Issuer, size: Size) -> Value {
 }
 
 fn suites(size: Size) -> Vec<Value> {
-    let operation = |name: &str, path: String, methods: &[&str], scope: &str| {
-        json!({"name": name, "path": path, "methods": methods, "requires": [scope]})
-    };
+    let operation = |name: &str, path: String, methods: &[&str], scope: &str| json!({"name": name, "path": path, "methods": methods, "requires": [scope]});
     let of_suite = |suite: usize| -> Vec<Value> {
         if suite == 0 {
             let all = "/billing/{tenant}/invoices".to_owned();
