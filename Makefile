@@ -49,6 +49,14 @@ test: build setup ## Run every test, real Envoy included
 		set -x; cargo test --locked --no-fail-fast; \
 	fi
 
+.PHONY: bench
+bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
+bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
+	cargo bench --locked --bench peers -- $(BENCH)
+
 .PHONY: lint
 lint: rust ## Check formatting and lints
 	cargo fmt --check
@@ -90,5 +98,19 @@ rust:
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(SERVERS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
+
+# The load generator. Debian's package holds the program and needs no root to be unpacked.
+.PHONY: wrk
+wrk:
+	@[ -x "$$SCOPEGATE_WRK" ] || $(MAKE) .env/wrk/wrk
+
+.env/wrk/wrk:
+	@$(call need,apt-get --version && dpkg-deb --version,wrk,install it: https://github.com/wg/wrk. Or set SCOPEGATE_WRK=/path/to/wrk)
+	@rm -rf .env/wrk && mkdir -p .env/wrk
+	@cd .env/wrk && apt-get download wrk libluajit-5.1-2 || { \
+		printf 'scopegate: wrk cannot be downloaded\n  run apt-get update first, or install wrk and set SCOPEGATE_WRK\n' >&2; exit 1; }
+	@cd .env/wrk && for package in *.deb; do dpkg-deb -x "$$package" .; done
+	@printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo "%s"/usr/lib/*-linux-gnu)" exec "%s/usr/bin/wrk" "$$@"\n' "$$PWD/.env/wrk" "$$PWD/.env/wrk" >$@.new
+	@chmod +x $@.new && mv $@.new $@
 
 comma := ,

@@ -28,10 +28,14 @@ fn handed(variable: &str) -> PathBuf {
 }
 
 /// Waits until `condition` holds; fails the test, naming it, where that takes too long.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_patiently(PATIENCE, what, condition);
+}
+
+fn wait_patiently(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain until {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -250,6 +254,10 @@ pub struct Options {
     pub vm_id: String,
     /// Levels of Envoy's loggers by component, such as `wasm:trace`.
     pub log_levels: String,
+    /// A program that runs Envoy, with its arguments; none where Envoy is run directly.
+    pub runner: Vec<String>,
+    /// How long Envoy may take until it is ready.
+    pub patience: Duration,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
     /// Changes the bootstrap last.
@@ -267,6 +275,8 @@ impl Default for Options {
             environment: Vec::new(),
             vm_id: FILTER.to_owned(),
             log_levels: "wasm:info".to_owned(),
+            runner: Vec::new(),
+            patience: PATIENCE,
             reloadable: false,
             bootstrap: Box::new(|_| {}),
         }
@@ -317,7 +327,11 @@ impl Gateway {
         fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
 
         let mut command = Command::new(handed("SCOPEGATE_NODE_SERVERS").join("bound-to-parent.sh"));
-        command.arg(handed("SCOPEGATE_ENVOY")).arg("-c").arg(directory.0.join("envoy.json"));
+        command
+            .args(&options.runner)
+            .arg(handed("SCOPEGATE_ENVOY"))
+            .arg("-c")
+            .arg(directory.0.join("envoy.json"));
         command.arg("--admin-address-path").arg(directory.0.join("admin-address"));
         command.args(["--concurrency", &options.concurrency.to_string(), "--disable-hot-restart"]);
         command.args(["--log-level", "warn", "--component-log-level", &options.log_levels]);
@@ -326,7 +340,7 @@ impl Gateway {
 
         let mut admin_port = None;
         let mut ended = false;
-        wait_until("envoy is ready or gone", || {
+        wait_patiently(options.patience, "envoy is ready or gone", || {
             ended = envoy.child.try_wait().expect("envoy's state").is_some();
             admin_port = admin_port.or_else(|| port_of(&directory.text("admin-address")));
             let ready = |port| {
@@ -397,11 +411,15 @@ impl Gateway {
         path
     }
 
+    /// Envoy's process id.
+    pub fn process_id(&self) -> u32 {
+        // The script that binds Envoy to this process makes way for it.
+        self._envoy.child.id()
+    }
+
     /// Envoy's resident memory in bytes.
     pub fn memory(&self) -> u64 {
-        // The script that binds Envoy to this process makes way for it.
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self._envoy.child.id())).expect("a process");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
@@ -552,7 +570,7 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
 }
 
 /// The filter's `typed_config`.
-fn wasm_filter(configuration: &Value, options: &Options) -> Value {
+pub fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {
         json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
     } else {
