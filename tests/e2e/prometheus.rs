@@ -485,6 +485,24 @@ fn every_series_is_documented(prometheus: &Prometheus) {
 }
 
 #[test]
+fn each_panel_has_a_place_of_its_own_and_reads_the_chosen_data_source() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        assert!(ids.insert(panel["id"].as_u64()), "{panel}");
+        let [x, y, w, h] =
+            ["x", "y", "w", "h"].map(|name| panel["gridPos"][name].as_u64().expect("a number"));
+        assert!(x + w <= 24, "{panel}");
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            assert!(places.insert(place), "{place:?} is taken: {panel}");
+        }
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{panel}");
+        }
+    }
+}
+
+#[test]
 fn alerts_come_after_their_time_and_not_before() {
     for arguments in [["check", "rules", RULES], ["test", "rules", RULE_TESTS]] {
         let output = Command::new(binary("promtool")).args(arguments).output().expect("to start promtool");
