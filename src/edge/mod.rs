@@ -153,6 +153,7 @@ impl Root {
             Ok(loaded) => loaded,
             Err(errors) => {
                 host::log(Level::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
+                metrics::count_refused_configuration();
                 return false;
             }
         };
@@ -171,8 +172,7 @@ impl Root {
         self.reload = Some(audit::Reload::begin(&in_force));
         self.tick_period = SHORT_TICK;
         host::set_tick_period(SHORT_TICK);
-        metrics::count("reloads");
-        metrics::set_policy_generation(in_force.generation);
+        metrics::enter_policy(&in_force);
         self.in_force = Some(in_force);
         true
     }

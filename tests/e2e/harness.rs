@@ -18,7 +18,7 @@ use crate::http::{self, Request, Response};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A path that `make test` hands to the tests.
-fn handed(variable: &str) -> PathBuf {
+pub fn handed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => {
@@ -41,14 +41,14 @@ fn wait_patiently(patience: Duration, what: &str, mut condition: impl FnMut() ->
 }
 
 /// A child process. It ends when this value is dropped.
-struct Server {
+pub struct Server {
     child: Child,
     /// Its other end closes with this process, and then the child ends.
     stdin: Option<ChildStdin>,
 }
 
 impl Server {
-    fn start(name: &str, command: &mut Command) -> Self {
+    pub fn start(name: &str, command: &mut Command) -> Self {
         let spawned = command.stdin(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let stdin = child.stdin.take();
@@ -78,10 +78,10 @@ impl Drop for Server {
 }
 
 /// A directory that no other test uses; it stays where the test fails.
-struct Directory(PathBuf);
+pub struct Directory(pub PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
@@ -89,11 +89,11 @@ impl Directory {
         Self(path)
     }
 
-    fn create(&self, file: &str) -> File {
+    pub fn create(&self, file: &str) -> File {
         File::create(self.0.join(file)).expect("a file in the test's directory")
     }
 
-    fn text(&self, file: &str) -> String {
+    pub fn text(&self, file: &str) -> String {
         let bytes = fs::read(self.0.join(file)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -289,7 +289,7 @@ pub struct Gateway {
     directory: Directory,
     _upstream: Server,
     upstream_port: u16,
-    admin_port: u16,
+    pub admin_port: u16,
     pub port: u16,
     /// The configuration of the filter in force.
     pub configuration: RwLock<Value>,
@@ -520,6 +520,7 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
     http_filters.push(json!({"name": "scopegate-tripwire", "typed_config": {
         "@type": type_url("envoy.extensions.filters.http.rbac.v3.RBAC"),
+        "rules_stat_prefix": "scopegate_tripwire",
         "rules": {"action": "ALLOW", "policies": {"decided-by-scopegate": {
             "permissions": [{"any": true}], "principals": [decided("allow"), decided("shadow")]}}}}}));
     http_filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {

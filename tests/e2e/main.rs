@@ -22,6 +22,7 @@ mod introspection;
 mod keys;
 mod metrics;
 mod never_open;
+mod prometheus;
 mod reload;
 mod servers;
 mod systems;

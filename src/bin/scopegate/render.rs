@@ -250,6 +250,7 @@ fn tripwire<'a>() -> Value<'a> {
             "typed_config",
             map([
                 ("@type", string("type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")),
+                ("rules_stat_prefix", string("scopegate_tripwire")),
                 (
                     "rules",
                     map([("action", string("ALLOW")), ("policies", map([("decided-by-scopegate", policy)]))]),
