@@ -18,7 +18,7 @@ use crate::http::{self, Request, Response};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A path that `make test` hands to the tests.
-fn handed(variable: &str) -> PathBuf {
+pub fn handed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => {
@@ -252,6 +252,8 @@ pub struct Options {
     pub log_levels: String,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
+    /// Wait until it is ready; without it, only until its admin interface answers.
+    pub ready: bool,
     /// Changes the bootstrap last.
     pub bootstrap: Box<dyn Fn(&mut Value)>,
 }
@@ -268,6 +270,7 @@ impl Default for Options {
             vm_id: FILTER.to_owned(),
             log_levels: "wasm:info".to_owned(),
             reloadable: false,
+            ready: true,
             bootstrap: Box::new(|_| {}),
         }
     }
@@ -329,10 +332,8 @@ impl Gateway {
         wait_until("envoy is ready or gone", || {
             ended = envoy.child.try_wait().expect("envoy's state").is_some();
             admin_port = admin_port.or_else(|| port_of(&directory.text("admin-address")));
-            let ready = |port| {
-                http::try_send(port, &Request::get("/ready")).is_some_and(|answer| answer.status == 200)
-            };
-            ended || admin_port.is_some_and(ready)
+            let ready = admin_port.and_then(readiness);
+            ended || ready.is_some_and(|ready| ready || !options.ready)
         });
         let (false, Some(admin_port)) = (ended, admin_port) else {
             return Err(directory.text("envoy.log"));
@@ -348,6 +349,11 @@ impl Gateway {
             configuration: RwLock::new(configuration.clone()),
             clusters: options.clusters.clone(),
         })
+    }
+
+    /// Whether it is ready to serve.
+    pub fn is_ready(&self) -> bool {
+        readiness(self.admin_port) == Some(true)
     }
 
     /// The port of a listener that [`Options::bootstrap`] added.
@@ -434,6 +440,11 @@ impl Gateway {
     pub fn access_log(&self) -> String {
         self.directory.text("access.log")
     }
+}
+
+/// Whether Envoy is ready; none where it does not answer.
+fn readiness(admin_port: u16) -> Option<bool> {
+    http::try_send(admin_port, &Request::get("/ready")).map(|answer| answer.status == 200)
 }
 
 fn listener_port(admin_port: u16, name: &str) -> u16 {
