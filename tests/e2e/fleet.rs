@@ -161,9 +161,16 @@ fn without_its_management_server_a_proxy_serves_on_and_a_new_one_lets_nothing_th
     let mut proxies = fleet.proxies(["old"]);
     fleet.management.stop();
 
+    let policy = lenient.filter["typed_config"].clone();
     let waits = fleet.begin("waits", |_| {});
-    let gives_up = fleet.begin("gives-up", |source| source["initial_fetch_timeout"] = json!("0.5s"));
-    wait_until("the wait for the filter is over", || gives_up.is_ready());
+    let times_out =
+        |discovery: &mut Value| discovery["config_source"]["initial_fetch_timeout"] = json!("0.5s");
+    let gives_up = fleet.begin("gives-up", times_out);
+    let has_default = fleet.begin("has-default", move |discovery| {
+        times_out(discovery);
+        discovery["default_config"] = policy.clone();
+    });
+    wait_until("the wait for the filter is over", || gives_up.is_ready() && has_default.is_ready());
     assert_eq!(gives_up.stat(&discovery("init_fetch_timeout")), Some(1));
     assert_closed(&gives_up, &fleet.list());
     let until = Instant::now() + Duration::from_secs(1);
@@ -172,6 +179,7 @@ fn without_its_management_server_a_proxy_serves_on_and_a_new_one_lets_nothing_th
         assert!(!waits.is_ready());
         thread::sleep(Duration::from_millis(20));
     }
+    proxies.push(("has-default", has_default));
     fleet.assert_decided(&proxies, LENIENT);
 
     fleet.management.resume();
@@ -220,7 +228,7 @@ impl Fleet {
         proxies
     }
 
-    /// A proxy that may still wait for its filter, from where `change` tells it to.
+    /// A proxy that may still wait for its filter; `change` gets the `config_discovery` that says how.
     fn begin(&self, name: &str, change: impl Fn(&mut Value) + 'static) -> Gateway {
         let name = name.to_owned();
         let options = Options {
@@ -234,7 +242,7 @@ impl Fleet {
                 *bootstrap = from_file(&name, bootstrap);
                 let listener = &mut bootstrap["static_resources"]["listeners"][0];
                 let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-                change(&mut manager["http_filters"][0]["config_discovery"]["config_source"]);
+                change(&mut manager["http_filters"][0]["config_discovery"]);
             }),
             ..Options::default()
         };

@@ -81,11 +81,15 @@ impl ManagementServer {
 
     /// Ends every stream and refuses connections. What it knew of proxies is lost, as with a real one that ends.
     pub fn stop(&mut self) {
+        self.end();
+        self.fleet.proxies.lock().expect("a lock").clear();
+    }
+
+    fn end(&mut self) {
         if let Some(Running { thread, stop }) = self.running.take() {
             drop(stop);
-            thread.join().expect("the server to end well");
+            let _ = thread.join();
         }
-        self.fleet.proxies.lock().expect("a lock").clear();
     }
 
     /// Starts again after [`Self::stop`].
@@ -124,10 +128,7 @@ impl ManagementServer {
 
 impl Drop for ManagementServer {
     fn drop(&mut self) {
-        if let Some(Running { thread, stop }) = self.running.take() {
-            drop(stop);
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
