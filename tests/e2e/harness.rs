@@ -260,6 +260,8 @@ pub struct Options {
     pub patience: Duration,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
+    /// Wait until it is ready; without it, only until its admin interface answers.
+    pub ready: bool,
     /// Changes the bootstrap last.
     pub bootstrap: Box<dyn Fn(&mut Value)>,
 }
@@ -278,6 +280,7 @@ impl Default for Options {
             runner: Vec::new(),
             patience: PATIENCE,
             reloadable: false,
+            ready: true,
             bootstrap: Box::new(|_| {}),
         }
     }
@@ -343,10 +346,8 @@ impl Gateway {
         wait_patiently(options.patience, "envoy is ready or gone", || {
             ended = envoy.child.try_wait().expect("envoy's state").is_some();
             admin_port = admin_port.or_else(|| port_of(&directory.text("admin-address")));
-            let ready = |port| {
-                http::try_send(port, &Request::get("/ready")).is_some_and(|answer| answer.status == 200)
-            };
-            ended || admin_port.is_some_and(ready)
+            let ready = admin_port.and_then(readiness);
+            ended || ready.is_some_and(|ready| ready || !options.ready)
         });
         let (false, Some(admin_port)) = (ended, admin_port) else {
             return Err(directory.text("envoy.log"));
@@ -362,6 +363,11 @@ impl Gateway {
             configuration: RwLock::new(configuration.clone()),
             clusters: options.clusters.clone(),
         })
+    }
+
+    /// Whether it is ready to serve.
+    pub fn is_ready(&self) -> bool {
+        readiness(self.admin_port) == Some(true)
     }
 
     /// The port of a listener that [`Options::bootstrap`] added.
@@ -452,6 +458,11 @@ impl Gateway {
     pub fn access_log(&self) -> String {
         self.directory.text("access.log")
     }
+}
+
+/// Whether Envoy is ready; none where it does not answer.
+fn readiness(admin_port: u16) -> Option<bool> {
+    http::try_send(admin_port, &Request::get("/ready")).map(|answer| answer.status == 200)
 }
 
 fn listener_port(admin_port: u16, name: &str) -> u16 {

@@ -18,8 +18,11 @@ mod mint;
 
 mod corpus;
 mod decisions;
+mod envoy_api;
+mod fleet;
 mod introspection;
 mod keys;
+mod management_server;
 mod metrics;
 mod never_open;
 mod prometheus;
