@@ -23,6 +23,7 @@ mod keys;
 mod metrics;
 mod never_open;
 mod reload;
+mod sabotage;
 mod servers;
 mod systems;
 mod token_endpoint;
