@@ -25,5 +25,6 @@ mod never_open;
 mod reload;
 mod sabotage;
 mod servers;
+mod soak;
 mod systems;
 mod token_endpoint;

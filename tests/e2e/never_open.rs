@@ -236,7 +236,7 @@ fn a_reload_that_fails_on_workers_alone_lets_nothing_through_and_the_next_one_me
             status == 403
         });
         thread::sleep(Duration::from_millis(200));
-        println!("{:?}", statuses(&gateway, &request));
+        assert_eq!(statuses(&gateway, &request), BTreeMap::from([(403, 40)]), "{fault:?}");
         assert_eq!(gateway.upstream_count(), passed, "{fault:?}");
         options.code = None;
         let since = Instant::now();
@@ -270,7 +270,11 @@ fn a_filter_that_traps_in_every_tick_flaps_and_never_opens() {
     }
     println!("a trap in every tick: {passed} requests decided and passed, {refused} refused in {:?}", since.elapsed());
     assert!(refused > 0, "nothing trapped");
-    assert_eq!(gateway.upstream_count(), passed);
+    // Some were decided and sent on before the VM was lost that their answers had to pass.
+    let reached = gateway.upstream_count();
+    let decided = || gateway.access_log().matches("decision=allow").count() as u64;
+    wait_until("the access log is written", || decided() >= reached);
+    assert_eq!(decided(), reached);
     options.code = None;
     assert!(gateway.reload(&configuration, &options), "{}", gateway.log());
     wait_until("requests are served again", || gateway.send(&request).status == 200);
@@ -294,8 +298,7 @@ fn code_that_is_none_or_fails_on_the_canary_neither_starts_envoy_nor_opens_it() 
         let started = Gateway::try_start(&configuration, &code.options()).is_ok();
         assert!(!started, "{about}");
         let discovered = Gateway::start(&configuration, &Options { reloadable: true, ..code.options() });
-        let answers = statuses(&discovered, &request);
-        println!("{about}: {answers:?}");
+        assert_eq!(statuses(&discovered, &request), BTreeMap::from([(500, 40)]), "{about}");
         assert_eq!(discovered.upstream_count(), 0, "{about}");
     }
 }
