@@ -39,15 +39,19 @@ run: build setup ## Start the same servers and leave them running until Ctrl-C
 	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs --stay
 
 .PHONY: test
-test: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
-test: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
-test: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+test soak: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+test soak: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+test soak: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: build setup ## Run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
 		set -x; cargo test --locked --no-fail-fast; \
 	fi
+
+.PHONY: soak
+soak: build setup ## Reload the filter 200 times under load and judge every decision
+	cargo test --locked --test e2e -- --ignored --nocapture soak::
 
 .PHONY: lint
 lint: rust ## Check formatting and lints

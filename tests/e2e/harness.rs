@@ -606,6 +606,11 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     bootstrap
 }
 
+/// The http connection manager of the bootstrap's listener, for [`Options::bootstrap`].
+pub fn manager(bootstrap: &mut Value) -> &mut Value {
+    &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
 /// The filter's `typed_config`.
 fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Directory, Gateway, Options, built_module, validate, wait_until};
+use crate::harness::{
+    AuthorizationServer, Directory, Gateway, Options, built_module, manager, validate, wait_until,
+};
 use crate::http::{Connection, Request, Response};
 use crate::issuer::{Behaviour, FaultyIssuer};
 use crate::sabotage::{self, Fault};
@@ -75,11 +77,6 @@ impl Code {
     }
 }
 
-/// The http connection manager of the bootstrap's first listener.
-fn manager(bootstrap: &mut Value) -> &mut Value {
-    &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-}
-
 /// Leaves what protects where the filter fails to another failure policy, or takes the tripwire away.
 fn weaken(bootstrap: &mut Value, failure_policy: &str, has_tripwire: bool) {
     let filters = manager(bootstrap)["http_filters"].as_array_mut().expect("filters");
@@ -114,7 +111,8 @@ fn a_trap_lets_nothing_through_ends_what_waited_and_is_over_in_a_moment() {
     });
     let list = Request::get("/tenant1/invoices");
     let known = list.clone().bearer(&server.token("tenant1-sync", "billing:read", "urn:billing"));
-    let many_headers = (0..60).fold(known.clone(), |request, number| request.header(format!("x-{number}"), "1"));
+    let many_headers =
+        (0..60).fold(known.clone(), |request, number| request.header(format!("x-{number}"), "1"));
     let large_answer = list.clone().bearer("trap");
     for (fault, trap, failure_policy) in [
         (Fault::TrapAtHeaders(60), &many_headers, "FAIL_RELOAD"),
@@ -163,11 +161,15 @@ fn a_trap_lets_nothing_through_ends_what_waited_and_is_over_in_a_moment() {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let statuses: Vec<u16> = [trapping].into_iter().chain(waiting).map(|mut connection| {
-            let response = connection.receive(false).expect("an answer");
-            assert!(response.status >= 400, "{about}: {response:?}");
-            response.status
-        }).collect();
+        let statuses: Vec<u16> = [trapping]
+            .into_iter()
+            .chain(waiting)
+            .map(|mut connection| {
+                let response = connection.receive(false).expect("an answer");
+                assert!(response.status >= 400, "{about}: {response:?}");
+                response.status
+            })
+            .collect();
         let ended = since.elapsed();
         println!(
             "{about}: refused meanwhile {refused}, the first good answer after {recovery:?}; what trapped and who waited \
@@ -209,7 +211,8 @@ fn a_worker_without_the_filter_serves_nothing_while_the_tripwire_stands() {
         // What it is there for.
         (&refusing, "FAIL_CLOSED", false, 200),
     ] {
-        let bootstrap = Box::new(move |bootstrap: &mut Value| weaken(bootstrap, failure_policy, has_tripwire));
+        let bootstrap =
+            Box::new(move |bootstrap: &mut Value| weaken(bootstrap, failure_policy, has_tripwire));
         let gateway = Gateway::start(&configuration, &Options { bootstrap, ..code.options() });
         assert_eq!(statuses(&gateway, &request), BTreeMap::from([(expected, 40)]), "{failure_policy}");
         assert_eq!(gateway.upstream_count(), if has_tripwire { 0 } else { 40 });
@@ -268,7 +271,10 @@ fn a_filter_that_traps_in_every_tick_flaps_and_never_opens() {
             refused += 1;
         }
     }
-    println!("a trap in every tick: {passed} requests decided and passed, {refused} refused in {:?}", since.elapsed());
+    println!(
+        "a trap in every tick: {passed} requests decided and passed, {refused} refused in {:?}",
+        since.elapsed()
+    );
     assert!(refused > 0, "nothing trapped");
     // Some were decided and sent on before the VM was lost that their answers had to pass.
     let reached = gateway.upstream_count();

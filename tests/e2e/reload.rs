@@ -1,10 +1,14 @@
 //! A configuration that changes while the proxy runs.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Gateway, Options, wait_until};
+use crate::harness::{AuthorizationServer, Gateway, Options, manager, wait_until};
 use crate::http::{Connection, Request};
+use crate::issuer::{Behaviour, FaultyIssuer};
 
 #[test]
 fn a_new_configuration_decides_the_next_request_and_a_bad_one_leaves_the_old_in_force() {
@@ -48,12 +52,12 @@ fn one_worker_tells_what_a_reload_changed_and_refusals_of_older_tokens_say_so() 
     wait_until("the first load is told", || events("policy.loaded") > 0);
 
     let token = issuer.token("tenant1-sync", "billing:read billing:write", "urn:billing");
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    thread::sleep(Duration::from_millis(1100));
     configuration["tenants"][0]["applications"][0]["scopes"] = json!(["billing:read"]);
     configuration["tenants"][1]["scopes"] = json!([{"name": "billing:read"}, {"name": "billing:write"}]);
     assert!(gateway.reload(&configuration, &options), "{}", gateway.log());
     wait_until("the changes are told", || events("scope.created") >= 2);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    thread::sleep(Duration::from_millis(500));
     assert_eq!(events("policy.loaded"), 1, "{}", gateway.log());
     assert_eq!(events("scope.created"), 2, "{}", gateway.log());
     assert_eq!(events("application.reassociated") + events("application.modified"), 1, "{}", gateway.log());
@@ -65,4 +69,152 @@ fn one_worker_tells_what_a_reload_changed_and_refusals_of_older_tokens_say_so() 
     let line = log.lines().find(|line| line.contains("scope_not_assigned_to_application")).expect("a line");
     assert!(line.contains("\"hint\":\"token_predates_policy\""), "{line}");
     assert!(line.contains("\"step\":\"scopes\""), "{line}");
+}
+
+/// A gateway without an upstream. Its issuer signs for itself, and finds each opaque token active.
+struct Remembering {
+    server: AuthorizationServer,
+    introspecting: FaultyIssuer,
+    gateway: Gateway,
+    options: Options,
+    configuration: Value,
+}
+
+impl Remembering {
+    fn start() -> Self {
+        let server = AuthorizationServer::start(None);
+        let mut active = claims(&server);
+        active["active"] = json!(true);
+        let introspecting = FaultyIssuer::start(move |_| Behaviour::json(&active));
+        let configuration = json!({
+            "version": 1,
+            "providers": {"corp": {
+                "issuer": server.issuer, "audiences": ["billing-api"],
+                "remote_jwks": {"uri": "https://login.example.com/jwks.json", "cluster": "keys"},
+                "introspection": {
+                    "uri": "https://login.example.com/introspect", "cluster": "introspection",
+                    "client_auth": {"method": "none"}, "cache": {"max_ttl": "10m"},
+                },
+            }},
+            "tenants": [{"id": "acme", "providers": ["corp"]}],
+            "suites": [{"name": "api", "operations": [{"name": "read", "path": "/read", "requires": ["read"]}]}],
+            "audit": {"decisions": "none"},
+        });
+        let cluster = |name: &str, port| (name.to_owned(), port);
+        let options = Options {
+            reloadable: true,
+            clusters: vec![cluster("keys", server.port), cluster("introspection", introspecting.port)],
+            bootstrap: Box::new(|bootstrap| {
+                let routes = &mut manager(bootstrap)["route_config"]["virtual_hosts"][0]["routes"];
+                *routes = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 204}}]);
+            }),
+            ..Options::default()
+        };
+        let gateway = Gateway::start(&configuration, &options);
+        Self { server, introspecting, gateway, options, configuration }
+    }
+
+    /// JWTs that the issuer has signed, each another one.
+    fn signed(&self, count: usize) -> Vec<String> {
+        let server = &self.server;
+        let token = |number: usize| {
+            let mut claims = claims(server);
+            claims["jti"] = json!(number.to_string());
+            server.mint(&json!({"claims": claims}))
+        };
+        let token = &token;
+        thread::scope(|scope| {
+            let signing: Vec<_> = (0..4)
+                .map(|first| scope.spawn(move || (first..count).step_by(4).map(token).collect::<Vec<_>>()))
+                .collect();
+            signing.into_iter().flat_map(|thread| thread.join().expect("tokens")).collect()
+        })
+    }
+
+    /// The configuration with a change, in force from now on.
+    fn reload(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.configuration);
+        let is_taken = self.gateway.reload(&self.configuration, &self.options);
+        assert!(is_taken, "{}", self.gateway.log());
+    }
+
+    fn require(&mut self, scope: &str) {
+        self.reload(|changed| changed["suites"][0]["operations"][0]["requires"] = json!([scope]));
+    }
+
+    /// Sends a request with each token; each has to be decided so.
+    fn expect(&self, tokens: &[String], status: u16, reason: &str) {
+        let mut connection = Connection::open(self.gateway.port);
+        for token in tokens {
+            let decision = connection.send(&Request::get("/read").bearer(token)).decision();
+            assert_eq!(decision, (status, reason.to_owned()));
+        }
+    }
+
+    /// Signature checks, key fetches and introspections so far.
+    fn work(&self) -> [u64; 3] {
+        let checks = self.gateway.stat("wasmcustom.scopegate.signature_checks").unwrap_or_default();
+        [checks, self.server.count("jwks"), self.introspecting.count("/introspect") as u64]
+    }
+}
+
+fn claims(server: &AuthorizationServer) -> Value {
+    server.claims("acme", "acme-sync", "read")
+}
+
+fn opaque(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("opaque-{number}")).collect()
+}
+
+#[test]
+fn what_was_learnt_of_ten_thousand_tokens_survives_a_reload_and_the_new_table_decides_at_once() {
+    let mut remembering = Remembering::start();
+    let (signed, opaque) = (remembering.signed(10_000), opaque(2_000));
+    let expect_of_all = |remembering: &Remembering, status: u16, reason: &str| {
+        let begun = Instant::now();
+        remembering.expect(&signed, status, reason);
+        remembering.expect(&opaque, status, reason);
+        let work = remembering.work();
+        println!("12,000 requests are answered {status} in {:?}; work so far {work:?}", begun.elapsed());
+    };
+    expect_of_all(&remembering, 204, "-");
+    let learnt = [10_000, 1, 2_000];
+    wait_until("the checks are counted", || remembering.work() == learnt);
+    remembering.require("write");
+    expect_of_all(&remembering, 403, "scope_not_associated_with_suite");
+    remembering.require("read");
+    expect_of_all(&remembering, 204, "-");
+    assert_eq!(remembering.work(), learnt, "signature checks, key fetches, introspections");
+}
+
+#[test]
+fn what_was_learnt_under_another_provider_or_with_a_key_that_is_gone_counts_for_nothing() {
+    let mut remembering = Remembering::start();
+    let (signed, opaque) = (remembering.signed(50), opaque(50));
+    let expect_of_all = |remembering: &Remembering, status: u16, reason: &str| {
+        remembering.expect(&signed, status, reason);
+        remembering.expect(&opaque, status, reason);
+    };
+    expect_of_all(&remembering, 204, "-");
+    remembering.reload(|changed| changed["providers"]["corp"]["audiences"] = json!(["other-api"]));
+    expect_of_all(&remembering, 401, "audience_mismatch");
+    let [checks, fetches, introspections] = remembering.work();
+    remembering.reload(|changed| {
+        changed["providers"]["corp"]["audiences"] = json!(["other-api", "billing-api"]);
+        changed["providers"]["corp"]["remote_jwks"]["cache_duration"] = json!("1s");
+    });
+    expect_of_all(&remembering, 204, "-");
+    wait_until("each is checked again", || {
+        let [checks_now, fetches_now, introspections_now] = remembering.work();
+        (checks_now, introspections_now) == (checks + 50, introspections + 50) && fetches_now > fetches
+    });
+
+    remembering.require("write");
+    remembering.require("read");
+    expect_of_all(&remembering, 204, "-");
+    remembering.server.rotate_keys(&json!({"keep_old": false}));
+    let request = Request::get("/read").bearer(&signed[0]);
+    wait_until("the key is gone", || remembering.gateway.send(&request).status == 401);
+    remembering.expect(&signed, 401, "key_not_found");
+    assert_eq!(remembering.work()[0], checks + 50, "something was checked with a key that is gone");
 }

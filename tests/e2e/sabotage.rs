@@ -220,9 +220,7 @@ pub fn renamed(name: &str) -> Vec<u8> {
 pub fn without_callbacks() -> Vec<u8> {
     let bytes = built();
     let parts = Parts::of(&bytes);
-    let is_kept = |name: &str| {
-        !name.starts_with("proxy_on_") || name == "proxy_on_memory_allocate"
-    };
+    let is_kept = |name: &str| !name.starts_with("proxy_on_") || name == "proxy_on_memory_allocate";
     let kept: Vec<_> = parts.exports.iter().copied().filter(|(name, ..)| is_kept(name)).collect();
     parts.write(&kept, None)
 }
