@@ -47,7 +47,8 @@ struct History {
 pub struct Reload {
     plugin: String,
     shares: bool,
-    begun: Duration,
+    /// Since when it leaves the audit to others.
+    waits_since: Option<Duration>,
 }
 
 /// Who logs what a reload changed.
@@ -65,7 +66,7 @@ impl Reload {
         let plugin = [text("plugin_name"), text("plugin_root_id")].map(Option::unwrap_or_default).join("/");
         let shares = host::shares_data();
         HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(in_force)));
-        let reload = Self { plugin, shares, begun: host::now() };
+        let reload = Self { plugin, shares, waits_since: None };
         if shares && host::shared_data(&reload.key()).is_none() {
             host::set_shared_data(&reload.key(), b"", 0);
         }
@@ -73,7 +74,7 @@ impl Reload {
     }
 
     /// Works out what changed, and logs it where this VM is the one to do so. Returns itself where it is too early.
-    pub fn audit(self, in_force: &Rc<InForce>, now: Duration) -> Option<Self> {
+    pub fn audit(mut self, in_force: &Rc<InForce>, now: Duration) -> Option<Self> {
         let policy = &in_force.policy;
         let (is_newest, before) = HISTORY.with_borrow(|history| {
             let is_newest =
@@ -138,7 +139,7 @@ impl Reload {
 
     /// Who logs the difference from the configuration of digest `before` to this one. If it is this VM, the
     /// configuration counts as audited from now on.
-    fn teller(&self, digest: &[u8; 32], before: Option<&[u8; 32]>, now: Duration) -> Teller {
+    fn teller(&mut self, digest: &[u8; 32], before: Option<&[u8; 32]>, now: Duration) -> Teller {
         if !self.shares {
             return Teller::This;
         }
@@ -147,7 +148,7 @@ impl Reload {
             return Teller::Another;
         }
         let has_missed_one = before.is_some_and(|before| !audited.is_empty() && audited != before);
-        if has_missed_one && now < self.begun.saturating_add(PATIENCE) {
+        if has_missed_one && now < self.waits_since.get_or_insert(now).saturating_add(PATIENCE) {
             return Teller::NotYetThis;
         }
         // Whoever comes second finds another version.

@@ -71,6 +71,43 @@ fn one_worker_tells_what_a_reload_changed_and_refusals_of_older_tokens_say_so() 
     assert!(line.contains("\"step\":\"scopes\""), "{line}");
 }
 
+#[test]
+fn a_return_to_a_policy_that_still_has_a_request_under_way_is_told_and_so_is_what_comes_next() {
+    let asked = FaultyIssuer::start(|_| Behaviour::json(&json!({"active": false})).after(4_000));
+    let options = Options {
+        reloadable: true,
+        concurrency: 2,
+        clusters: vec![("idp".to_owned(), asked.port)],
+        ..Options::default()
+    };
+    let mut first = configuration(AuthorizationServer::shared());
+    first["providers"]["corp"]["introspection"] = json!({
+        "uri": "https://login.example.com/introspect", "cluster": "idp", "timeout": "10s",
+        "client_auth": {"method": "none"},
+    });
+    let assigning = |tenant: usize| {
+        let mut configuration = first.clone();
+        configuration["tenants"][tenant]["applications"][0]["scopes"] = json!(["billing:read"]);
+        configuration
+    };
+    let gateway = Gateway::start(&first, &options);
+    let told = || gateway.log().lines().filter(|line| line.contains("application.reassociated")).count();
+    wait_until("the first load is told", || gateway.log().contains("policy.loaded"));
+    let mut waiting = Connection::open(gateway.port);
+    waiting.begin(&Request::get("/tenant1/invoices").bearer("opaque"));
+    wait_until("the issuer is asked", || asked.count("/introspect") == 1);
+    for (place, next) in [assigning(0), first.clone(), assigning(1)].into_iter().enumerate() {
+        assert!(gateway.reload(&next, &options), "{}", gateway.log());
+        wait_until("the change is told", || told() > place);
+    }
+    assert_eq!(
+        waiting.receive(false).map(|response| response.decision().1).as_deref(),
+        Some("token_inactive")
+    );
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(told(), 3, "{}", gateway.log());
+}
+
 /// A gateway without an upstream. Its issuer signs for itself, and finds each opaque token active.
 struct Remembering {
     server: AuthorizationServer,
