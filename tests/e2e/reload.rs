@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Gateway, Options, manager, wait_until};
+use crate::harness::{AuthorizationServer, Gateway, Options, manager, now, wait_until};
 use crate::http::{Connection, Request};
-use crate::issuer::{Behaviour, FaultyIssuer};
+use crate::issuer::{Behaviour, FaultyIssuer, Received};
+use crate::mint::{Signer, jwks};
 
 #[test]
 fn a_new_configuration_decides_the_next_request_and_a_bad_one_leaves_the_old_in_force() {
@@ -108,28 +109,26 @@ fn a_return_to_a_policy_that_still_has_a_request_under_way_is_told_and_so_is_wha
     assert_eq!(told(), 3, "{}", gateway.log());
 }
 
-/// A gateway without an upstream. Its issuer signs for itself, and finds each opaque token active.
+/// A gateway without an upstream, whose issuer finds each opaque token active.
 struct Remembering {
-    server: AuthorizationServer,
-    introspecting: FaultyIssuer,
+    issuer: FaultyIssuer,
     gateway: Gateway,
     options: Options,
     configuration: Value,
 }
 
+const ISSUER: &str = "https://login.example.com";
+
 impl Remembering {
     fn start() -> Self {
-        let server = AuthorizationServer::start(None);
-        let mut active = claims(&server);
-        active["active"] = json!(true);
-        let introspecting = FaultyIssuer::start(move |_| Behaviour::json(&active));
+        let issuer = FaultyIssuer::start(responding_with_key("key-1"));
         let configuration = json!({
             "version": 1,
             "providers": {"corp": {
-                "issuer": server.issuer, "audiences": ["billing-api"],
-                "remote_jwks": {"uri": "https://login.example.com/jwks.json", "cluster": "keys"},
+                "issuer": ISSUER, "audiences": ["api"],
+                "remote_jwks": {"uri": "https://login.example.com/jwks.json", "cluster": "idp"},
                 "introspection": {
-                    "uri": "https://login.example.com/introspect", "cluster": "introspection",
+                    "uri": "https://login.example.com/introspect", "cluster": "idp",
                     "client_auth": {"method": "none"}, "cache": {"max_ttl": "10m"},
                 },
             }},
@@ -137,10 +136,9 @@ impl Remembering {
             "suites": [{"name": "api", "operations": [{"name": "read", "path": "/read", "requires": ["read"]}]}],
             "audit": {"decisions": "none"},
         });
-        let cluster = |name: &str, port| (name.to_owned(), port);
         let options = Options {
             reloadable: true,
-            clusters: vec![cluster("keys", server.port), cluster("introspection", introspecting.port)],
+            clusters: vec![("idp".to_owned(), issuer.port)],
             bootstrap: Box::new(|bootstrap| {
                 let routes = &mut manager(bootstrap)["route_config"]["virtual_hosts"][0]["routes"];
                 *routes = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 204}}]);
@@ -148,24 +146,7 @@ impl Remembering {
             ..Options::default()
         };
         let gateway = Gateway::start(&configuration, &options);
-        Self { server, introspecting, gateway, options, configuration }
-    }
-
-    /// JWTs that the issuer has signed, each another one.
-    fn signed(&self, count: usize) -> Vec<String> {
-        let server = &self.server;
-        let token = |number: usize| {
-            let mut claims = claims(server);
-            claims["jti"] = json!(number.to_string());
-            server.mint(&json!({"claims": claims}))
-        };
-        let token = &token;
-        thread::scope(|scope| {
-            let signing: Vec<_> = (0..4)
-                .map(|first| scope.spawn(move || (first..count).step_by(4).map(token).collect::<Vec<_>>()))
-                .collect();
-            signing.into_iter().flat_map(|thread| thread.join().expect("tokens")).collect()
-        })
+        Self { issuer, gateway, options, configuration }
     }
 
     /// The configuration with a change, in force from now on.
@@ -191,12 +172,40 @@ impl Remembering {
     /// Signature checks, key fetches and introspections so far.
     fn work(&self) -> [u64; 3] {
         let checks = self.gateway.stat("wasmcustom.scopegate.signature_checks").unwrap_or_default();
-        [checks, self.server.count("jwks"), self.introspecting.count("/introspect") as u64]
+        let [fetches, introspections] =
+            ["/jwks.json", "/introspect"].map(|path| self.issuer.count(path) as u64);
+        [checks, fetches, introspections]
     }
 }
 
-fn claims(server: &AuthorizationServer) -> Value {
-    server.claims("acme", "acme-sync", "read")
+fn claims() -> Value {
+    json!({"iss": ISSUER, "aud": "api", "sub": "a", "scope": "read", "exp": now() + 600})
+}
+
+/// The issuer's key. Of the algorithms that the host checks, it is the one that is cheapest to sign with.
+fn signer(key_id: &'static str) -> Signer {
+    Signer::new("ES256", key_id, key_id.as_bytes()[key_id.len() - 1])
+}
+
+fn responding_with_key(key_id: &'static str) -> impl Fn(&Received) -> Behaviour + Send {
+    move |received| match received.path.as_str() {
+        "/jwks.json" => Behaviour::json(&jwks([&signer(key_id)])),
+        _ => {
+            let mut active = claims();
+            active["active"] = json!(true);
+            Behaviour::json(&active)
+        }
+    }
+}
+
+/// JWTs, each another one.
+fn signed(count: usize) -> Vec<String> {
+    let (signer, mut claims) = (signer("key-1"), claims());
+    let token = |number: usize| {
+        claims["jti"] = json!(number.to_string());
+        signer.mint(json!({}), &claims)
+    };
+    (0..count).map(token).collect()
 }
 
 fn opaque(count: usize) -> Vec<String> {
@@ -206,7 +215,7 @@ fn opaque(count: usize) -> Vec<String> {
 #[test]
 fn what_was_learnt_of_ten_thousand_tokens_survives_a_reload_and_the_new_table_decides_at_once() {
     let mut remembering = Remembering::start();
-    let (signed, opaque) = (remembering.signed(10_000), opaque(2_000));
+    let (signed, opaque) = (signed(10_000), opaque(2_000));
     let expect_of_all = |remembering: &Remembering, status: u16, reason: &str| {
         let begun = Instant::now();
         remembering.expect(&signed, status, reason);
@@ -227,7 +236,7 @@ fn what_was_learnt_of_ten_thousand_tokens_survives_a_reload_and_the_new_table_de
 #[test]
 fn what_was_learnt_under_another_provider_or_with_a_key_that_is_gone_counts_for_nothing() {
     let mut remembering = Remembering::start();
-    let (signed, opaque) = (remembering.signed(50), opaque(50));
+    let (signed, opaque) = (signed(50), opaque(50));
     let expect_of_all = |remembering: &Remembering, status: u16, reason: &str| {
         remembering.expect(&signed, status, reason);
         remembering.expect(&opaque, status, reason);
@@ -237,7 +246,7 @@ fn what_was_learnt_under_another_provider_or_with_a_key_that_is_gone_counts_for_
     expect_of_all(&remembering, 401, "audience_mismatch");
     let [checks, fetches, introspections] = remembering.work();
     remembering.reload(|changed| {
-        changed["providers"]["corp"]["audiences"] = json!(["other-api", "billing-api"]);
+        changed["providers"]["corp"]["audiences"] = json!(["other-api", "api"]);
         changed["providers"]["corp"]["remote_jwks"]["cache_duration"] = json!("1s");
     });
     expect_of_all(&remembering, 204, "-");
@@ -249,7 +258,7 @@ fn what_was_learnt_under_another_provider_or_with_a_key_that_is_gone_counts_for_
     remembering.require("write");
     remembering.require("read");
     expect_of_all(&remembering, 204, "-");
-    remembering.server.rotate_keys(&json!({"keep_old": false}));
+    remembering.issuer.respond(responding_with_key("key-2"));
     let request = Request::get("/read").bearer(&signed[0]);
     wait_until("the key is gone", || remembering.gateway.send(&request).status == 401);
     remembering.expect(&signed, 401, "key_not_found");
