@@ -48,9 +48,9 @@ run: build setup ## Start the same servers and leave them running until Ctrl-C
 	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs --stay
 
 .PHONY: test
-test: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
-test: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
-test: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: build setup $(PROMETHEUS_READY) ## Run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -59,10 +59,11 @@ test: build setup $(PROMETHEUS_READY) ## Run every test, real Envoy included
 		set -x; cargo test --locked --no-fail-fast; \
 	fi
 
+.PHONY: soak
+soak: build setup ## Reload the filter 200 times under load and judge every decision
+	cargo test --locked --test e2e -- --ignored --nocapture soak::
+
 .PHONY: bench
-bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
-bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
-bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
 bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --bench peers -- $(BENCH)

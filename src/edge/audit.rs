@@ -3,6 +3,10 @@
 //! The difference to the configuration before is worked out after configure, not in it, by every VM for itself. One VM
 //! of the proxy logs it: the first that marks the configuration as audited in shared data. Where nothing is shared every
 //! VM does.
+//!
+//! A host that goes back to a configuration tells it only the VMs in which no request of it is under way. Where another
+//! configuration was audited last than a VM knows of, its difference would be a wrong one: it leaves the next audit to
+//! another VM for a while.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,6 +23,9 @@ use crate::hex::hex;
 /// How many events of one reload are logged; the others are counted.
 const MOST_EVENTS: usize = 1000;
 
+/// How long a VM that missed a policy leaves the audit of the next one to others.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 thread_local! {
     static HISTORY: RefCell<History> = RefCell::new(History::default());
 }
@@ -28,6 +35,8 @@ thread_local! {
 struct History {
     /// The newest policy of each plugin, by its name.
     newest: HashMap<String, Rc<InForce>>,
+    /// The one that was compared last.
+    compared: HashMap<String, Rc<InForce>>,
     /// When a reload last changed a tenant's scopes, suites or applications, by the tenant's id.
     tenants_changed_at: HashMap<Box<str>, Duration>,
     /// When a reload last changed a suite for every tenant.
@@ -37,8 +46,17 @@ struct History {
 /// A reload that is still to be audited.
 pub struct Reload {
     plugin: String,
-    before: Option<Rc<InForce>>,
     shares: bool,
+    /// Since when it leaves the audit to others.
+    waits_since: Option<Duration>,
+}
+
+/// Who logs what a reload changed.
+enum Teller {
+    This,
+    Another,
+    /// Another VM, if there is one that knows better.
+    NotYetThis,
 }
 
 impl Reload {
@@ -47,21 +65,35 @@ impl Reload {
         let text = |path| host::property(&[path]).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let plugin = [text("plugin_name"), text("plugin_root_id")].map(Option::unwrap_or_default).join("/");
         let shares = host::shares_data();
-        let before =
-            HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(in_force)));
-        let reload = Self { plugin, before, shares };
+        HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(in_force)));
+        let reload = Self { plugin, shares, waits_since: None };
         if shares && host::shared_data(&reload.key()).is_none() {
             host::set_shared_data(&reload.key(), b"", 0);
         }
         reload
     }
 
-    /// Works out what changed, and logs it where this VM is the one to do so.
-    pub fn audit(self, in_force: &InForce, now: Duration) {
+    /// Works out what changed, and logs it where this VM is the one to do so. Returns itself where it is too early.
+    pub fn audit(mut self, in_force: &Rc<InForce>, now: Duration) -> Option<Self> {
         let policy = &in_force.policy;
-        let logs = self.is_first_to_audit(&policy.digest);
+        let (is_newest, before) = HISTORY.with_borrow(|history| {
+            let is_newest =
+                history.newest.get(&self.plugin).is_some_and(|newest| Rc::ptr_eq(newest, in_force));
+            (is_newest, history.compared.get(&self.plugin).cloned())
+        });
+        if !is_newest {
+            // What it changed is a part of what the newest did.
+            return None;
+        }
+        let logs = match self.teller(&policy.digest, before.as_ref().map(|before| &before.policy.digest), now)
+        {
+            Teller::NotYetThis => return Some(self),
+            Teller::This => true,
+            Teller::Another => false,
+        };
+        HISTORY.with_borrow_mut(|history| history.compared.insert(self.plugin, Rc::clone(in_force)));
         let digest = hex(&policy.digest);
-        let Some(before) = &self.before else {
+        let Some(before) = before else {
             if logs {
                 let Counts { tenants, scopes, applications, suites, operations } = Counts::of(policy);
                 log(json!({
@@ -69,7 +101,7 @@ impl Reload {
                     "suites": suites, "operations": operations, "generation": in_force.generation, "digest": digest,
                 }));
             }
-            return;
+            return None;
         };
         let changes = difference(&before.policy, policy);
         HISTORY.with_borrow_mut(|history| {
@@ -85,7 +117,7 @@ impl Reload {
             }
         });
         if !logs {
-            return;
+            return None;
         }
         for change in changes.iter().take(MOST_EVENTS) {
             let mut event = change.to_json();
@@ -98,23 +130,30 @@ impl Reload {
         if let Some(more) = changes.len().checked_sub(MOST_EVENTS).filter(|more| *more > 0) {
             log(json!({"event": "policy.changed", "events_left_out": more, "digest": digest}));
         }
+        None
     }
 
     fn key(&self) -> String {
         format!("scopegate.audited.{}", self.plugin)
     }
 
-    /// Whether no other VM has audited the configuration of this digest, which from now on counts as audited.
-    fn is_first_to_audit(&self, digest: &[u8; 32]) -> bool {
+    /// Who logs the difference from the configuration of digest `before` to this one. If it is this VM, the
+    /// configuration counts as audited from now on.
+    fn teller(&mut self, digest: &[u8; 32], before: Option<&[u8; 32]>, now: Duration) -> Teller {
         if !self.shares {
-            return true;
+            return Teller::This;
         }
-        match host::shared_data(&self.key()) {
-            Some((audited, _)) if audited == digest => false,
-            // Whoever comes second finds another version, and does not log.
-            Some((_, version)) => host::set_shared_data(&self.key(), digest, version),
-            None => host::set_shared_data(&self.key(), digest, 0),
+        let (audited, version) = host::shared_data(&self.key()).unwrap_or_default();
+        if audited == digest {
+            return Teller::Another;
         }
+        let has_missed_one = before.is_some_and(|before| !audited.is_empty() && audited != before);
+        if has_missed_one && now < self.waits_since.get_or_insert(now).saturating_add(PATIENCE) {
+            return Teller::NotYetThis;
+        }
+        // Whoever comes second finds another version.
+        let is_first = host::set_shared_data(&self.key(), digest, version);
+        if is_first { Teller::This } else { Teller::Another }
     }
 }
 

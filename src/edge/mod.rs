@@ -109,7 +109,9 @@ impl Root {
     }
 
     fn choose_tick_period(&mut self) {
-        let is_busy = self.callouts.as_ref().is_some_and(Callouts::is_waiting_for_others) || self.has_woken();
+        let is_busy = self.callouts.as_ref().is_some_and(Callouts::is_waiting_for_others)
+            || self.has_woken()
+            || self.reload.is_some();
         let holds_bodies = self.in_force.as_ref().is_some_and(|now| !now.policy.token_endpoints.is_empty());
         let period = if is_busy {
             SHORT_TICK
@@ -183,7 +185,7 @@ impl Root {
         request::refuse_bodiless(self.id, now);
         let Some(in_force) = &self.in_force else { return };
         if let Some(reload) = self.reload.take() {
-            reload.audit(in_force, now);
+            self.reload = reload.audit(in_force, now);
         }
         let Some(callouts) = &mut self.callouts else {
             self.choose_tick_period();

@@ -27,6 +27,11 @@ pub fn handed(variable: &str) -> PathBuf {
     }
 }
 
+/// The wasm file that was built.
+pub fn built_module() -> PathBuf {
+    handed("SCOPEGATE_WASM")
+}
+
 /// Waits until `condition` holds; fails the test, naming it, where that takes too long.
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     wait_patiently(PATIENCE, what, condition);
@@ -87,6 +92,13 @@ impl Directory {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
         fs::create_dir_all(&path).expect("a directory for the test");
         Self(path)
+    }
+
+    /// Writes a file in it.
+    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).expect("to write a file of the test's");
+        path
     }
 
     pub fn create(&self, file: &str) -> File {
@@ -258,10 +270,15 @@ pub struct Options {
     pub runner: Vec<String>,
     /// How long Envoy may take until it is ready.
     pub patience: Duration,
-    /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
-    pub reloadable: bool,
     /// Wait until it is ready; without it, only until its admin interface answers.
     pub ready: bool,
+    /// The filter's code, where it is not the file that was built.
+    pub code: Option<PathBuf>,
+    /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
+    pub reloadable: bool,
+    /// Deliver the whole listener by listener discovery from a file instead, for the same purpose. What it replaces has
+    /// this long to drain.
+    pub listener_drains_in: Option<Duration>,
     /// Changes the bootstrap last.
     pub bootstrap: Box<dyn Fn(&mut Value)>,
 }
@@ -279,8 +296,10 @@ impl Default for Options {
             log_levels: "wasm:info".to_owned(),
             runner: Vec::new(),
             patience: PATIENCE,
-            reloadable: false,
             ready: true,
+            code: None,
+            reloadable: false,
+            listener_drains_in: None,
             bootstrap: Box::new(|_| {}),
         }
     }
@@ -326,8 +345,11 @@ impl Gateway {
                 Some(discovered_filter(&directory))
             }
         };
-        let bootstrap = bootstrap_with(filter, options, upstream_port).to_string();
-        fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
+        let mut bootstrap = bootstrap_with(filter, options, upstream_port);
+        if options.listener_drains_in.is_some() {
+            discover_listeners(&directory, &mut bootstrap);
+        }
+        fs::write(directory.0.join("envoy.json"), bootstrap.to_string()).expect("to write the bootstrap");
 
         let mut command = Command::new(handed("SCOPEGATE_NODE_SERVERS").join("bound-to-parent.sh"));
         command
@@ -338,6 +360,10 @@ impl Gateway {
         command.arg("--admin-address-path").arg(directory.0.join("admin-address"));
         command.args(["--concurrency", &options.concurrency.to_string(), "--disable-hot-restart"]);
         command.args(["--log-level", "warn", "--component-log-level", &options.log_levels]);
+        if let Some(drain) = options.listener_drains_in {
+            let seconds = drain.as_secs().to_string();
+            command.args(["--drain-time-s", &seconds, "--drain-strategy", "immediate"]);
+        }
         command.stdout(directory.create("access.log")).stderr(directory.create("envoy.log"));
         let mut envoy = Server::start("envoy", &mut command);
 
@@ -393,17 +419,31 @@ impl Gateway {
     /// Hands a running, reloadable Envoy another configuration (or, by `options`, anything else of the filter).
     /// Returns whether Envoy took it; where not, [`Self::log`] says why.
     pub fn reload(&self, configuration: &Value, options: &Options) -> bool {
-        let count = |what: &str| {
-            self.stat(&format!("extension_config_discovery.http_filter.{FILTER}.{what}")).unwrap_or_default()
+        let of_filter = format!("extension_config_discovery.http_filter.{FILTER}.");
+        let (part, taken) = match options.listener_drains_in {
+            Some(_) => ("listener_manager.lds.", "update_success"),
+            None => (of_filter.as_str(), "config_reload"),
         };
-        let before = (count("config_reload"), count("update_rejected"));
-        discover(&self.directory, &wasm_filter(configuration, options));
+        let counts = || {
+            let stats = self.stats(part);
+            let count = |what: &str| stats.iter().find(|(name, _)| name.strip_prefix(part) == Some(what));
+            [taken, "update_rejected"].map(|what| count(what).map_or(0, |(_, value)| *value))
+        };
+        let before = counts();
+        let filter = wasm_filter(configuration, options);
+        if options.listener_drains_in.is_some() {
+            let filter = json!({"name": FILTER, "typed_config": filter});
+            let mut bootstrap = bootstrap_with(Some(filter), options, self.upstream_port);
+            discover_listeners(&self.directory, &mut bootstrap);
+        } else {
+            discover(&self.directory, &filter);
+        }
         let mut after = before;
         wait_until("envoy has taken or rejected the configuration", || {
-            after = (count("config_reload"), count("update_rejected"));
+            after = counts();
             after != before
         });
-        let is_taken = after.1 == before.1;
+        let is_taken = after[1] == before[1];
         if is_taken {
             *self.configuration.write().expect("a lock") = configuration.clone();
         }
@@ -412,9 +452,7 @@ impl Gateway {
 
     /// A file in the directory of this gateway.
     pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.directory.0.join(name);
-        fs::write(&path, content).expect("to write a file of the gateway's");
-        path
+        self.directory.file(name, content)
     }
 
     /// Envoy's process id.
@@ -510,9 +548,26 @@ fn discover(directory: &Directory, filter: &Value) {
         "name": FILTER,
         "typed_config": filter,
     }]});
-    let (new, place) = (directory.0.join("discovery.new"), directory.0.join("discovery.json"));
-    fs::write(&new, discovery.to_string()).expect("to write the discovery file");
-    fs::rename(new, place).expect("to move the discovery file");
+    move_into_place(directory, "discovery.json", &discovery);
+}
+
+/// Does so with the listeners, and tells the bootstrap where they are.
+fn discover_listeners(directory: &Directory, bootstrap: &mut Value) {
+    let mut listeners = bootstrap["static_resources"]["listeners"].take();
+    bootstrap["static_resources"]["listeners"] = json!([]);
+    for listener in listeners.as_array_mut().expect("a list of listeners") {
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    }
+    let path = move_into_place(directory, "listeners.json", &json!({"resources": listeners}));
+    bootstrap["dynamic_resources"]["lds_config"] =
+        json!({"path_config_source": {"path": path}, "resource_api_version": "V3"});
+}
+
+fn move_into_place(directory: &Directory, file: &str, content: &Value) -> PathBuf {
+    let (new, place) = (directory.0.join("new"), directory.0.join(file));
+    fs::write(&new, content.to_string()).expect("to write the discovery file");
+    fs::rename(new, &place).expect("to move the discovery file");
+    place
 }
 
 fn discovered_filter(directory: &Directory) -> Value {
@@ -581,6 +636,11 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     bootstrap
 }
 
+/// The http connection manager of the bootstrap's listener, for [`Options::bootstrap`].
+pub fn manager(bootstrap: &mut Value) -> &mut Value {
+    &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
 /// The filter's `typed_config`.
 pub fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {
@@ -601,7 +661,7 @@ pub fn wasm_filter(configuration: &Value, options: &Options) -> Value {
             "vm_config": {
                 "vm_id": options.vm_id,
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
+                "code": {"local": {"filename": options.code.clone().unwrap_or_else(built_module)}},
                 "environment_variables": {"key_values": environment},
             },
             "configuration": configuration,

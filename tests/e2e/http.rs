@@ -184,6 +184,12 @@ impl Connection {
         self.receive(request.method == "HEAD").expect("an answer before the connection ends")
     }
 
+    /// As [`Self::send`]; none where the connection ends before the answer has come.
+    pub fn try_send(&mut self, request: &Request) -> Option<Response> {
+        self.stream.get_mut().write_all(&request.to_bytes()).ok()?;
+        self.receive(request.method == "HEAD")
+    }
+
     /// Sends a request whose answer is to be received later.
     pub fn begin(&mut self, request: &Request) {
         self.send_bytes(&request.to_bytes());
@@ -265,7 +271,5 @@ pub fn send(port: u16, request: &Request) -> Response {
 
 /// As [`send`], of a server that may not be there yet.
 pub fn try_send(port: u16, request: &Request) -> Option<Response> {
-    let mut connection = Connection::try_open(port).ok()?;
-    connection.stream.get_mut().write_all(&request.to_bytes()).ok()?;
-    connection.receive(false)
+    Connection::try_open(port).ok()?.try_send(request)
 }

@@ -27,6 +27,8 @@ mod metrics;
 mod never_open;
 mod prometheus;
 mod reload;
+mod sabotage;
 mod servers;
+mod soak;
 mod systems;
 mod token_endpoint;

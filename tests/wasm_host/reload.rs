@@ -1,12 +1,13 @@
 //! A configuration that changes while the VM lives: what is remembered, what is decided anew, and who ends under what.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::abi::header;
 use super::fixture::*;
-use super::host::{Outcome, Proxy};
+use super::host::{Outcome, Proxy, Vm};
 
 /// [`configuration`] where reading orders takes the right to write them.
 fn stricter(mut configuration: Value) -> Value {
@@ -173,4 +174,96 @@ fn each_worker_and_each_plugin_wakes_itself() {
         passed(vm.outcome(lenient));
         assert_refused(&vm.outcome(strict), 403, "scope_not_granted");
     }
+}
+
+/// The configuration, where tenant `acme` declares these scopes.
+fn declaring(scopes: &[&str]) -> Value {
+    let mut configuration = configuration();
+    let declared: Vec<Value> = scopes.iter().map(|scope| json!({"name": scope})).collect();
+    configuration["tenants"][0]["scopes"] = json!(declared);
+    configuration
+}
+
+/// The audit events in the logs of these VMs: which scope was created or deleted.
+fn events(vms: &[&Vm]) -> Vec<String> {
+    let logs = vms.iter().flat_map(|vm| &vm.state().logs);
+    let events = logs.filter_map(|(_, line)| serde_json::from_str::<Value>(line).ok());
+    let named = events.filter(|event| event["event"].as_str().is_some_and(|name| name.starts_with("scope.")));
+    named.map(|event| format!("{} {}", event["event"].as_str().unwrap(), event["scope"])).collect()
+}
+
+#[test]
+fn a_vm_that_was_not_told_of_a_return_to_a_draining_policy_leaves_the_audit_to_one_that_was() {
+    let (few, more) = (declaring(&["orders:read"]), declaring(&["orders:read", "orders:write"]));
+    let mut proxy = Proxy::new();
+    let (mut main, mut worker) = (proxy.vm(), proxy.vm());
+    for policy in [&few, &more] {
+        for vm in [&mut main, &mut worker] {
+            let root = vm.configure(policy);
+            vm.tick(root);
+        }
+    }
+    // A request of the first policy is still under way on the worker, which takes the plugin from there.
+    let root = main.configure(&few);
+    main.tick(root);
+    let (created, deleted) = (r#"scope.created "orders:write""#, r#"scope.deleted "orders:write""#);
+    assert_eq!(events(&[&main, &worker]), [created, deleted]);
+
+    let newest = declaring(&["orders:read", "orders:admin"]);
+    let [of_main, of_worker] = [main.configure(&newest), worker.configure(&newest)];
+    worker.tick(of_worker);
+    main.tick(of_main);
+    worker.pass(of_worker, Duration::from_secs(3));
+    assert_eq!(events(&[&main, &worker]), [created, deleted, r#"scope.created "orders:admin""#]);
+}
+
+#[test]
+fn where_no_vm_was_told_of_the_policy_before_the_audit_is_late_and_made() {
+    let mut proxy = Proxy::new();
+    let mut vm = proxy.vm();
+    for scopes in [["orders:read", "orders:write"], ["orders:read", "orders:list"]] {
+        let root = vm.configure(&declaring(&scopes));
+        vm.tick(root);
+    }
+    let told = events(&[&vm]);
+    let mut elsewhere = proxy.vm();
+    let root = elsewhere.configure(&declaring(&["orders:read"]));
+    elsewhere.tick(root);
+    let newest = vm.configure(&declaring(&["orders:read", "orders:admin"]));
+    vm.tick(newest);
+    assert_eq!(events(&[&vm]), told);
+    vm.pass(newest, Duration::from_secs(3));
+    let late = [r#"scope.created "orders:admin""#, r#"scope.deleted "orders:list""#];
+    let mut all = events(&[&vm]).split_off(told.len());
+    all.sort();
+    assert_eq!(all, late);
+}
+
+#[test]
+fn a_policy_that_is_replaced_before_its_audit_is_a_part_of_the_next_one() {
+    let mut vm = Proxy::new().vm();
+    let first = vm.configure(&declaring(&["orders:read"]));
+    vm.tick(first);
+    let second = vm.configure(&declaring(&["orders:read", "orders:write"]));
+    let third = vm.configure(&declaring(&["orders:read", "orders:write", "orders:admin"]));
+    vm.end_root(second);
+    vm.tick(third);
+    let mut told = events(&[&vm]);
+    told.sort();
+    assert_eq!(told, [r#"scope.created "orders:admin""#, r#"scope.created "orders:write""#]);
+}
+
+#[test]
+fn a_refused_token_stays_refused_after_a_reload_without_another_call() {
+    let mut vm = Proxy::new().vm();
+    let old = vm.configure(&configuration_with_introspection());
+    let stream = vm.request(old, request("GET", "/orders", "opaque"));
+    let callout = vm.callout();
+    vm.answer_with(&callout, 200, r#"{"active": false}"#);
+    assert_refused(&vm.outcome(stream), 401, "token_inactive");
+    vm.end(stream);
+    let new = vm.configure(&stricter(configuration_with_introspection()));
+    vm.end_root(old);
+    assert_refused(&vm.decide(new, request("GET", "/orders", "opaque")), 401, "token_inactive");
+    assert_eq!(vm.state().callouts_made, 1);
 }
