@@ -55,7 +55,7 @@ bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
 bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
-	cargo bench --locked --bench peers -- $(BENCH)
+	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
 .PHONY: lint
 lint: rust ## Check formatting and lints

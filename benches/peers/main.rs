@@ -51,7 +51,7 @@ const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rounds N         rounds of every variant (default 10)
   --seconds N        of each variant in a round (default 2)
   --connections N    that wrk keeps open (default 16)
-  --instructions N   requests to count instructions of, on a machine without counters (default 200; 0: none)
+  --instructions N   requests to count instructions of, on a machine without counters (default 40; 0: none)
   --no-tripwire      leave out the variants with the tripwire
   --output DIR       where the report goes (default target/bench)
 SCOPEGATE_WASM names the filter, SCOPEGATE_WASM_BASE another build of it to be measured beside it;
@@ -74,7 +74,7 @@ impl Arguments {
             rounds: 10,
             seconds: 2,
             connections: 16,
-            instructions: 200,
+            instructions: 40,
             tripwire: true,
             output: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench"),
         };

@@ -150,7 +150,7 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
                 "scopegate introspected" => {
                     provider["introspection"] = json!({
                         "uri": "https://login.example.com/introspect", "cluster": introspection_cluster,
-                        "client_auth": {"method": "none", "client_id": "gateway"}, "cache": {"max_ttl": "1h"}});
+                        "client_auth": {"method": "none"}, "cache": {"max_ttl": "1h"}});
                     (Tokens::OneOpaque, 200)
                 }
                 "scopegate bad signature" => (Tokens::ManyBadSignatures, 401),

@@ -164,8 +164,8 @@ pub fn jwt_authn(issuer: &Issuer, is_cached: bool) -> Vec<Value> {
         "providers": {"corp": provider},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "corp"}}]}});
     let scope = json!({"list_match": {"one_of": {"string_match": {"exact": "billing:read"}}}});
-    let has_scope = json!({"metadata": {"filter": "envoy.filters.http.jwt_authn",
-        "path": [{"key": "claims"}, {"key": "scope"}], "value": scope}});
+    let has_scope = json!({"sourced_metadata": {"metadata_matcher": {"filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "claims"}, {"key": "scope"}], "value": scope}}});
     vec![authentication, rbac(json!({"permissions": [{"any": true}], "principals": [has_scope]}))]
 }
 
@@ -178,6 +178,6 @@ pub fn ext_authz() -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
         "http_service": {
-            "server_uri": {"uri": "http://authorizer", "cluster": AUTHORIZER, "timeout": "2s"},
-            "authorization_request": {"allowed_headers": {"patterns": [{"exact": "authorization"}]}}}}})
+            "server_uri": {"uri": "http://authorizer", "cluster": AUTHORIZER, "timeout": "2s"}},
+        "allowed_headers": {"patterns": [{"exact": "authorization"}]}}})
 }
