@@ -22,6 +22,8 @@ mod harness;
 mod http;
 #[path = "../../tests/support/mint.rs"]
 mod mint;
+#[path = "../../tests/support/workload.rs"]
+mod workload;
 
 mod instructions;
 mod load;
@@ -44,7 +46,7 @@ use crate::load::{Requests, Wrk};
 use crate::meter::Meter;
 use crate::report::{Measured, Sample};
 use crate::rows::{ROWS, Row, TRIPWIRE, Tokens, Variant};
-use crate::variants::Issuer;
+use crate::workload::Issuer;
 
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rows NAME,...    the rows to measure; all of them unless said (--list shows their names)
@@ -286,7 +288,7 @@ fn requests(issuer: &Issuer, variants: &[Variant], directory: &Path) -> HashMap<
                 Tokens::ManyRs256 => many_tokens(issuer),
                 Tokens::ManyBadSignatures => bad_signatures(&issuer.token(&issuer.rs256, 0)),
             };
-            Requests::new(directory, &format!("{kind:?}"), variants::PATH, tokens)
+            Requests::new(directory, &format!("{kind:?}"), workload::PATH, tokens)
         });
     }
     all

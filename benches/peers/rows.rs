@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::variants::{self, Issuer, Size};
+use crate::variants;
+use crate::workload::{Issuer, Size, configuration};
 
 /// What a variant is asked with, and so which requests without a filter it is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -138,7 +139,7 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
         "ext_authz" => (vec![variants::ext_authz()], Tokens::OneRs256, 200),
         of_ours => {
             let size = if of_ours == "scopegate large" { Size::LARGE } else { Size::SMALL };
-            let mut configuration = variants::configuration(issuer, size);
+            let mut configuration = configuration(issuer, size);
             let provider = &mut configuration["providers"]["corp"];
             let (tokens, status) = match of_ours {
                 "scopegate warm" | "scopegate large" => (Tokens::OneRs256, 200),
