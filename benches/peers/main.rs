@@ -236,7 +236,7 @@ fn variants(arguments: &Arguments, issuer: &Issuer, vms: Vms) -> Result<Vec<Vari
     for row in &arguments.rows {
         for name in [row.ours, row.peer] {
             names.push(name.to_owned());
-            if arguments.tripwire && name.starts_with("scopegate") {
+            if arguments.tripwire && row.target.is_some() && name.starts_with("scopegate") {
                 names.push(format!("{name}{TRIPWIRE}"));
             }
         }

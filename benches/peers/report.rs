@@ -95,15 +95,17 @@ struct Compared {
     title: &'static str,
     ours: String,
     peer: &'static str,
-    target: f64,
+    target: Option<f64>,
     instructions: Option<f64>,
     /// Cycles where the machine counts them, else time on the processor.
     time: f64,
 }
 
 impl Compared {
-    fn is_reached(&self) -> bool {
-        self.time <= self.target && self.instructions.is_none_or(|ratio| ratio <= self.target)
+    /// None where there is nothing to reach.
+    fn is_reached(&self) -> Option<bool> {
+        let target = self.target?;
+        Some(self.time <= target && self.instructions.is_none_or(|ratio| ratio <= target))
     }
 }
 
@@ -134,6 +136,9 @@ impl Report {
         }
         for row in rows {
             for (prefix, suffix) in &forms {
+                if row.target.is_none() && !suffix.is_empty() {
+                    continue;
+                }
                 // Where the peer is our own filter, both sides come in the same form.
                 let ours = format!("{prefix}{}{suffix}", row.ours);
                 let peer = find(row.peer);
@@ -243,8 +248,9 @@ impl fmt::Display for Report {
         writeln!(f, "\n{:28} {:>13} {:>8} {:>8}", "ratio to the peer", "instructions", "time", "target")?;
         for row in &self.compared {
             let instructions = row.instructions.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-            let reached = if row.is_reached() { "reached" } else { "missed" };
-            let (name, time, target, title) = (&row.name, row.time, row.target, row.title);
+            let reached = row.is_reached().map_or("", |reached| if reached { "reached" } else { "missed" });
+            let target = row.target.map_or(String::new(), |target| target.to_string());
+            let (name, time, title) = (&row.name, row.time, row.title);
             writeln!(f, "{name:28} {instructions:>13} {time:>8.3} {target:>8} {reached:8} {title}")?;
         }
         Ok(())

@@ -15,10 +15,75 @@ pub fn scopegate(vm: &str, wasm: &Path, configuration: &Value) -> Value {
     json!({"name": "scopegate", "typed_config": filter})
 }
 
-/// The RBAC filter after ours, as `envoy.yaml` has it.
-pub fn tripwire() -> Value {
+/// A hand-written module in place of ours: what a host's own part in any filter costs.
+pub fn module(vm: &str, text: &str) -> Value {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{vm}.wasm"));
+    std::fs::write(&path, wat::parse_str(text).expect("a module")).expect("to write a module");
+    scopegate(vm, &path, &json!({}))
+}
+
+/// As little as a module may have.
+pub const EMPTY: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 1024))"#;
+
+/// Reads all headers of the request, once.
+pub const READS_HEADERS: &str = r#"(module
+    (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 1024)
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $pairs (i32.const 0) (i32.const 0) (i32.const 4))))"#;
+
+/// Keeps the host's own functions from a filter of ours, `verify_signature` with them: everything else stays allowed.
+pub fn without_foreign_functions(mut filter: Value) -> Value {
+    let config = &mut filter["typed_config"]["config"];
+    let path = config["vm_config"]["code"]["local"]["filename"].as_str().expect("a path");
+    let module = wasmi::Module::new(&wasmi::Engine::default(), std::fs::read(path).expect("the filter"))
+        .expect("a module");
+    let imports = module.imports().map(|import| import.name().to_owned());
+    let names = imports.chain(module.exports().map(|export| export.name().to_owned()));
+    let allowed = names.filter(|name| name != "proxy_call_foreign_function");
+    let allowed: serde_json::Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
+    config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+    filter
+}
+
+/// A filter after ours that lets pass only what ours has decided so. `tripwire` is that of `envoy.yaml`.
+pub fn tripwire(name: &str) -> Value {
     let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
-    rbac(json!({"permissions": [{"any": true}], "principals": [decided("allow"), decided("shadow")]}))
+    let anything = json!([{"any": true}]);
+    match name {
+        "tripwire" => {
+            rbac(json!({"permissions": anything, "principals": [decided("allow"), decided("shadow")]}))
+        }
+        "tripwire of one value" => rbac(json!({"permissions": anything, "principals": [decided("allow")]})),
+        "tripwire that denies" => {
+            let either = json!({"or_ids": {"ids": [decided("allow"), decided("shadow")]}});
+            let mut filter = rbac(json!({"permissions": anything, "principals": [{"not_id": either}]}));
+            filter["typed_config"]["rules"]["action"] = json!("DENY");
+            filter
+        }
+        "tripwire by matcher" => {
+            let action = |name: &str, action: &str| {
+                json!({"action": {"name": name, "typed_config": {
+                    "@type": "type.googleapis.com/envoy.config.rbac.v3.Action", "name": name, "action": action}}})
+            };
+            json!({"name": "envoy.filters.http.rbac", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+                "matcher": {
+                    "matcher_tree": {
+                        "input": {"name": "decision", "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.FilterStateInput",
+                            "key": "wasm.scopegate.decision"}},
+                        "exact_match_map": {"map": {
+                            "allow": action("allow", "ALLOW"), "shadow": action("shadow", "ALLOW")}}},
+                    "on_no_match": action("deny", "DENY")}}})
+        }
+        unknown => panic!("no tripwire `{unknown}`"),
+    }
 }
 
 /// Lets pass what one policy allows.
