@@ -25,6 +25,7 @@ mod mint;
 #[path = "../../tests/support/workload.rs"]
 mod workload;
 
+mod configure;
 mod instructions;
 mod load;
 mod meter;
@@ -55,6 +56,7 @@ const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --connections N    that wrk keeps open (default 16)
   --instructions N   requests to count instructions of, on a machine without counters (default 40; 0: none)
   --no-tripwire      leave out the variants with the tripwire
+  --configure        measure configuring for many tenants too (always where --rows is not given)
   --output DIR       where the report goes (default target/bench)
 SCOPEGATE_WASM names the filter, SCOPEGATE_WASM_BASE another build of it to be measured beside it;
 SCOPEGATE_ENVOY, SCOPEGATE_NODE_SERVERS and SCOPEGATE_WRK what it is measured with.";
@@ -66,6 +68,7 @@ struct Arguments {
     connections: u32,
     instructions: usize,
     tripwire: bool,
+    configure: bool,
     output: PathBuf,
 }
 
@@ -78,6 +81,7 @@ impl Arguments {
             connections: 16,
             instructions: 40,
             tripwire: true,
+            configure: true,
             output: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench"),
         };
         let mut arguments = std::env::args().skip(1);
@@ -86,7 +90,11 @@ impl Arguments {
             match argument.as_str() {
                 // cargo adds it.
                 "--bench" => {}
-                "--rows" => parsed.rows = value()?.split(',').map(row_named).collect::<Result<_, _>>()?,
+                "--rows" => {
+                    parsed.rows = value()?.split(',').map(row_named).collect::<Result<_, _>>()?;
+                    parsed.configure = false;
+                }
+                "--configure" => parsed.configure = true,
                 "--rounds" => parsed.rounds = number(&value()?)?,
                 "--seconds" => parsed.seconds = number(&value()?)?,
                 "--connections" => parsed.connections = number(&value()?)?,
@@ -174,7 +182,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         count_instructions(arguments, &issuer, &requests, responder, &mut measured)?;
     }
     eprintln!("\r{:60}", "");
-    let report = report::Report::new(&measured, &arguments.rows, arguments.tripwire, has_hardware);
+    let figures = if arguments.configure { configure::figures(&issuer)? } else { Vec::new() };
+    let report = report::Report::new(figures, &measured, &arguments.rows, arguments.tripwire, has_hardware);
     print!("{report}");
     report.write(&arguments.output).map_err(|error| format!("{}: {error}", arguments.output.display()))
 }

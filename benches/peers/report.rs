@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::configure::Figure;
 use crate::meter::Usage;
 use crate::rows::{self, Row, TRIPWIRE, Tokens};
 
@@ -116,10 +117,17 @@ pub struct Report {
     bare: Vec<Added>,
     added: Vec<Added>,
     compared: Vec<Compared>,
+    figures: Vec<Figure>,
 }
 
 impl Report {
-    pub fn new(measured: &[Measured], rows: &[&'static Row], tripwire: bool, has_hardware: bool) -> Self {
+    pub fn new(
+        figures: Vec<Figure>,
+        measured: &[Measured],
+        rows: &[&'static Row],
+        tripwire: bool,
+        has_hardware: bool,
+    ) -> Self {
         let is_bare = |measured: &&Measured| measured.name == rows::bare(measured.tokens).name;
         let (bare, others): (Vec<&Measured>, Vec<&Measured>) = measured.iter().partition(is_bare);
         let bare_of = |tokens| bare.iter().find(|bare| bare.tokens == tokens).copied();
@@ -147,7 +155,7 @@ impl Report {
             }
         }
         let bare = bare.into_iter().map(|bare| add(bare, None)).collect();
-        Self { has_hardware, bare, added, compared }
+        Self { has_hardware, bare, added, compared, figures }
     }
 
     /// Writes the report where other programs read it.
@@ -173,11 +181,18 @@ impl Report {
                 "target": row.target, "is_reached": row.is_reached(),
             })
         };
+        let figure = |figure: &Figure| {
+            json!({
+                "name": figure.name, "title": figure.title, "unit": figure.unit, "value": rounded(figure.value),
+                "target": figure.target, "is_reached": figure.is_reached(),
+            })
+        };
         json!({
             "time": if self.has_hardware { "cycles, user and kernel" } else { "processor time, user and kernel" },
             "instructions": if self.has_hardware { "user and kernel" } else { "user, counted by valgrind" },
             "no_filter": self.bare.iter().map(added).collect::<Vec<_>>(),
             "variants": self.added.iter().map(added).collect::<Vec<_>>(),
+            "configuring": self.figures.iter().map(figure).collect::<Vec<_>>(),
             "rows": self.compared.iter().map(row).collect::<Vec<_>>(),
         })
     }
@@ -252,6 +267,14 @@ impl fmt::Display for Report {
             let target = row.target.map_or(String::new(), |target| target.to_string());
             let (name, time, title) = (&row.name, row.time, row.title);
             writeln!(f, "{name:28} {instructions:>13} {time:>8.3} {target:>8} {reached:8} {title}")?;
+        }
+        if !self.figures.is_empty() {
+            writeln!(f, "\n{:28} {:>18} {:>12}", "configuring, per VM", "measured", "target")?;
+        }
+        for figure in &self.figures {
+            let reached = if figure.is_reached() { "reached" } else { "missed" };
+            let Figure { name, title, unit, value, target } = figure;
+            writeln!(f, "{name:28} {value:>18.1} {target:>8} {unit:3} {reached:8} {title}")?;
         }
         Ok(())
     }
