@@ -66,7 +66,7 @@ soak: build setup ## Reload the filter 200 times under load and judge every deci
 .PHONY: bench
 bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
 bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
-	cargo bench --locked --bench peers -- $(BENCH)
+	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
 .PHONY: lint
 lint: rust ## Check formatting and lints

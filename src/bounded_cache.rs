@@ -143,17 +143,24 @@ impl<V> BoundedCache<V> {
     }
 }
 
-/// Whether two keys are the same, eight bytes at a time: WebAssembly's `memcmp` goes byte by byte, which for a token of
-/// 1,000 bytes takes some 6,000 instructions instead of 800.
+/// Whether two keys are the same, by words: WebAssembly's `memcmp` goes byte by byte, which for a token of 1,000 bytes
+/// takes some 6,000 instructions instead of 600.
 fn are_equal(a: &[u8], b: &[u8]) -> bool {
-    let (a_words, b_words) = (a.chunks_exact(8), b.chunks_exact(8));
+    const BLOCK: usize = 32;
+    let (a_blocks, b_blocks) = (a.chunks_exact(BLOCK), b.chunks_exact(BLOCK));
     a.len() == b.len()
-        && a_words.remainder() == b_words.remainder()
-        && a_words.zip(b_words).all(|(a, b)| word(a) == word(b))
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    bytes.try_into().map_or(0, u64::from_ne_bytes)
+        && a_blocks.remainder() == b_blocks.remainder()
+        && a_blocks.zip(b_blocks).all(|(a, b)| {
+            let words = |block: &[u8]| -> [u64; BLOCK / 8] {
+                let mut words = [0; BLOCK / 8];
+                for (word, bytes) in words.iter_mut().zip(block.chunks_exact(8)) {
+                    *word = bytes.try_into().map_or(0, u64::from_ne_bytes);
+                }
+                words
+            };
+            let (a, b) = (words(a), words(b));
+            a.iter().zip(&b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        })
 }
 
 #[cfg(test)]
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn keys_that_differ_in_any_one_byte_are_different() {
-        for length in 0..40 {
+        for length in 0..100 {
             let key: Vec<u8> = (0..length).collect();
             assert!(are_equal(&key, &key.clone()));
             assert!(!are_equal(&key, &[&key[..], b"x"].concat()));

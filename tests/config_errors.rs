@@ -259,6 +259,16 @@ fn errors_of_the_document_itself() {
             ],
         ),
         (
+            with("audit: {properties: [tenant, decison, reason]}"),
+            &[
+                "audit.properties[1]: `decison` is none of `tenant`, `client`, `subject`, `suite`, `operation`, `decision`, `reason`; did you mean `decision`?",
+            ],
+        ),
+        (
+            with("audit: {properties: [tenant]}"),
+            &["audit.properties: `decision` must be among them: the tripwire lets pass what has it"],
+        ),
+        (
             with("default_introspection: corp"),
             &["default_introspection: provider `corp` has no `introspection`"],
         ),

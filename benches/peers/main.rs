@@ -22,7 +22,10 @@ mod harness;
 mod http;
 #[path = "../../tests/support/mint.rs"]
 mod mint;
+#[path = "../../tests/support/workload.rs"]
+mod workload;
 
+mod configure;
 mod instructions;
 mod load;
 mod meter;
@@ -44,15 +47,16 @@ use crate::load::{Requests, Wrk};
 use crate::meter::Meter;
 use crate::report::{Measured, Sample};
 use crate::rows::{ROWS, Row, TRIPWIRE, Tokens, Variant};
-use crate::variants::Issuer;
+use crate::workload::Issuer;
 
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rows NAME,...    the rows to measure; all of them unless said (--list shows their names)
   --rounds N         rounds of every variant (default 10)
   --seconds N        of each variant in a round (default 2)
   --connections N    that wrk keeps open (default 16)
-  --instructions N   requests to count instructions of, on a machine without counters (default 200; 0: none)
+  --instructions N   requests to count instructions of, on a machine without counters (default 40; 0: none)
   --no-tripwire      leave out the variants with the tripwire
+  --configure        measure configuring for many tenants too (always where --rows is not given)
   --output DIR       where the report goes (default target/bench)
 SCOPEGATE_WASM names the filter, SCOPEGATE_WASM_BASE another build of it to be measured beside it;
 SCOPEGATE_ENVOY, SCOPEGATE_NODE_SERVERS and SCOPEGATE_WRK what it is measured with.";
@@ -64,6 +68,7 @@ struct Arguments {
     connections: u32,
     instructions: usize,
     tripwire: bool,
+    configure: bool,
     output: PathBuf,
 }
 
@@ -74,8 +79,9 @@ impl Arguments {
             rounds: 10,
             seconds: 2,
             connections: 16,
-            instructions: 200,
+            instructions: 40,
             tripwire: true,
+            configure: true,
             output: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench"),
         };
         let mut arguments = std::env::args().skip(1);
@@ -84,7 +90,11 @@ impl Arguments {
             match argument.as_str() {
                 // cargo adds it.
                 "--bench" => {}
-                "--rows" => parsed.rows = value()?.split(',').map(row_named).collect::<Result<_, _>>()?,
+                "--rows" => {
+                    parsed.rows = value()?.split(',').map(row_named).collect::<Result<_, _>>()?;
+                    parsed.configure = false;
+                }
+                "--configure" => parsed.configure = true,
                 "--rounds" => parsed.rounds = number(&value()?)?,
                 "--seconds" => parsed.seconds = number(&value()?)?,
                 "--connections" => parsed.connections = number(&value()?)?,
@@ -172,7 +182,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         count_instructions(arguments, &issuer, &requests, responder, &mut measured)?;
     }
     eprintln!("\r{:60}", "");
-    let report = report::Report::new(&measured, &arguments.rows, arguments.tripwire, has_hardware);
+    let figures = if arguments.configure { configure::figures(&issuer)? } else { Vec::new() };
+    let report = report::Report::new(figures, &measured, &arguments.rows, arguments.tripwire, has_hardware);
     print!("{report}");
     report.write(&arguments.output).map_err(|error| format!("{}: {error}", arguments.output.display()))
 }
@@ -234,7 +245,7 @@ fn variants(arguments: &Arguments, issuer: &Issuer, vms: Vms) -> Result<Vec<Vari
     for row in &arguments.rows {
         for name in [row.ours, row.peer] {
             names.push(name.to_owned());
-            if arguments.tripwire && name.starts_with("scopegate") {
+            if arguments.tripwire && row.target.is_some() && name.starts_with("scopegate") {
                 names.push(format!("{name}{TRIPWIRE}"));
             }
         }
@@ -286,7 +297,7 @@ fn requests(issuer: &Issuer, variants: &[Variant], directory: &Path) -> HashMap<
                 Tokens::ManyRs256 => many_tokens(issuer),
                 Tokens::ManyBadSignatures => bad_signatures(&issuer.token(&issuer.rs256, 0)),
             };
-            Requests::new(directory, &format!("{kind:?}"), variants::PATH, tokens)
+            Requests::new(directory, &format!("{kind:?}"), workload::PATH, tokens)
         });
     }
     all

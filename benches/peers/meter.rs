@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::FromRawFd as _;
+use std::time::Duration;
 
 /// `perf_event_attr` of linux/perf_event.h in its first published size, which every kernel takes.
 #[repr(C)]
@@ -148,4 +149,20 @@ pub fn pin(process: u32, processor: usize) {
         };
         assert_eq!(status, 0, "cannot pin thread {thread}: {}", io::Error::last_os_error());
     }
+}
+
+/// A thread of a process by its name.
+pub fn thread_named(process: u32, name: &str) -> Option<i32> {
+    let is_named = |thread: &i32| {
+        let path = format!("/proc/{process}/task/{thread}/comm");
+        std::fs::read_to_string(path).is_ok_and(|known| known.trim() == name)
+    };
+    threads(process).into_iter().find(is_named)
+}
+
+/// The processor time of a thread so far, by its clock.
+pub fn time_of(thread: i32) -> Duration {
+    let schedule = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("a thread");
+    let nanoseconds = schedule.split(' ').next().and_then(|text| text.parse().ok()).expect("a number");
+    Duration::from_nanos(nanoseconds)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::configure::Figure;
 use crate::meter::Usage;
 use crate::rows::{self, Row, TRIPWIRE, Tokens};
 
@@ -95,15 +96,17 @@ struct Compared {
     title: &'static str,
     ours: String,
     peer: &'static str,
-    target: f64,
+    target: Option<f64>,
     instructions: Option<f64>,
     /// Cycles where the machine counts them, else time on the processor.
     time: f64,
 }
 
 impl Compared {
-    fn is_reached(&self) -> bool {
-        self.time <= self.target && self.instructions.is_none_or(|ratio| ratio <= self.target)
+    /// None where there is nothing to reach.
+    fn is_reached(&self) -> Option<bool> {
+        let target = self.target?;
+        Some(self.time <= target && self.instructions.is_none_or(|ratio| ratio <= target))
     }
 }
 
@@ -114,10 +117,17 @@ pub struct Report {
     bare: Vec<Added>,
     added: Vec<Added>,
     compared: Vec<Compared>,
+    figures: Vec<Figure>,
 }
 
 impl Report {
-    pub fn new(measured: &[Measured], rows: &[&'static Row], tripwire: bool, has_hardware: bool) -> Self {
+    pub fn new(
+        figures: Vec<Figure>,
+        measured: &[Measured],
+        rows: &[&'static Row],
+        tripwire: bool,
+        has_hardware: bool,
+    ) -> Self {
         let is_bare = |measured: &&Measured| measured.name == rows::bare(measured.tokens).name;
         let (bare, others): (Vec<&Measured>, Vec<&Measured>) = measured.iter().partition(is_bare);
         let bare_of = |tokens| bare.iter().find(|bare| bare.tokens == tokens).copied();
@@ -134,6 +144,9 @@ impl Report {
         }
         for row in rows {
             for (prefix, suffix) in &forms {
+                if row.target.is_none() && !suffix.is_empty() {
+                    continue;
+                }
                 // Where the peer is our own filter, both sides come in the same form.
                 let ours = format!("{prefix}{}{suffix}", row.ours);
                 let peer = find(row.peer);
@@ -142,7 +155,7 @@ impl Report {
             }
         }
         let bare = bare.into_iter().map(|bare| add(bare, None)).collect();
-        Self { has_hardware, bare, added, compared }
+        Self { has_hardware, bare, added, compared, figures }
     }
 
     /// Writes the report where other programs read it.
@@ -168,11 +181,18 @@ impl Report {
                 "target": row.target, "is_reached": row.is_reached(),
             })
         };
+        let figure = |figure: &Figure| {
+            json!({
+                "name": figure.name, "title": figure.title, "unit": figure.unit, "value": rounded(figure.value),
+                "target": figure.target, "is_reached": figure.is_reached(),
+            })
+        };
         json!({
             "time": if self.has_hardware { "cycles, user and kernel" } else { "processor time, user and kernel" },
             "instructions": if self.has_hardware { "user and kernel" } else { "user, counted by valgrind" },
             "no_filter": self.bare.iter().map(added).collect::<Vec<_>>(),
             "variants": self.added.iter().map(added).collect::<Vec<_>>(),
+            "configuring": self.figures.iter().map(figure).collect::<Vec<_>>(),
             "rows": self.compared.iter().map(row).collect::<Vec<_>>(),
         })
     }
@@ -243,9 +263,18 @@ impl fmt::Display for Report {
         writeln!(f, "\n{:28} {:>13} {:>8} {:>8}", "ratio to the peer", "instructions", "time", "target")?;
         for row in &self.compared {
             let instructions = row.instructions.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-            let reached = if row.is_reached() { "reached" } else { "missed" };
-            let (name, time, target, title) = (&row.name, row.time, row.target, row.title);
+            let reached = row.is_reached().map_or("", |reached| if reached { "reached" } else { "missed" });
+            let target = row.target.map_or(String::new(), |target| target.to_string());
+            let (name, time, title) = (&row.name, row.time, row.title);
             writeln!(f, "{name:28} {instructions:>13} {time:>8.3} {target:>8} {reached:8} {title}")?;
+        }
+        if !self.figures.is_empty() {
+            writeln!(f, "\n{:28} {:>18} {:>12}", "configuring, per VM", "measured", "target")?;
+        }
+        for figure in &self.figures {
+            let reached = if figure.is_reached() { "reached" } else { "missed" };
+            let Figure { name, title, unit, value, target } = figure;
+            writeln!(f, "{name:28} {value:>18.1} {target:>8} {unit:3} {reached:8} {title}")?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::variants::{self, Issuer, Size};
+use crate::variants;
+use crate::workload::{Issuer, Size, configuration};
 
 /// What a variant is asked with, and so which requests without a filter it is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -44,8 +45,8 @@ pub struct Row {
     pub title: &'static str,
     pub ours: &'static str,
     pub peer: &'static str,
-    /// At most so many times what the peer adds.
-    pub target: f64,
+    /// At most so many times what the peer adds; none where the row is there to be read.
+    pub target: Option<f64>,
 }
 
 /// The variant that the others are compared with: no filter at all.
@@ -53,69 +54,118 @@ pub fn bare(tokens: Tokens) -> Variant {
     Variant { name: format!("no filter, {tokens}"), filters: Vec::new(), tokens, status: 200 }
 }
 
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 16] = [
     Row {
         name: "warm",
         title: "warm RS256 token, against jwt_authn with its cache + rbac",
         ours: "scopegate warm",
         peer: "jwt_authn cached + rbac",
-        target: 0.6,
+        target: Some(0.6),
     },
     Row {
         name: "cold-rs256",
         title: "cold RS256 token, against jwt_authn without cache + rbac",
         ours: "scopegate cold RS256",
         peer: "jwt_authn RS256 + rbac",
-        target: 0.75,
+        target: Some(0.75),
     },
     Row {
         name: "cold-es256",
         title: "cold ES256 token, against jwt_authn without cache + rbac",
         ours: "scopegate cold ES256",
         peer: "jwt_authn ES256 + rbac",
-        target: 0.9,
+        target: Some(0.9),
     },
     Row {
         name: "many",
         title: "10,000 warm RS256 tokens, against jwt_authn with its cache + rbac",
         ours: "scopegate 10,000 tokens",
         peer: "jwt_authn 10,000 tokens + rbac",
-        target: 0.8,
+        target: Some(0.8),
     },
     Row {
         name: "ext-authz",
         title: "warm RS256 token, against ext_authz (Envoy's part)",
         ours: "scopegate warm",
         peer: "ext_authz",
-        target: 0.25,
+        target: Some(0.25),
     },
     Row {
         name: "introspection",
         title: "introspected token in the cache, against our warm RS256 token",
         ours: "scopegate introspected",
         peer: "scopegate warm",
-        target: 1.1,
+        target: Some(1.1),
     },
     Row {
         name: "bad-signature",
         title: "refusal of a bad signature, against jwt_authn's",
         ours: "scopegate bad signature",
         peer: "jwt_authn bad signature",
-        target: 0.9,
+        target: Some(0.9),
     },
     Row {
         name: "no-token",
         title: "refusal without a token, against jwt_authn's",
         ours: "scopegate no token",
         peer: "jwt_authn no token",
-        target: 2.5,
+        target: Some(2.5),
     },
     Row {
         name: "large",
         title: "10,000 tenants and 5,000 operations, against one tenant and five",
         ours: "scopegate large",
         peer: "scopegate warm",
-        target: 1.05,
+        target: Some(1.05),
+    },
+    Row {
+        name: "fallback-rs256",
+        title: "cold RS256 token without the host's crypto, against jwt_authn",
+        ours: "scopegate own RS256",
+        peer: "jwt_authn RS256 + rbac",
+        target: Some(3.0),
+    },
+    Row {
+        name: "fallback-es256",
+        title: "cold ES256 token without the host's crypto, against jwt_authn",
+        ours: "scopegate own ES256",
+        peer: "jwt_authn ES256 + rbac",
+        target: Some(8.0),
+    },
+    Row {
+        name: "floor",
+        title: "a hand-written filter that does nothing, against our warm RS256 token",
+        ours: "empty wasm",
+        peer: "scopegate warm",
+        target: None,
+    },
+    Row {
+        name: "floor-headers",
+        title: "a hand-written filter that reads all headers, against our warm RS256 token",
+        ours: "wasm that reads headers",
+        peer: "scopegate warm",
+        target: None,
+    },
+    Row {
+        name: "tripwire-one",
+        title: "another tripwire, against the one of envoy.yaml",
+        ours: "scopegate warm + tripwire of one value",
+        peer: "scopegate warm + tripwire",
+        target: None,
+    },
+    Row {
+        name: "tripwire-denies",
+        title: "another tripwire, against the one of envoy.yaml",
+        ours: "scopegate warm + tripwire that denies",
+        peer: "scopegate warm + tripwire",
+        target: None,
+    },
+    Row {
+        name: "tripwire-matcher",
+        title: "another tripwire, against the one of envoy.yaml",
+        ours: "scopegate warm + tripwire by matcher",
+        peer: "scopegate warm + tripwire",
+        target: None,
     },
 ];
 
@@ -127,7 +177,8 @@ pub type MakeOurs<'a> = dyn Fn(&str, &Value) -> Value + 'a;
 
 /// The variant of that name, as [`ROWS`] names them; `introspection_cluster` is where opaque tokens are looked up.
 pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &MakeOurs<'_>) -> Variant {
-    let plain = name.strip_suffix(TRIPWIRE).unwrap_or(name);
+    let parts = name.split_once(" + tripwire");
+    let plain = parts.map_or(name, |(plain, _)| plain);
     let (mut filters, tokens, status) = match plain {
         "jwt_authn cached + rbac" => (variants::jwt_authn(issuer, true), Tokens::OneRs256, 200),
         "jwt_authn RS256 + rbac" => (variants::jwt_authn(issuer, false), Tokens::OneRs256, 200),
@@ -135,14 +186,21 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
         "jwt_authn 10,000 tokens + rbac" => (variants::jwt_authn(issuer, true), Tokens::ManyRs256, 200),
         "jwt_authn bad signature" => (variants::jwt_authn(issuer, true), Tokens::ManyBadSignatures, 401),
         "jwt_authn no token" => (variants::jwt_authn(issuer, true), Tokens::None, 401),
+        "empty wasm" => (vec![variants::module(name, variants::EMPTY)], Tokens::OneRs256, 200),
+        "wasm that reads headers" => {
+            (vec![variants::module(name, variants::READS_HEADERS)], Tokens::OneRs256, 200)
+        }
         "ext_authz" => (vec![variants::ext_authz()], Tokens::OneRs256, 200),
         of_ours => {
             let size = if of_ours == "scopegate large" { Size::LARGE } else { Size::SMALL };
-            let mut configuration = variants::configuration(issuer, size);
+            let mut configuration = configuration(issuer, size);
             let provider = &mut configuration["providers"]["corp"];
             let (tokens, status) = match of_ours {
                 "scopegate warm" | "scopegate large" => (Tokens::OneRs256, 200),
-                "scopegate cold RS256" | "scopegate cold ES256" => {
+                "scopegate cold RS256"
+                | "scopegate cold ES256"
+                | "scopegate own RS256"
+                | "scopegate own ES256" => {
                     provider["token_cache"]["max_entries"] = json!(0);
                     (if of_ours.ends_with("RS256") { Tokens::OneRs256 } else { Tokens::OneEs256 }, 200)
                 }
@@ -150,7 +208,7 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
                 "scopegate introspected" => {
                     provider["introspection"] = json!({
                         "uri": "https://login.example.com/introspect", "cluster": introspection_cluster,
-                        "client_auth": {"method": "none", "client_id": "gateway"}, "cache": {"max_ttl": "1h"}});
+                        "client_auth": {"method": "none"}, "cache": {"max_ttl": "1h"}});
                     (Tokens::OneOpaque, 200)
                 }
                 "scopegate bad signature" => (Tokens::ManyBadSignatures, 401),
@@ -160,8 +218,11 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
             (vec![ours(name, &configuration)], tokens, status)
         }
     };
-    if name.ends_with(TRIPWIRE) {
-        filters.push(variants::tripwire());
+    if plain.starts_with("scopegate own") {
+        filters = filters.into_iter().map(variants::without_foreign_functions).collect();
+    }
+    if let Some((_, kind)) = parts {
+        filters.push(variants::tripwire(&format!("tripwire{kind}")));
     }
     Variant { name: name.to_owned(), filters, tokens, status }
 }

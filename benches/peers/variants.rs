@@ -5,122 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::{Options, wasm_filter};
-use crate::mint::{Signer, jwks};
-
-/// The one issuer of every token, and what its tokens say.
-pub struct Issuer {
-    pub rs256: Signer,
-    pub es256: Signer,
-    now: u64,
-}
-
-const ISSUER: &str = "https://login.example.com";
-const AUDIENCE: &str = "billing-api";
-const SCOPE: &str = "billing:read billing:write";
-
-/// The path of every request: an operation of every configuration below.
-pub const PATH: &str = "/billing/acme/invoices/4711";
-
-impl Issuer {
-    pub fn new(now: u64) -> Self {
-        Self { rs256: Signer::new("RS256", "rsa-1", 1), es256: Signer::new("ES256", "ec-1", 1), now }
-    }
-
-    /// The token with a number: all differ in their `jti`.
-    pub fn token(&self, signer: &Signer, number: usize) -> String {
-        signer.mint(
-            json!({"typ": "at+jwt"}),
-            &json!({
-                "iss": ISSUER, "aud": AUDIENCE, "sub": "acme-sync", "client_id": "acme-sync", "tenant_id": "acme",
-                "scope": SCOPE, "iat": self.now - 10, "exp": self.now + 86_400,
-                "jti": format!("0f3c9e1a-{number:08}"),
-            }),
-        )
-    }
-
-    /// What introspection says of an opaque token.
-    pub fn introspection_response(&self) -> Value {
-        json!({
-            "active": true, "iss": ISSUER, "aud": AUDIENCE, "sub": "acme-sync", "client_id": "acme-sync",
-            "tenant_id": "acme", "scope": SCOPE, "iat": self.now - 10, "exp": self.now + 86_400,
-        })
-    }
-
-    fn key_set(&self) -> Value {
-        jwks([&self.rs256, &self.es256])
-    }
-}
-
-/// How many tenants, suites and operations a configuration of ours has.
-#[derive(Clone, Copy)]
-pub struct Size {
-    pub tenants: usize,
-    pub suites: usize,
-    pub operations: usize,
-}
-
-impl Size {
-    pub const SMALL: Self = Self { tenants: 1, suites: 1, operations: 5 };
-    /// The scale that the filter is made for.
-    pub const LARGE: Self = Self { tenants: 10_000, suites: 500, operations: 5_000 };
-}
-
-/// Our configuration, all that a gateway uses in it: the tenant by claim and path, declared scopes, their mapping,
-/// registered applications, operations, and two headers for the upstream.
-pub fn configuration(issuer: &Issuer, size: Size) -> Value {
-    let application = |tenant: &str, role: &str| json!({"client_id": format!("{tenant}-{role}"), "scopes": ["billing:read", "billing:write"]});
-    let tenants = (0..size.tenants).map(|number| {
-        let id = if number == 0 { "acme".to_owned() } else { format!("tenant-{number:05}") };
-        let roles = ["sync", "reader", "writer", "admin"];
-        let applications: Vec<Value> = roles.iter().map(|role| application(&id, role)).collect();
-        json!({"id": id, "template": "standard", "applications": applications})
-    });
-    json!({
-        "version": 1,
-        "realm": "bench",
-        "providers": {"corp": {"issuer": ISSUER, "audiences": [AUDIENCE], "local_jwks": issuer.key_set(),
-            "token_cache": {"max_entries": 20_000}}},
-        "tenant_resolution": {"claims": ["tenant_id"], "required_evidence": ["claim", "path"]},
-        "tenant_templates": {"standard": {
-            "providers": ["corp"],
-            "scopes": [{"name": "billing:read"}, {"name": "billing:write"}, {"name": "billing:admin"}],
-            "scope_mapping": {"billing:admin": ["billing:read", "billing:write", "billing:admin"]},
-        }},
-        "tenants": tenants.collect::<Vec<_>>(),
-        "suites": suites(size),
-        "forward": {"token": false, "headers": [
-            {"name": "x-tenant-id", "value": "tenant"}, {"name": "x-client-id", "value": "client"}]},
-    })
-}
-
-fn suites(size: Size) -> Vec<Value> {
-    let operation = |name: &str, path: String, methods: &[&str], scope: &str| json!({"name": name, "path": path, "methods": methods, "requires": [scope]});
-    let of_suite = |suite: usize| -> Vec<Value> {
-        if suite == 0 {
-            let all = "/billing/{tenant}/invoices".to_owned();
-            let one = format!("{all}/{{id}}");
-            return vec![
-                operation("list-invoices", all.clone(), &["GET", "HEAD"], "billing:read"),
-                operation("post-invoice", all, &["POST"], "billing:write"),
-                operation("read-invoice", one.clone(), &["GET", "HEAD"], "billing:read"),
-                operation("replace-invoice", one.clone(), &["PUT"], "billing:write"),
-                operation("delete-invoice", one, &["DELETE"], "billing:admin"),
-            ];
-        }
-        let (others, rest) = (size.operations - 5, size.suites - 1);
-        let count = others / rest + usize::from(suite <= others % rest);
-        let numbered = |number| {
-            let path = format!("/suite-{suite}/{{tenant}}/resource-{number}/{{id}}");
-            operation(&format!("operation-{number}"), path, &["GET"], "billing:read")
-        };
-        (0..count).map(numbered).collect()
-    };
-    let suite = |number: usize| {
-        let name = if number == 0 { "billing".to_owned() } else { format!("suite-{number}") };
-        json!({"name": name, "operations": of_suite(number)})
-    };
-    (0..size.suites).map(suite).collect()
-}
+use crate::workload::{AUDIENCE, ISSUER, Issuer};
 
 /// Our filter, in a VM of its own.
 pub fn scopegate(vm: &str, wasm: &Path, configuration: &Value) -> Value {
@@ -130,10 +15,75 @@ pub fn scopegate(vm: &str, wasm: &Path, configuration: &Value) -> Value {
     json!({"name": "scopegate", "typed_config": filter})
 }
 
-/// The RBAC filter after ours, as `envoy.yaml` has it.
-pub fn tripwire() -> Value {
+/// A hand-written module in place of ours: what a host's own part in any filter costs.
+pub fn module(vm: &str, text: &str) -> Value {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{vm}.wasm"));
+    std::fs::write(&path, wat::parse_str(text).expect("a module")).expect("to write a module");
+    scopegate(vm, &path, &json!({}))
+}
+
+/// As little as a module may have.
+pub const EMPTY: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 1024))"#;
+
+/// Reads all headers of the request, once.
+pub const READS_HEADERS: &str = r#"(module
+    (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 1024)
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $pairs (i32.const 0) (i32.const 0) (i32.const 4))))"#;
+
+/// Keeps the host's own functions from a filter of ours, `verify_signature` with them: everything else stays allowed.
+pub fn without_foreign_functions(mut filter: Value) -> Value {
+    let config = &mut filter["typed_config"]["config"];
+    let path = config["vm_config"]["code"]["local"]["filename"].as_str().expect("a path");
+    let module = wasmi::Module::new(&wasmi::Engine::default(), std::fs::read(path).expect("the filter"))
+        .expect("a module");
+    let imports = module.imports().map(|import| import.name().to_owned());
+    let names = imports.chain(module.exports().map(|export| export.name().to_owned()));
+    let allowed = names.filter(|name| name != "proxy_call_foreign_function");
+    let allowed: serde_json::Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
+    config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+    filter
+}
+
+/// A filter after ours that lets pass only what ours has decided so. `tripwire` is that of `envoy.yaml`.
+pub fn tripwire(name: &str) -> Value {
     let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
-    rbac(json!({"permissions": [{"any": true}], "principals": [decided("allow"), decided("shadow")]}))
+    let anything = json!([{"any": true}]);
+    match name {
+        "tripwire" => {
+            rbac(json!({"permissions": anything, "principals": [decided("allow"), decided("shadow")]}))
+        }
+        "tripwire of one value" => rbac(json!({"permissions": anything, "principals": [decided("allow")]})),
+        "tripwire that denies" => {
+            let either = json!({"or_ids": {"ids": [decided("allow"), decided("shadow")]}});
+            let mut filter = rbac(json!({"permissions": anything, "principals": [{"not_id": either}]}));
+            filter["typed_config"]["rules"]["action"] = json!("DENY");
+            filter
+        }
+        "tripwire by matcher" => {
+            let action = |name: &str, action: &str| {
+                json!({"action": {"name": name, "typed_config": {
+                    "@type": "type.googleapis.com/envoy.config.rbac.v3.Action", "name": name, "action": action}}})
+            };
+            json!({"name": "envoy.filters.http.rbac", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+                "matcher": {
+                    "matcher_tree": {
+                        "input": {"name": "decision", "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.FilterStateInput",
+                            "key": "wasm.scopegate.decision"}},
+                        "exact_match_map": {"map": {
+                            "allow": action("allow", "ALLOW"), "shadow": action("shadow", "ALLOW")}}},
+                    "on_no_match": action("deny", "DENY")}}})
+        }
+        unknown => panic!("no tripwire `{unknown}`"),
+    }
 }
 
 /// Lets pass what one policy allows.
@@ -164,8 +114,8 @@ pub fn jwt_authn(issuer: &Issuer, is_cached: bool) -> Vec<Value> {
         "providers": {"corp": provider},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "corp"}}]}});
     let scope = json!({"list_match": {"one_of": {"string_match": {"exact": "billing:read"}}}});
-    let has_scope = json!({"metadata": {"filter": "envoy.filters.http.jwt_authn",
-        "path": [{"key": "claims"}, {"key": "scope"}], "value": scope}});
+    let has_scope = json!({"sourced_metadata": {"metadata_matcher": {"filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "claims"}, {"key": "scope"}], "value": scope}}});
     vec![authentication, rbac(json!({"permissions": [{"any": true}], "principals": [has_scope]}))]
 }
 
@@ -178,6 +128,6 @@ pub fn ext_authz() -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
         "http_service": {
-            "server_uri": {"uri": "http://authorizer", "cluster": AUTHORIZER, "timeout": "2s"},
-            "authorization_request": {"allowed_headers": {"patterns": [{"exact": "authorization"}]}}}}})
+            "server_uri": {"uri": "http://authorizer", "cluster": AUTHORIZER, "timeout": "2s"}},
+        "allowed_headers": {"patterns": [{"exact": "authorization"}]}}})
 }

@@ -129,6 +129,64 @@ pub struct Audit {
     pub decisions: AuditedDecisions,
     /// Lines a second and worker; what is beyond is counted.
     pub max_per_second: u32,
+    /// Which facts are set as properties of the request.
+    pub properties: Properties,
+}
+
+/// A fact about a request that access logs and later filters can read, as property `scopegate.NAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Property {
+    Tenant,
+    Client,
+    Subject,
+    Suite,
+    Operation,
+    Decision,
+    Reason,
+}
+
+impl Property {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Tenant,
+        Self::Client,
+        Self::Subject,
+        Self::Suite,
+        Self::Operation,
+        Self::Decision,
+        Self::Reason,
+    ];
+
+    /// The name in the configuration, and of the property behind `scopegate.`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Client => "client",
+            Self::Subject => "subject",
+            Self::Suite => "suite",
+            Self::Operation => "operation",
+            Self::Decision => "decision",
+            Self::Reason => "reason",
+        }
+    }
+}
+
+/// A set of properties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Properties(u8);
+
+impl Properties {
+    /// Whether `property` is in it.
+    pub fn contains(self, property: Property) -> bool {
+        self.0 & (1 << property as u8) != 0
+    }
+}
+
+impl FromIterator<Property> for Properties {
+    fn from_iter<I: IntoIterator<Item = Property>>(properties: I) -> Self {
+        Self(properties.into_iter().fold(0, |set, property| set | 1 << property as u8))
+    }
 }
 
 /// `audit.decisions`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::host::{self, Level};
 use super::{audit, metrics};
-use crate::config::policy::Policy;
+use crate::config::policy::{Policy, Properties, Property};
 use crate::exchange::{Facts, InForce};
 use crate::hex::hex;
 
@@ -18,7 +18,7 @@ thread_local! {
 pub fn record(facts: &Facts, in_force: &InForce, now: Duration) {
     let policy = &in_force.policy;
     let described = Described::new(facts, policy);
-    described.set_properties();
+    described.set_properties(policy.audit.properties);
     metrics::count_decision(facts, in_force);
     if !facts.decision.is_logged(policy.audit.decisions) {
         return;
@@ -66,17 +66,18 @@ impl<'f> Described<'f> {
         }
     }
 
-    fn set_properties(&self) {
-        for (name, value) in [
-            ("scopegate.tenant", self.tenant),
-            ("scopegate.client", self.client),
-            ("scopegate.subject", self.subject),
-            ("scopegate.suite", self.suite),
-            ("scopegate.operation", self.operation),
-            ("scopegate.decision", Some(self.decision)),
-            ("scopegate.reason", self.reason),
+    fn set_properties(&self, wanted: Properties) {
+        for (property, name, value) in [
+            (Property::Tenant, "scopegate.tenant", self.tenant),
+            (Property::Client, "scopegate.client", self.client),
+            (Property::Subject, "scopegate.subject", self.subject),
+            (Property::Suite, "scopegate.suite", self.suite),
+            (Property::Operation, "scopegate.operation", self.operation),
+            (Property::Decision, "scopegate.decision", Some(self.decision)),
+            (Property::Reason, "scopegate.reason", self.reason),
         ] {
-            if let Some(value) = value {
+            // Each is a call of the host, and of Envoy's some 3,300 instructions.
+            if let Some(value) = value.filter(|_| wanted.contains(property)) {
                 // A host that refuses a property loses an entry of its access log; the tripwire closes what is left.
                 host::set_property(name, value.as_bytes());
             }

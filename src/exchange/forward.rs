@@ -1,5 +1,7 @@
 //! A request that passes: how its headers are changed before the upstream sees them.
 
+use std::borrow::Cow;
+
 use super::facts::Facts;
 use super::request::Request;
 use crate::config::policy::{ForwardedValue, Policy};
@@ -29,14 +31,16 @@ pub struct Forward {
 /// Where the credential stood, for its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CredentialPlace {
-    Header(Box<str>),
+    Header(Cow<'static, str>),
     Cookie(Box<str>),
     Parameter(Box<str>),
 }
 impl CredentialPlace {
     pub(super) fn of(credential: &Credential<'_>) -> Self {
         match credential.place {
-            PlaceRef::Header(name) => Self::Header(name.into()),
+            // Nearly always; a copy of the name would be the one allocation of a request whose token is known.
+            PlaceRef::Header("authorization") => Self::Header(Cow::Borrowed("authorization")),
+            PlaceRef::Header(name) => Self::Header(Cow::Owned(name.to_owned())),
             PlaceRef::Cookie(name) => Self::Cookie(name.into()),
             PlaceRef::Parameter(name) => Self::Parameter(name.into()),
         }
@@ -73,6 +77,7 @@ impl Forward {
         }
         let operation = self.facts.operation.and_then(|id| policy.catalog.operation(id));
         let told = self.facts.standing.as_deref().and_then(|standing| standing.forwarded.as_deref().ok());
+        // A header of any of these names was removed above, so adding is setting, for less.
         for (place, header) in policy.forward.headers.iter().enumerate() {
             let value = match &header.value {
                 ForwardedValue::Suite => operation
@@ -90,7 +95,7 @@ impl Forward {
                 }
             };
             if let Some(value) = value {
-                edits.set(&header.name, value.as_bytes());
+                edits.add(&header.name, value.as_bytes());
             }
         }
     }

@@ -43,7 +43,13 @@ impl Proxy {
     /// A VM of this proxy, started and without a plugin yet.
     pub fn vm(&mut self) -> Vm {
         self.vms += 1;
-        Vm::new(self.vms, Rc::clone(&self.shared))
+        Vm::new(module(), self.vms, Rc::clone(&self.shared))
+    }
+
+    /// As [`Self::vm`], which counts what the module executes: see [`Vm::executed`].
+    pub fn metered_vm(&mut self) -> Vm {
+        self.vms += 1;
+        Vm::new(metered_module(), self.vms, Rc::clone(&self.shared))
     }
 
     pub fn pass(&self, time: Duration) {
@@ -69,9 +75,10 @@ pub struct Vm {
 }
 
 impl Vm {
-    fn new(vm: usize, shared: Rc<RefCell<Shared>>) -> Self {
-        let module = module();
+    fn new(module: &Module, vm: usize, shared: Rc<RefCell<Shared>>) -> Self {
         let mut store = Store::new(module.engine(), new_state(vm, shared));
+        // Refused where the engine does not meter.
+        let _ = store.set_fuel(u64::MAX);
         let mut linker = Linker::new(module.engine());
         for import in module.imports() {
             // The module's SDK imports functions that the filter never calls.
@@ -272,6 +279,12 @@ impl Vm {
         self.answer(callout, response(status, body));
     }
 
+    /// What the module has executed so far, in the units of the engine: about one for each instruction. The VM is a
+    /// metered one.
+    pub fn executed(&self) -> u64 {
+        u64::MAX - self.store.get_fuel().expect("a metered VM")
+    }
+
     /// How often the module called a function of the host.
     pub fn calls(&self, function: &str) -> u32 {
         self.state().calls.get(function).copied().unwrap_or(0)
@@ -388,15 +401,24 @@ fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
 /// The module, compiled once.
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let path = std::env::var_os("SCOPEGATE_WASM").map_or_else(
-            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/wasm32-wasip1/release/scopegate.wasm"),
-            PathBuf::from,
-        );
-        let bytes = std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}; `make build` makes it", path.display()));
-        let mut config = wasmi::Config::default();
-        config.compilation_mode(wasmi::CompilationMode::LazyTranslation);
-        Module::new(&Engine::new(&config), bytes).unwrap()
-    })
+    MODULE.get_or_init(|| compile(false))
+}
+
+/// The module, compiled once so that what it executes is counted.
+fn metered_module() -> &'static Module {
+    static MODULE: OnceLock<Module> = OnceLock::new();
+    MODULE.get_or_init(|| compile(true))
+}
+
+fn compile(metered: bool) -> Module {
+    let path = std::env::var_os("SCOPEGATE_WASM").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/wasm32-wasip1/release/scopegate.wasm"),
+        PathBuf::from,
+    );
+    let bytes = std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; `make build` makes it", path.display()));
+    let mut config = wasmi::Config::default();
+    config.compilation_mode(wasmi::CompilationMode::LazyTranslation);
+    config.consume_fuel(metered);
+    Module::new(&Engine::new(&config), bytes).unwrap()
 }

@@ -7,9 +7,12 @@
 
 #[path = "../support/mint.rs"]
 mod mint;
+#[path = "../support/workload.rs"]
+mod workload;
 
 mod abi;
 mod bound_tokens;
+mod cost;
 mod crypto;
 mod decisions;
 mod faults;

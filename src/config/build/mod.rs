@@ -11,7 +11,7 @@ mod token_endpoints;
 use super::Loaded;
 use super::document::Node;
 use super::error::{ConfigError, ConfigErrors};
-use super::policy::{Audit, AuditedDecisions, Policy, Unmatched};
+use super::policy::{Audit, AuditedDecisions, Policy, Property, Unmatched};
 use super::reader::{Cursor, Fields, KnownKeys, Report};
 use crate::authenticate::provider::{IssuerIndex, Provider};
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, ResolutionRules};
@@ -213,11 +213,16 @@ fn read_realm(cursor: &Cursor<'_>) -> Option<Box<str>> {
     Some(text.into())
 }
 
-/// `audit`: by default 100 denied decisions a second and worker.
+/// `audit`: by default 100 denied decisions a second and worker, and every property.
 fn read_audit(fields: &Fields<'_>) -> Audit {
-    let mut audit = Audit { decisions: AuditedDecisions::Denied, max_per_second: 100 };
-    let Some(fields) =
-        fields.optional("audit").and_then(|cursor| cursor.map(&["decisions", "max_per_second"]))
+    let mut audit = Audit {
+        decisions: AuditedDecisions::Denied,
+        max_per_second: 100,
+        properties: Property::ALL.into_iter().collect(),
+    };
+    let Some(fields) = fields
+        .optional("audit")
+        .and_then(|cursor| cursor.map(&["decisions", "max_per_second", "properties"]))
     else {
         return audit;
     };
@@ -230,5 +235,14 @@ fn read_audit(fields: &Fields<'_>) -> Audit {
         audit.decisions = decisions;
     }
     audit.max_per_second = fields.integer("max_per_second", 0..=1_000_000, audit.max_per_second);
+    if let Some(cursor) = fields.optional("properties") {
+        let choices = Property::ALL.map(|property| (property.as_str(), property));
+        if let Some(listed) = cursor.list_of(false, |item| item.choice(&choices)) {
+            audit.properties = listed.into_iter().collect();
+            if !audit.properties.contains(Property::Decision) {
+                cursor.error("`decision` must be among them: the tripwire lets pass what has it");
+            }
+        }
+    }
     audit
 }

@@ -1,0 +1,109 @@
+//! What a warm request takes from the allocator: little, and no more on a large gateway than on a small one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(missing_docs, reason = "tests")]
+#![allow(unsafe_code, reason = "an allocator is unsafe to write")]
+
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/mint.rs"]
+mod mint;
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use scopegate::authenticate::PureVerifier;
+use scopegate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings, WaiterId};
+
+use gateway::{Call, Gateway, NOW};
+use workload::{Issuer, PATH, Size, configuration};
+
+/// The system's, counting what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that ends has no counters any more, and allocates still.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A host that edits headers without taking memory.
+struct Nowhere;
+
+impl HeaderEdits for Nowhere {
+    fn remove(&mut self, _: &[u8]) {}
+    fn set(&mut self, _: &str, _: &[u8]) {}
+    fn add(&mut self, _: &str, _: &[u8]) {}
+}
+
+/// Allocations and bytes of a request whose token was verified before.
+fn of_a_warm_request(size: Size) -> (usize, usize) {
+    let issuer = Issuer::new(NOW);
+    let gateway = Gateway::new(&configuration(&issuer, size));
+    let call = Call::get(PATH).header("user-agent", "test").bearer(&issuer.token(&issuer.es256, 0));
+    assert_eq!(gateway.call(&call).brief(), "acme");
+    pass(&gateway, &call);
+    let before = (ALLOCATIONS.get(), BYTES.get());
+    pass(&gateway, &call);
+    (ALLOCATIONS.get() - before.0, BYTES.get() - before.1)
+}
+
+/// The core's part in a request that passes, edits of its headers included.
+fn pass(gateway: &Gateway, call: &Call) {
+    let request = Request::new(&call.headers);
+    let mut errands = Vec::new();
+    let mut surroundings = Surroundings {
+        verifier: &PureVerifier,
+        client_certificate: &|| None,
+        now: gateway.now,
+        waiter: WaiterId(1),
+        errands: &mut errands,
+    };
+    let mut exchange = Exchange::new(Rc::clone(&gateway.in_force));
+    let Step::Forward(forward) = exchange.advance(&request, &mut surroundings) else {
+        panic!("the request does not pass");
+    };
+    forward.edit(&request, &gateway.in_force.policy, &mut Nowhere);
+}
+
+/// An improvement lowers it.
+const ALLOCATIONS_OF_A_WARM_REQUEST: usize = 1;
+
+#[test]
+fn a_warm_request_allocates_no_more_than_it_is_allowed() {
+    let (allocations, bytes) = of_a_warm_request(Size::SMALL);
+    assert_eq!(allocations, ALLOCATIONS_OF_A_WARM_REQUEST, "{bytes} bytes");
+}
+
+#[test]
+fn a_warm_request_allocates_the_same_whatever_the_number_of_tenants_and_operations() {
+    let small = of_a_warm_request(Size::SMALL);
+    let many_tenants = of_a_warm_request(Size { tenants: Size::LARGE.tenants, ..Size::SMALL });
+    let many_operations = of_a_warm_request(Size { tenants: 1, ..Size::LARGE });
+    assert_eq!((many_tenants, many_operations), (small, small));
+}
+
+#[test]
+fn an_allocation_is_counted() {
+    let before = (ALLOCATIONS.get(), BYTES.get());
+    drop(std::hint::black_box(vec![0_u8; 100]));
+    assert_eq!((ALLOCATIONS.get() - before.0, BYTES.get() - before.1), (1, 100));
+}
