@@ -74,10 +74,10 @@ impl Drop for Server {
 }
 
 /// A directory that no other test uses; it stays where the test fails.
-struct Directory(PathBuf);
+pub struct Directory(pub PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
@@ -252,6 +252,8 @@ pub struct Options {
     pub log_levels: String,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
+    /// The wasm file, where it is not the one that was built.
+    pub wasm: Option<PathBuf>,
     /// Changes the bootstrap last.
     pub bootstrap: Box<dyn Fn(&mut Value)>,
 }
@@ -268,6 +270,7 @@ impl Default for Options {
             vm_id: FILTER.to_owned(),
             log_levels: "wasm:info".to_owned(),
             reloadable: false,
+            wasm: None,
             bootstrap: Box::new(|_| {}),
         }
     }
@@ -551,6 +554,11 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     bootstrap
 }
 
+/// The wasm file that `make build` builds.
+pub fn built_wasm() -> PathBuf {
+    handed("SCOPEGATE_WASM")
+}
+
 /// The filter's `typed_config`.
 fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {
@@ -571,7 +579,7 @@ fn wasm_filter(configuration: &Value, options: &Options) -> Value {
             "vm_config": {
                 "vm_id": options.vm_id,
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": handed("SCOPEGATE_WASM")}},
+                "code": {"local": {"filename": options.wasm.clone().unwrap_or_else(built_wasm)}},
                 "environment_variables": {"key_values": environment},
             },
             "configuration": configuration,

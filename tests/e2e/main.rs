@@ -20,6 +20,7 @@ mod corpus;
 mod decisions;
 mod introspection;
 mod keys;
+mod memory;
 mod metrics;
 mod never_open;
 mod reload;
