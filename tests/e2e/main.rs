@@ -18,6 +18,7 @@ mod mint;
 
 mod corpus;
 mod decisions;
+mod deploy;
 mod introspection;
 mod keys;
 mod memory;
