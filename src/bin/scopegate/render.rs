@@ -350,8 +350,8 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
         ("root_id", string("scopegate")),
         ("failure_policy", string("FAIL_RELOAD")),
         ("reload_config", map([("backoff", backoff)])),
-        ("capability_restriction_config", map([("allowed_capabilities", map(allowed))])),
         ("vm_config", map(vm)),
+        ("capability_restriction_config", map([("allowed_capabilities", map(allowed))])),
         (
             "configuration",
             map([
