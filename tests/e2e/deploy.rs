@@ -23,6 +23,15 @@ fn documents(file: &str) -> Vec<Value> {
     text.split("\n---\n").map(|document| yaml_to_json(document).expect("YAML")).collect()
 }
 
+/// The commands of `docs/operations.md` under `<!-- tested: NAME -->`.
+fn commands(name: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = fs::read_to_string(page).expect("docs/operations.md");
+    let (_, behind) = page.split_once(&format!("<!-- tested: {name} -->\n")).expect("such commands");
+    let (_, behind) = behind.split_once("```sh\n").expect("a block");
+    behind.split("```").next().expect("its end").to_owned()
+}
+
 /// What `deploy/envoy/` becomes on a machine: its files, under another directory than `/etc/envoy`.
 struct Installation {
     directory: Directory,
@@ -37,6 +46,23 @@ impl Installation {
 
     fn place(&self, file: &str) -> PathBuf {
         self.directory.0.join(file)
+    }
+
+    /// Runs commands as they stand, but for the directory and the port of the admin interface; returns what they say.
+    fn paste(&self, commands: &str, within: &Path, gateway: Option<&Gateway>) -> String {
+        let mut text = commands.replace("/etc/envoy", &self.directory.0.display().to_string());
+        if let Some(gateway) = gateway {
+            text = text.replace("127.0.0.1:9901", &format!("127.0.0.1:{}", gateway.admin_port));
+        }
+        let tool = Path::new(env!("CARGO_BIN_EXE_scopegate")).parent().expect("a directory");
+        let path = std::env::var("PATH").expect("PATH");
+        let mut bash = Command::new("bash");
+        bash.args(["-eu", "-o", "pipefail", "-c", &text]).current_dir(within);
+        bash.env("PATH", format!("{}:{path}", tool.display()));
+        bash.env("VERSION", env!("CARGO_PKG_VERSION")).env("NEW_SECRET", "gateway-secret");
+        let output = bash.output().expect("to start bash");
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
     }
 
     /// Puts the wasm file in its place, under a name that its content gives it.
@@ -71,7 +97,7 @@ impl Installation {
             concurrency: 2,
             filter: false,
             clusters: vec![("idp".to_owned(), issuer.port)],
-            environment: vec![("INTROSPECTION_SECRET".to_owned(), "gateway-secret".to_owned())],
+            environment: vec![("INTROSPECTION_SECRET".to_owned(), "old-secret".to_owned())],
             bootstrap: Box::new(bootstrap),
             ..Options::default()
         }
@@ -95,22 +121,28 @@ fn discoveries(gateway: &Gateway, what: &str) -> u64 {
 }
 
 #[test]
-fn the_recommended_gateway_allows_refuses_and_takes_files_that_are_moved_into_its_directory() {
+fn the_recommended_gateway_is_installed_reloaded_rolled_back_and_given_a_secret_as_the_operators_page_says() {
     let issuer = AuthorizationServer::shared();
     let installation = Installation::new();
-    let wasm = fs::read(built_wasm()).expect("the wasm file");
-    let path = installation.wasm(&wasm);
-    let filter = deployed("envoy/scopegate/filter.yaml");
-    let filter = filter.replace("/etc/envoy/scopegate/scopegate.wasm", &path.display().to_string());
+    let release = Directory::new("release");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut node = Command::new("node");
+    node.arg(root.join("deploy/release/dist.mjs")).arg("--wasm").arg(built_wasm());
+    node.args(["--tool", env!("CARGO_BIN_EXE_scopegate"), "--output"]).arg(&release.0);
+    assert!(node.status().expect("to start node").success());
+    installation.paste(&commands("sums"), &release.0, None);
+    installation.paste(&commands("install"), &release.0, None);
+    let filter = fs::read_to_string(installation.place("scopegate/filter.yaml")).expect("filter.yaml");
+    let filter = filter.replace("/etc/envoy", &installation.directory.0.display().to_string());
     installation.filter(&filter);
     let gateway = Gateway::start(&json!({}), &installation.options(issuer));
+    let paste = |name: &str, within: &Path| installation.paste(&commands(name), within, Some(&gateway));
 
     let read = |token: &str| gateway.send(&Request::get("/acme/invoices").bearer(token));
     let post = |token: &str| gateway.send(&Request::post("/acme/invoices").bearer(token));
     let writer = issuer.token("acme-sync", "billing:read billing:write", "urn:billing");
     let reader = issuer.token("acme-reader", "billing:read", "urn:billing");
-    let opaque = issuer.token("acme-reader", "billing:read", "urn:billing:opaque");
-    for token in [&writer, &reader, &opaque] {
+    for token in [&writer, &reader] {
         assert_eq!(read(token).upstream_saw("x-tenant-id"), ["acme"]);
     }
     assert_eq!(post(&writer).status, 200);
@@ -121,40 +153,58 @@ fn the_recommended_gateway_allows_refuses_and_takes_files_that_are_moved_into_it
     );
     assert_eq!(gateway.send(&Request::get("/acme%2Finvoices").bearer(&reader)).status, 400);
     assert_eq!(gateway.send(&Request::get("/health")).status, 200);
+    let refused = "wasmcustom.scopegate.decisions.outcome.deny.reason.scope_not_granted.tenant.acme: 1";
+    wait_until("the refusal is counted", || paste("counters", &release.0).contains(refused));
 
-    let taken = |text: &str| {
+    let taken = |change: &dyn Fn()| {
         let before = (discoveries(&gateway, "config_reload"), discoveries(&gateway, "update_rejected"));
         let mut after = before;
-        installation.filter(text);
+        change();
         wait_until("envoy has taken or rejected the file", || {
             after = (discoveries(&gateway, "config_reload"), discoveries(&gateway, "update_rejected"));
             after != before
         });
+        let told = paste("taken", &release.0);
+        for (name, count) in [("config_reload", after.0), ("update_rejected", after.1)] {
+            let line = format!("extension_config_discovery.http_filter.scopegate.{name}: {count}\n");
+            assert!(told.contains(&line), "{told}");
+        }
         after.1 == before.1
     };
     // Another configuration.
+    let work = Directory::new("work");
     let policy = deployed("policy.yaml");
-    let stricter = policy.replace(
-        "methods: [GET, HEAD], requires: [billing:read]",
-        "methods: [GET, HEAD], requires: [billing:write]",
-    );
+    let (from, to) = ("[GET, HEAD], requires: [billing:read]", "[GET, HEAD], requires: [billing:write]");
+    let stricter = policy.replace(from, to);
     assert_ne!(stricter, policy);
-    assert!(taken(&rendered(&stricter, &path)), "{}", gateway.log());
-    assert_eq!(read(&reader).status, 403);
-    assert_eq!(read(&writer).status, 200);
-    // Another wasm file: with a custom section of one byte, its empty name, at its end.
-    let other = installation.wasm(&[wasm.as_slice(), &[0, 1, 0]].concat());
-    assert_ne!(other, path);
-    assert!(taken(&rendered(&stricter, &other)), "{}", gateway.log());
+    for (file, text) in [("deployed.yaml", &policy), ("policy.yaml", &stricter)] {
+        fs::write(work.0.join(file), text).expect("to write the policy");
+    }
+    assert!(taken(&|| assert!(paste("reload", &work.0).contains("suite.reassociated"))), "{}", gateway.log());
+    assert_eq!((read(&reader).status, read(&writer).status), (403, 200));
+    // Another wasm file: with a custom section, its empty name alone, at its end.
+    let wasm = fs::read(built_wasm()).expect("the wasm file");
+    fs::write(work.0.join("scopegate.wasm"), [&wasm[..], &[0, 1, 0]].concat())
+        .expect("to write the wasm file");
+    assert!(taken(&|| drop(paste("new-wasm", &work.0))), "{}", gateway.log());
+    assert_eq!(fs::read_dir(installation.place("scopegate")).expect("files").count(), 3);
     assert_eq!((read(&reader).status, read(&writer).status), (403, 200));
     // What cannot be: the old one stays.
-    assert!(!taken(&rendered(&policy, Path::new("/nowhere.wasm"))), "{}", gateway.log());
-    assert!(!taken(&filter.replace("\"version\": 1", "\"version\": 0")), "{}", gateway.log());
-    assert_eq!((read(&reader).status, read(&writer).status), (403, 200));
-    // Back.
-    assert!(taken(&filter), "{}", gateway.log());
+    let nowhere = rendered(&policy, Path::new("/nowhere.wasm"));
+    let wrong = filter.replace("\"version\": 1", "\"version\": 0");
+    for text in [nowhere, wrong] {
+        assert!(!taken(&|| installation.filter(&text)), "{}", gateway.log());
+        assert_eq!((read(&reader).status, read(&writer).status), (403, 200));
+    }
+
+    assert!(taken(&|| drop(paste("roll-back", &work.0))), "{}", gateway.log());
     assert_eq!(read(&reader).status, 200);
-    assert_eq!(read(&opaque).status, 200);
+
+    let opaque = issuer.token("acme-reader", "billing:read", "urn:billing:opaque");
+    assert_eq!(read(&opaque).decision(), (503, "introspection_unavailable".to_owned()));
+    assert!(taken(&|| drop(paste("rotate", &work.0))), "{}", gateway.log());
+    assert_eq!(read(&opaque).upstream_saw("x-tenant-id"), ["acme"]);
+    assert!(!gateway.log().contains("gateway-secret"));
 }
 
 #[test]
@@ -163,7 +213,7 @@ fn a_callback_that_the_capabilities_leave_out_ends_in_refusal() {
     let installation = Installation::new();
     let path = installation.wasm(&fs::read(built_wasm()).expect("the wasm file"));
     let filter = rendered(&deployed("policy.yaml"), &path);
-    let without = filter.replace("            proxy_on_request_headers: {}\n", "");
+    let without = filter.replace("              proxy_on_request_headers: {}\n", "");
     assert_ne!(without, filter);
     installation.filter(&without);
     let gateway = Gateway::start(&json!({}), &installation.options(issuer));
@@ -171,21 +221,21 @@ fn a_callback_that_the_capabilities_leave_out_ends_in_refusal() {
     let answer = gateway.send(&Request::get("/acme/invoices").bearer(&token));
     assert_eq!((answer.status, answer.text().as_str()), (403, "RBAC: access denied"));
     assert_eq!(gateway.upstream_count(), 0);
+    assert!(!gateway.log().contains("eprecated"), "{}", gateway.log());
 }
 
 #[test]
 fn the_recommended_gateway_is_as_hardened_as_the_one_to_try() {
-    let manager = |text: &str| {
-        let bootstrap = yaml_to_json(text).expect("YAML");
-        let mut manager =
-            bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-                .clone();
-        manager["http_filters"][0] = Value::Null;
-        manager
+    let shared = |text: &str| {
+        let mut bootstrap = yaml_to_json(text).expect("YAML");
+        let listener = bootstrap["static_resources"]["listeners"][0].take();
+        let mut manager = listener["filter_chains"][0]["filters"][0]["typed_config"].clone();
+        manager["http_filters"][0].take();
+        [manager, bootstrap["stats_config"].take(), bootstrap["overload_manager"].take()]
     };
     let to_try =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy.yaml")).expect("envoy.yaml");
-    assert_eq!(manager(&deployed("envoy/envoy.yaml")), manager(&to_try));
+    assert_eq!(shared(&deployed("envoy/envoy.yaml")), shared(&to_try));
 }
 
 #[test]

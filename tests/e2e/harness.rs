@@ -282,7 +282,7 @@ pub struct Gateway {
     directory: Directory,
     _upstream: Server,
     upstream_port: u16,
-    admin_port: u16,
+    pub admin_port: u16,
     pub port: u16,
     /// The configuration of the filter in force.
     pub configuration: RwLock<Value>,

@@ -344,6 +344,7 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
         ));
     }
     let allowed = CAPABILITIES.map(|name| (name, map([])));
+    vm.push(("capability_restriction_config", map([("allowed_capabilities", map(allowed))])));
     let backoff = map([("base_interval", string("0.1s")), ("max_interval", string("1s"))]);
     let plugin = map([
         ("name", string("scopegate")),
@@ -351,7 +352,6 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
         ("failure_policy", string("FAIL_RELOAD")),
         ("reload_config", map([("backoff", backoff)])),
         ("vm_config", map(vm)),
-        ("capability_restriction_config", map([("allowed_capabilities", map(allowed))])),
         (
             "configuration",
             map([
