@@ -200,6 +200,14 @@ fn the_recommended_gateway_is_installed_reloaded_rolled_back_and_given_a_secret_
     assert!(taken(&|| drop(paste("roll-back", &work.0))), "{}", gateway.log());
     assert_eq!(read(&reader).status, 200);
 
+    let shadow = filter.replace("\"scope_enforcement\": \"enforce\"", "\"scope_enforcement\": \"shadow\"");
+    assert_ne!(shadow, filter);
+    assert!(taken(&|| installation.filter(&shadow)), "{}", gateway.log());
+    assert_eq!(post(&reader).upstream_saw("x-tenant-id"), ["acme"]);
+    let lifted = "decisions.outcome.shadow.reason.scope_not_granted.tenant.acme: 1";
+    wait_until("the shadow decision is counted", || paste("counters", &release.0).contains(lifted));
+    wait_until("the shadow decision is logged", || gateway.log().contains("\"decision\":\"shadow\""));
+
     let opaque = issuer.token("acme-reader", "billing:read", "urn:billing:opaque");
     assert_eq!(read(&opaque).decision(), (503, "introspection_unavailable".to_owned()));
     assert!(taken(&|| drop(paste("rotate", &work.0))), "{}", gateway.log());
