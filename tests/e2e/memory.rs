@@ -132,7 +132,7 @@ fn a_configuration_for_which_the_memory_does_not_suffice_is_refused_and_the_old_
     let issuer = AuthorizationServer::shared();
     let directory = Directory::new("memory");
     let wasm = || Some(with_maximum(&directory, 8 << 20));
-    let too_large = large_configuration(issuer, 2_500, 50);
+    let too_large = large_configuration(issuer, 5_000, 50);
     let options = Options { wasm: wasm(), ..Options::default() };
     let log = Gateway::try_start(&too_large, &options).err().expect("no start");
     assert!(log.contains("memory allocation"), "{log}");
