@@ -1,5 +1,6 @@
 # One command each, on a fresh machine too: what a target needs is installed first, into .env/ and
-# tests/servers/node_modules/, and only once. ENVOY=/path/to/envoy names an Envoy of your own.
+# tests/servers/node_modules/, and only once. ENVOY=/path/to/envoy names an Envoy of your own, PROMETHEUS=/directory one
+# that holds prometheus and promtool.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -20,6 +21,14 @@ ENVOY_READY := named-envoy
 else
 ENVOY_BINARY := $(CURDIR)/.env/envoy
 ENVOY_READY := .env/envoy
+endif
+
+ifdef PROMETHEUS
+PROMETHEUS_BINARIES := $(abspath $(PROMETHEUS))
+PROMETHEUS_READY := named-prometheus
+else
+PROMETHEUS_BINARIES := $(CURDIR)/.env/prometheus/usr/bin
+PROMETHEUS_READY := .env/prometheus
 endif
 
 .PHONY: help
@@ -52,12 +61,21 @@ run: build setup ## Start the same servers and leave them running until Ctrl-C
 test: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
-test: build setup .env/deploy ## Run every test, real Envoy included
+test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
+test: build setup .env/deploy $(PROMETHEUS_READY) ## Run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
 		set -x; cargo test --locked --no-fail-fast; \
 	fi
+
+.PHONY: bench
+bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
+bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
+	cargo bench --locked --bench peers -- $(BENCH)
 
 .PHONY: lint
 lint: rust ## Check formatting and lints
@@ -105,5 +123,36 @@ node:
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
+
+# The load generator. Debian's package holds the program and needs no root to be unpacked.
+.PHONY: wrk
+wrk:
+	@[ -x "$$SCOPEGATE_WRK" ] || $(MAKE) .env/wrk/wrk
+
+.env/wrk/wrk:
+	@$(call need,apt-get --version && dpkg-deb --version,wrk,install it: https://github.com/wg/wrk. Or set SCOPEGATE_WRK=/path/to/wrk)
+	@rm -rf .env/wrk && mkdir -p .env/wrk
+	@cd .env/wrk && apt-get download wrk libluajit-5.1-2 || { \
+		printf 'scopegate: wrk cannot be downloaded\n  run apt-get update first, or install wrk and set SCOPEGATE_WRK\n' >&2; exit 1; }
+	@cd .env/wrk && for package in *.deb; do dpkg-deb -x "$$package" .; done
+	@printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo "%s"/usr/lib/*-linux-gnu)" exec "%s/usr/bin/wrk" "$$@"\n' "$$PWD/.env/wrk" "$$PWD/.env/wrk" >$@.new
+	@chmod +x $@.new && mv $@.new $@
+
+.PHONY: named-prometheus
+named-prometheus:
+	@$(call need,[ -x '$(PROMETHEUS_BINARIES)/prometheus' ] && [ -x '$(PROMETHEUS_BINARIES)/promtool' ],Prometheus in $(PROMETHEUS_BINARIES),PROMETHEUS must name a directory that holds prometheus and promtool)
+
+# The Debian package is unpacked, not installed: that needs no root and starts no service. Where the system's package
+# lists are missing, lists of its own are fetched.
+.env/prometheus:
+	@$(call need,command -v apt-get && command -v dpkg-deb,Prometheus,only Debian and its kin have it as a package: set PROMETHEUS=/directory/of/prometheus/and/promtool)
+	@rm -rf .env/apt && mkdir -p .env/apt/lists/partial .env/apt/cache/archives/partial
+	@cd .env/apt && { apt-get -qq -o APT::Sandbox::User= download prometheus 2>/dev/null || { \
+		own="-qq -o APT::Sandbox::User= -o Dir::State::lists=$$PWD/lists -o Dir::Cache=$$PWD/cache"; \
+		apt-get $$own update && apt-get $$own download prometheus; }; } \
+		|| { echo 'scopegate: the Debian package prometheus cannot be had; set PROMETHEUS=/directory/of/prometheus/and/promtool' >&2; exit 1; }
+	dpkg-deb -x .env/apt/prometheus_*.deb .env/apt/prometheus
+	@.env/apt/prometheus/usr/bin/promtool --version | head -n 1
+	@rm -rf $@ && mv .env/apt/prometheus $@ && rm -rf .env/apt && touch $@
 
 comma := ,

@@ -115,11 +115,19 @@ struct HeaderPlaces {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential<'r> {
     /// Visible ASCII, not empty.
-    pub token: Cow<'r, str>,
+    pub token: Cow<'r, [u8]>,
     /// The providers that list the place: the token counts for no others.
     pub providers: &'r ProviderSet,
     /// Where it stands: what to remove where the upstream must not see it.
     pub place: PlaceRef<'r>,
+}
+
+impl Credential<'_> {
+    /// The token as text.
+    pub fn text(&self) -> &str {
+        // An empty token is none to anyone.
+        std::str::from_utf8(&self.token).unwrap_or_default()
+    }
 }
 
 /// A place in a request where a token stands.
@@ -206,6 +214,24 @@ impl CredentialPlaces {
         let parameters =
             parameters.map(|(name, providers)| (PlaceRef::Parameter(name), String::new(), providers));
         headers.chain(cookies).chain(parameters)
+    }
+
+    /// What may be the one token of a request, without a look at its characters: a comma in it may set another
+    /// credential apart, and the rest may be anything. None where more than one place or line has to be looked at.
+    ///
+    /// Where these very bytes were accepted as a token before, they are what [`Self::extract`] gives. That saves a walk
+    /// over each byte of a token that is known, some 2,000 instructions of 1,000 bytes.
+    pub fn candidate<'r>(&'r self, headers: &'r dyn Headers) -> Option<Credential<'r>> {
+        if !(self.cookies.is_empty() && self.parameters.is_empty()) {
+            return None;
+        }
+        let mut lines = self
+            .headers
+            .iter()
+            .flat_map(|places| values(headers, &places.name).map(move |value| (places, value)));
+        let (places, value) = lines.next().filter(|_| lines.next().is_none())?;
+        let (token, providers) = places.carried_by(trim(value))?;
+        Some(Credential { token: Cow::Borrowed(token), providers, place: PlaceRef::Header(&places.name) })
     }
 
     /// The one token of a request. `query` is what follows the path's `?`. Nothing is allocated unless a query
@@ -393,7 +419,7 @@ impl<'r> Found<'r> {
     fn add(&mut self, token: Option<Cow<'r, [u8]>>, providers: &'r ProviderSet, place: PlaceRef<'r>) {
         self.is_ambiguous |= self.first.is_some();
         if !self.is_ambiguous {
-            let token = token.and_then(token_text).ok_or(CredentialError::Malformed);
+            let token = token.filter(|token| is_token(token)).ok_or(CredentialError::Malformed);
             self.first = Some(token.map(|token| Credential { token, providers, place }));
         }
     }
@@ -404,17 +430,11 @@ fn has_scheme(part: &[u8]) -> bool {
     part.split(|byte| *byte == b' ').count() > 1
 }
 
-/// The token, where it is text that one can be (a superset of RFC 6750's `b64token`).
-fn token_text(token: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+/// Whether a token can look like this (a superset of RFC 6750's `b64token`).
+fn is_token(token: &[u8]) -> bool {
     // In blocks without an early exit inside, which compile to vector instructions.
     let is_visible = |block: &[u8]| block.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
-    if token.is_empty() || !token.chunks(64).all(is_visible) {
-        return None;
-    }
-    match token {
-        Cow::Borrowed(token) => std::str::from_utf8(token).ok().map(Cow::Borrowed),
-        Cow::Owned(token) => String::from_utf8(token).ok().map(Cow::Owned),
-    }
+    !token.is_empty() && token.chunks(64).all(is_visible)
 }
 
 /// Name and value around the first `=`; without one it is all name.
@@ -493,7 +513,7 @@ mod tests {
         query: Option<&str>,
     ) -> Result<String, CredentialError> {
         let query = query.map(str::as_bytes);
-        places.extract(&headers, query).map(|credential| credential.token.into_owned())
+        places.extract(&headers, query).map(|credential| credential.text().to_owned())
     }
 
     fn authorization(value: &[u8]) -> Result<String, CredentialError> {
@@ -505,9 +525,27 @@ mod tests {
         let places = bearer();
         let headers = [("authorization", "Bearer a.b.c")];
         let credential = places.extract(&headers, None).unwrap();
-        assert!(matches!(credential.token, Cow::Borrowed("a.b.c")));
+        assert!(matches!(credential.token, Cow::Borrowed(b"a.b.c")));
         assert_eq!(credential.place, PlaceRef::Header("authorization"));
         assert_eq!(credential.providers.sole(), Some(0));
+    }
+
+    #[test]
+    fn a_candidate_is_what_stands_in_the_only_place_that_there_is() {
+        let only = |value: &[u8]| {
+            let headers = [("authorization", value)];
+            bearer().candidate(&headers).map(|candidate| candidate.token.into_owned())
+        };
+        assert_eq!(only(b"Bearer a.b"), Some(b"a.b".to_vec()));
+        assert_eq!(only(b"Bearer a, b"), Some(b"a, b".to_vec()), "not yet looked at");
+        assert_eq!(only(b"Basic a"), None);
+        let twice = [("authorization", "Bearer a"), ("authorization", "Basic b")];
+        assert_eq!(bearer().candidate(&twice), None);
+        assert_eq!(
+            everywhere().candidate(&[("authorization", "Bearer a")]),
+            None,
+            "a cookie may hold another"
+        );
     }
 
     #[test]
@@ -648,7 +686,7 @@ mod tests {
         let extract = |value: &'static str| {
             let headers = [("authorization", value)];
             let credential = places.extract(&headers, None).unwrap();
-            (credential.token.into_owned(), credential.providers.iter().collect::<Vec<_>>())
+            (credential.text().to_owned(), credential.providers.iter().collect::<Vec<_>>())
         };
         assert_eq!(extract("Bearer t"), ("t".to_owned(), vec![1, 2]));
         assert_eq!(extract("Bearer xt"), ("t".to_owned(), vec![3]));
@@ -772,7 +810,20 @@ mod tests {
             let places = everywhere();
             if let Ok(credential) = places.extract(&headers, query.as_deref()) {
                 prop_assert!(!credential.token.is_empty());
-                prop_assert!(credential.token.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+                prop_assert!(credential.token.iter().all(|byte| (0x21..=0x7e).contains(byte)));
+            }
+        }
+
+        #[test]
+        fn a_candidate_that_could_have_been_accepted_is_the_one_token(
+            headers in vec((prop_oneof![4 => "authorization", 1 => "x-token"], header_bytes()), 0..3),
+            accepted in sample::select(vec!["t", "a.b", "a.bt"]),
+        ) {
+            let only_headers =
+                CredentialPlaces::new([places(&[("authorization", "Bearer "), ("x-token", "")], &[], &[])]);
+            let candidate = only_headers.candidate(&headers);
+            if let Some(candidate) = candidate.filter(|candidate| *candidate.token == *accepted.as_bytes()) {
+                prop_assert_eq!(only_headers.extract(&headers, None), Ok(candidate));
             }
         }
 

@@ -28,4 +28,5 @@ pub mod headers;
 pub mod hex;
 pub mod respond;
 pub mod route;
+pub mod seeded_hash;
 pub mod token_endpoint;

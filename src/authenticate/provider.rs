@@ -1,6 +1,5 @@
 //! Token issuers: what the configuration says of each, and which of them a token's `iss` names.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use super::introspection::HttpCall;
 use super::{KeySet, TenantPattern, TokenRules};
 use crate::authorize::TenantTable;
+use crate::seeded_hash::SeededMap;
 
 /// A provider, by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,7 +187,7 @@ pub fn percent_encode(text: &str) -> String {
 /// Finds the provider that a token's `iss` names: an exact issuer comes before a pattern, and patterns do not overlap.
 #[derive(Clone, Debug, Default)]
 pub struct IssuerIndex {
-    exact: HashMap<Box<str>, ProviderId>,
+    exact: SeededMap<Box<str>, ProviderId>,
     patterns: Vec<(TenantPattern, ProviderId)>,
 }
 

@@ -1,6 +1,6 @@
 //! Permissions, and what an operation requires of them.
 
-use std::collections::HashMap;
+use crate::seeded_hash::SeededMap;
 
 /// A permission that some operation requires, by its place in [`Permissions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,7 +10,7 @@ pub struct PermissionId(pub u32);
 /// cannot open anything.
 #[derive(Clone, Debug, Default)]
 pub struct Permissions {
-    ids: HashMap<Box<str>, PermissionId>,
+    ids: SeededMap<Box<str>, PermissionId>,
     names: Vec<Box<str>>,
 }
 

@@ -1,14 +1,14 @@
 //! A tenant's scope table: which scopes it declares, and which permissions each stands for.
 
-use std::collections::HashMap;
+use crate::seeded_hash::SeededMap;
 
 /// The declared scopes of a tenant and their mapping to permissions. Tenants of one template share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeTable {
     /// Declared scopes, without the tenant's prefix. None: any scope counts.
-    pub declared: Option<HashMap<Box<str>, ScopeKind>>,
+    pub declared: Option<SeededMap<Box<str>, ScopeKind>>,
     /// Scope to permissions. A scope that is not a key stands for the permission of its own name.
-    pub mapping: HashMap<Box<str>, Box<[Box<str>]>>,
+    pub mapping: SeededMap<Box<str>, Box<[Box<str>]>>,
 }
 
 /// Whose suites a scope opens.

@@ -10,7 +10,7 @@
 //! The token's part depends on the token and the configuration alone, so it is computed once per token and policy
 //! generation; what is left for each request is a comparison.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use super::scope_table::ScopeTable;
 use crate::authenticate::{Principal, ProviderId};
 use crate::respond::Reason;
 use crate::route::OperationId;
+use crate::seeded_hash::SeededMap;
 
 /// A tenant, by its place in [`TenantTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,10 +55,7 @@ impl Tenant {
 
     /// The application that `client` of `provider` is registered as.
     pub fn application(&self, provider: ProviderId, client: &str) -> Option<&Application> {
-        self.applications
-            .as_deref()?
-            .iter()
-            .find(|application| application.provider == provider && &*application.client_id == client)
+        self.applications.as_deref()?.iter().find(|application| application.is(provider, client))
     }
 
     /// The part of `token_scope` behind the tenant's prefix. None: the scope is not one of this tenant's.
@@ -82,24 +80,31 @@ pub struct Application {
     pub enforcement: Option<Enforcement>,
 }
 
+impl Application {
+    /// Whether it is what `client` of `provider` is registered as.
+    pub fn is(&self, provider: ProviderId, client: &str) -> bool {
+        self.provider == provider && *self.client_id == *client
+    }
+}
+
 /// A tenant's replacements for what suites and operations require.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Instead of a suite's own scopes.
-    pub suites: HashMap<SuiteId, Requirement>,
+    pub suites: SeededMap<SuiteId, Requirement>,
     /// Instead of an operation's own requirement.
-    pub operations: HashMap<OperationId, Requirement>,
+    pub operations: SeededMap<OperationId, Requirement>,
 }
 
 /// All tenants, with the indexes by which evidence finds them. Every lookup costs the same however many there are.
 #[derive(Clone, Debug, Default)]
 pub struct TenantTable {
     tenants: Vec<Tenant>,
-    by_name: HashMap<Box<str>, TenantId>,
-    by_audience: HashMap<Box<str>, Vec<TenantId>>,
-    by_host: HashMap<Box<str>, Vec<TenantId>>,
+    by_name: SeededMap<Box<str>, TenantId>,
+    by_audience: SeededMap<Box<str>, Vec<TenantId>>,
+    by_host: SeededMap<Box<str>, Vec<TenantId>>,
     /// Per provider: how many tenants it may speak for, one of them, and where its clients are registered.
-    by_provider: HashMap<ProviderId, ProviderTenants>,
+    by_provider: SeededMap<ProviderId, ProviderTenants>,
     /// Scope prefixes, sorted; none begins another.
     prefixes: BTreeSet<Box<str>>,
 }
@@ -108,7 +113,7 @@ pub struct TenantTable {
 struct ProviderTenants {
     count: usize,
     first: Option<TenantId>,
-    registrations: HashMap<Box<str>, Vec<TenantId>>,
+    registrations: SeededMap<Box<str>, Vec<TenantId>>,
 }
 
 /// The names by which evidence may call a tenant.
@@ -234,7 +239,7 @@ impl TenantTable {
     }
 }
 
-fn pairs(index: &HashMap<Box<str>, Vec<TenantId>>) -> impl Iterator<Item = (&str, TenantId)> {
+fn pairs(index: &SeededMap<Box<str>, Vec<TenantId>>) -> impl Iterator<Item = (&str, TenantId)> {
     index.iter().flat_map(|(name, tenants)| tenants.iter().map(move |tenant| (&**name, *tenant)))
 }
 

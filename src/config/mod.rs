@@ -16,6 +16,7 @@ pub mod difference;
 pub mod document;
 mod duration;
 pub mod error;
+pub mod guarded_headers;
 pub mod lint;
 pub mod policy;
 mod protobuf;

@@ -1,10 +1,9 @@
 //! The valid configuration: what every decision is made with.
 
-use std::collections::HashSet;
-
 use crate::authenticate::ClaimPath;
 use crate::authenticate::provider::{IssuerIndex, Provider, ProviderId};
 use crate::authorize::{Catalog, Enforcement, ResolutionRules, TenantTable};
+use crate::config::guarded_headers::GuardedHeaders;
 use crate::credential::CredentialPlaces;
 use crate::route::{OperationId, OperationIndex, Route};
 use crate::token_endpoint::TokenEndpoint;
@@ -123,56 +122,6 @@ pub enum ForwardedValue {
     Claim(ClaimPath),
 }
 
-/// Which of a client's headers are removed before the upstream sees them.
-#[derive(Clone, Debug, Default)]
-pub struct GuardedHeaders {
-    /// Removed under this name.
-    exact: HashSet<Box<str>>,
-    /// In the form that look-alikes share: `_` and `.` read as `-`. Removed unless the name is in `genuine`.
-    folded: HashSet<Box<str>>,
-    /// Headers that are read as evidence or by matchers: they stay, their look-alikes go.
-    genuine: HashSet<Box<str>>,
-}
-
-/// Headers that some frameworks take for the method: what was decided for one method would be served as another.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
-
-impl GuardedHeaders {
-    /// `forwarded` headers are set by the filter alone; `read` ones are evidence or matchers. Names in lower case.
-    pub fn new<'n>(
-        forwarded: impl IntoIterator<Item = &'n str>,
-        read: impl IntoIterator<Item = &'n str>,
-    ) -> Self {
-        let mut guarded = Self::default();
-        for name in forwarded.into_iter().chain(METHOD_OVERRIDES) {
-            guarded.exact.insert(name.into());
-            guarded.folded.insert(fold(name).into());
-        }
-        for name in read {
-            guarded.folded.insert(fold(name).into());
-            guarded.genuine.insert(name.into());
-        }
-        guarded
-    }
-
-    /// Whether a client's header `name`, in lower case, is removed.
-    pub fn removes(&self, name: &str) -> bool {
-        if self.exact.contains(name) {
-            return true;
-        }
-        let is_listed = if name.contains(['_', '.']) {
-            self.folded.contains(fold(name).as_str())
-        } else {
-            self.folded.contains(name)
-        };
-        is_listed && !self.genuine.contains(name)
-    }
-}
-
-fn fold(name: &str) -> String {
-    name.replace(['_', '.'], "-")
-}
-
 /// Which decisions are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
@@ -191,42 +140,4 @@ pub enum AuditedDecisions {
     All,
     /// None.
     None,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_filter_sets_is_removed_under_every_spelling() {
-        let guarded = GuardedHeaders::new(["x-tenant-id"], []);
-        for name in ["x-tenant-id", "x_tenant_id", "x.tenant.id", "x-tenant_id"] {
-            assert!(guarded.removes(name), "{name}");
-        }
-        assert!(!guarded.removes("x-tenant"));
-    }
-
-    #[test]
-    fn evidence_stays_and_its_look_alikes_go() {
-        let guarded = GuardedHeaders::new([], ["x-api-version", "x_legacy"]);
-        assert!(!guarded.removes("x-api-version"));
-        assert!(guarded.removes("x_api_version"));
-        assert!(!guarded.removes("x_legacy"));
-        assert!(guarded.removes("x-legacy"));
-        assert!(guarded.removes("x.legacy"));
-    }
-
-    #[test]
-    fn a_header_that_is_both_evidence_and_forwarded_is_removed() {
-        assert!(GuardedHeaders::new(["x-tenant-id"], ["x-tenant-id"]).removes("x-tenant-id"));
-    }
-
-    #[test]
-    fn method_overrides_are_removed_always() {
-        let guarded = GuardedHeaders::new([], []);
-        for name in ["x-http-method", "x-http-method-override", "x-method-override", "x_http_method_override"]
-        {
-            assert!(guarded.removes(name), "{name}");
-        }
-    }
 }

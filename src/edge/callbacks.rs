@@ -24,8 +24,31 @@ thread_local! {
 #[derive(Default)]
 struct Contexts {
     roots: BTreeMap<u32, Rc<RefCell<Root>>>,
-    /// Those that have not begun.
-    requests: BTreeMap<u32, RequestContext>,
+    unbegun: Unbegun,
+}
+
+/// Requests whose headers are still to come. A host makes a request's context when it has them, as a rule, so the newest
+/// one is nearly always the next to begin: it has a place of its own, which costs no allocation.
+#[derive(Default)]
+struct Unbegun {
+    newest: Option<RequestContext>,
+    others: BTreeMap<u32, RequestContext>,
+}
+
+impl Unbegun {
+    fn insert(&mut self, request: RequestContext) {
+        if let Some(other) = self.newest.replace(request) {
+            self.others.insert(other.id(), other);
+        }
+    }
+
+    fn remove(&mut self, id: u32) -> Option<RequestContext> {
+        self.newest.take_if(|newest| newest.id() == id).or_else(|| self.others.remove(&id))
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.newest.as_ref().is_some_and(|newest| newest.id() == id) || self.others.contains_key(&id)
+    }
 }
 
 /// `ProxyAction`: go on, or wait until the filter resumes or answers the request.
@@ -41,7 +64,7 @@ fn action(outcome: Outcome) -> u32 {
 
 /// Whether the headers of a request are still to come.
 fn has_not_begun(id: u32) -> bool {
-    with_contexts(|contexts| contexts.requests.contains_key(&id))
+    with_contexts(|contexts| contexts.unbegun.contains(id))
 }
 
 fn with_contexts<T>(f: impl FnOnce(&mut Contexts) -> T) -> T {
@@ -78,7 +101,7 @@ extern "C" fn proxy_on_context_create(id: u32, root_id: u32) {
         let root = Rc::new(RefCell::new(Root::new(id)));
         with_contexts(|contexts| contexts.roots.insert(id, root));
     } else if let Some(request) = with_root(root_id, |root| root.request(id)) {
-        with_contexts(|contexts| contexts.requests.insert(id, request));
+        with_contexts(|contexts| contexts.unbegun.insert(request));
     }
 }
 
@@ -111,7 +134,7 @@ extern "C" fn proxy_on_http_call_response(
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _header_count: usize, ends_stream: bool) -> u32 {
-    action(match with_contexts(|contexts| contexts.requests.remove(&id)) {
+    action(match with_contexts(|contexts| contexts.unbegun.remove(id)) {
         Some(request) => request.begin(ends_stream),
         None => request::fail(id),
     })
@@ -130,8 +153,11 @@ extern "C" fn proxy_on_request_trailers(id: u32, _trailer_count: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     request::forget(id);
-    let gone = with_contexts(|contexts| (contexts.requests.remove(&id), contexts.roots.remove(&id)));
+    let (_unbegun, root) =
+        with_contexts(|contexts| (contexts.unbegun.remove(id), contexts.roots.remove(&id)));
     // Outside: what ends with a root context may look for another.
-    drop(gone);
-    with_vm(|vm| vm.errands.remove(&id));
+    if let Some(root) = root {
+        drop(root);
+        with_vm(|vm| vm.errands.remove(&id));
+    }
 }

@@ -42,7 +42,7 @@ impl Outside for Host {
     }
 
     fn jitter(&self) -> u8 {
-        crate::bounded_cache::random_seed().to_le_bytes()[0]
+        crate::seeded_hash::random_seed().to_le_bytes()[0]
     }
 
     fn environment(&self, name: &str) -> Option<String> {
@@ -66,16 +66,17 @@ impl Outside for Host {
     fn note(&self, event: Event<'_>) {
         match event {
             Event::AnswerShared => metrics::count("answers_shared_by_workers"),
+            Event::KeysAtHand { provider, fresh_until } => {
+                metrics::set_keys_fresh_until(provider, fresh_until);
+            }
             Event::CallEnded { what, provider, succeeded, took } => {
-                let result = if succeeded { "ok" } else { "failed" };
-                match what {
-                    What::Keys => metrics::count_call("jwks_fetches", provider, result),
-                    What::Introspection => {
-                        metrics::count_call("introspections", provider, result);
-                        if let Some(took) = took {
-                            metrics::record_introspection(provider, took);
-                        }
-                    }
+                let (counted, timed) = match what {
+                    What::Keys => ("jwks_fetches", "jwks_fetch"),
+                    What::Introspection => ("introspections", "introspection"),
+                };
+                metrics::count_call(counted, provider, if succeeded { "ok" } else { "failed" });
+                if let Some(took) = took {
+                    metrics::record_latency(timed, provider, took);
                 }
             }
         }
@@ -87,7 +88,7 @@ impl Callouts {
     pub fn new(in_force: &InForce) -> Self {
         let mut name = "scopegate".to_owned();
         for _ in 0..2 {
-            name.push_str(&format!(".{:016x}", crate::bounded_cache::random_seed()));
+            name.push_str(&format!(".{:016x}", crate::seeded_hash::random_seed()));
         }
         let shares = host::shares_data();
         let host = Host { shares };

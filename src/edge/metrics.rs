@@ -5,13 +5,15 @@
 //! when it is first needed, and its number is remembered, so that counting is one call.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::host::{self, Metric};
+use crate::authenticate::provider::KeysSource;
 use crate::authorize::{SuiteId, TenantId};
 use crate::exchange::{CacheUse, Decision, Facts, InForce};
 use crate::respond::Reason;
+use crate::seeded_hash::SeededMap;
 
 thread_local! {
     static METRICS: RefCell<Metrics> = RefCell::new(Metrics::default());
@@ -20,10 +22,12 @@ thread_local! {
 #[derive(Default)]
 struct Metrics {
     /// Numbers of metrics, by name.
-    by_name: HashMap<String, u32>,
+    by_name: SeededMap<String, u32>,
     /// Numbers of the counters that requests need, under the policy of this generation.
-    by_what: HashMap<Counted, u32>,
+    by_what: SeededMap<Counted, u32>,
     generation: u64,
+    /// Gauges of the keys that the newest policy fetches.
+    keys: HashSet<String>,
 }
 
 /// What a request counts, in the numbering of its policy.
@@ -102,23 +106,77 @@ pub fn count(name: &str) {
 
 /// Counts a call to an issuer by its result: `jwks_fetches` or `introspections`.
 pub fn count_call(what: &str, provider: &str, result: &str) {
-    count(&format!("{what}.result.{result}.provider.{}", label(provider)));
+    count(&call_name(what, provider, result));
 }
 
-/// Records how long an introspection took.
-pub fn record_introspection(provider: &str, latency: Duration) {
-    let name = format!("scopegate.introspection_milliseconds.provider.{}", label(provider));
-    if let Some(number) = METRICS.with_borrow_mut(|metrics| metrics.number(Metric::Histogram, name)) {
-        host::record_metric(number, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+/// Records how long a call to an issuer took: `jwks_fetch` or `introspection`.
+pub fn record_latency(what: &str, provider: &str, latency: Duration) {
+    let name = format!("{what}_milliseconds.provider.{}", label(provider));
+    record(Metric::Histogram, &name, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+}
+
+/// Shows until when the newest keys of a provider are fresh. A policy that others have replaced may still fetch keys for
+/// its last requests: nobody waits for those of a provider that is gone.
+pub fn set_keys_fresh_until(provider: &str, until: Duration) {
+    let name = fresh_until_name(provider);
+    if METRICS.with_borrow(|metrics| metrics.keys.contains(&name)) {
+        record(Metric::Gauge, &name, until.as_secs());
     }
 }
 
-/// Shows which policy is in force in this VM.
-pub fn set_policy_generation(generation: u64) {
-    let number = METRICS
-        .with_borrow_mut(|metrics| metrics.number(Metric::Gauge, "scopegate.policy_generation".to_owned()));
-    if let Some(number) = number {
-        host::record_metric(number, generation);
+/// Counts a configuration that is not put in force.
+pub fn count_refused_configuration() {
+    count(REFUSED_CONFIGURATIONS);
+}
+
+/// Shows that a policy was put in force in this VM. What may happen under it is counted from 0, so that the first time
+/// shows as a rise; the keys of a provider that is gone are shown as none.
+pub fn enter_policy(in_force: &InForce) {
+    count("reloads");
+    record(Metric::Gauge, "policy_generation", in_force.generation);
+    define(REFUSED_CONFIGURATIONS);
+    let mut keys = HashSet::new();
+    for (_, provider) in in_force.providers() {
+        if matches!(provider.keys, KeysSource::Remote(_)) {
+            keys.insert(fresh_until_name(&provider.name));
+            define_calls("jwks_fetches", &provider.name);
+        }
+        if provider.introspection.is_some() {
+            define_calls("introspections", &provider.name);
+        }
+    }
+    let before = METRICS.with_borrow_mut(|metrics| std::mem::replace(&mut metrics.keys, keys.clone()));
+    for gone in before.difference(&keys) {
+        record(Metric::Gauge, gone, 0);
+    }
+}
+
+const REFUSED_CONFIGURATIONS: &str = "configurations_refused";
+
+fn call_name(what: &str, provider: &str, result: &str) -> String {
+    format!("{what}.result.{result}.provider.{}", label(provider))
+}
+
+fn fresh_until_name(provider: &str) -> String {
+    format!("keys_fresh_until_seconds.provider.{}", label(provider))
+}
+
+fn define_calls(what: &str, provider: &str) {
+    for result in ["ok", "failed"] {
+        define(&call_name(what, provider, result));
+    }
+}
+
+/// Makes a counter that is 0 so far.
+fn define(name: &str) {
+    METRICS.with_borrow_mut(|metrics| metrics.number(Metric::Counter, format!("scopegate.{name}")));
+}
+
+/// Sets a gauge, or adds a value to a histogram.
+fn record(kind: Metric, name: &str, value: u64) {
+    if let Some(number) = METRICS.with_borrow_mut(|metrics| metrics.number(kind, format!("scopegate.{name}")))
+    {
+        host::record_metric(number, value);
     }
 }
 

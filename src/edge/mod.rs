@@ -14,7 +14,7 @@ mod signature;
 mod telemetry;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::authenticate::provider::KeysSource;
 use crate::config;
 use crate::exchange::errands::Woken;
 use crate::exchange::{Errand, InForce, Verdict, WaiterId, Worker};
+use crate::seeded_hash::{SeededMap, SeededState};
 
 thread_local! {
     /// Outlives every root context: what was learnt survives a reload of the configuration.
@@ -36,15 +37,15 @@ thread_local! {
 struct Vm {
     worker: Worker,
     /// Requests that wait for an issuer, by context id.
-    paused: HashMap<u32, Paused>,
+    paused: SeededMap<u32, Paused>,
     /// Token requests whose body has not come yet, by context id.
-    held: HashMap<u32, Held>,
+    held: SeededMap<u32, Held>,
     /// Requests that were answered and are not over yet.
-    answered: HashSet<u32>,
+    answered: HashSet<u32, SeededState>,
     /// Errands that requests left, by the id of the root context that runs them.
-    errands: HashMap<u32, Vec<(Rc<InForce>, Errand)>>,
+    errands: SeededMap<u32, Vec<(Rc<InForce>, Errand)>>,
     /// Requests to resume, by the id of the root context that resumes them.
-    woken: HashMap<u32, VecDeque<(WaiterId, Option<Verdict>)>>,
+    woken: SeededMap<u32, VecDeque<(WaiterId, Option<Verdict>)>>,
     /// Root contexts that run errands, with the queue that wakes each, the newest last.
     roots: Vec<(u32, Option<u32>)>,
 }
@@ -152,6 +153,7 @@ impl Root {
             Ok(loaded) => loaded,
             Err(errors) => {
                 host::log(Level::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
+                metrics::count_refused_configuration();
                 return false;
             }
         };
@@ -170,8 +172,7 @@ impl Root {
         self.reload = Some(audit::Reload::begin(&in_force));
         self.tick_period = SHORT_TICK;
         host::set_tick_period(SHORT_TICK);
-        metrics::count("reloads");
-        metrics::set_policy_generation(in_force.generation);
+        metrics::enter_policy(&in_force);
         self.in_force = Some(in_force);
         true
     }

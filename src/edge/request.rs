@@ -58,6 +58,11 @@ impl RequestContext {
         Self { id, root, queue, in_force }
     }
 
+    /// The number that the host gave it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Decides the request, or leaves it waiting. `ends_stream`: whether it has no body.
     pub fn begin(self, ends_stream: bool) -> Outcome {
         // Without a configuration or headers there is nothing to decide with, and nothing passes.

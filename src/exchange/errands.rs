@@ -40,6 +40,13 @@ pub trait Outside {
 pub enum Event<'p> {
     /// Another worker had the answer already.
     AnswerShared,
+    /// Keys came, by a fetch or from another worker.
+    KeysAtHand {
+        /// The provider's name.
+        provider: &'p str,
+        /// Until when they are fresh, since the epoch.
+        fresh_until: Duration,
+    },
     /// A call ended.
     CallEnded {
         /// For what.
@@ -203,6 +210,9 @@ impl Errands {
                 if let Some(store) = outside.shared() {
                     shared::publish(store, &shared::keys_name(&provider.digest, tenant), *cause, ending, now);
                 }
+                if outcome.fault.is_none() {
+                    note_keys(provider, now, outside);
+                }
                 report_skipped(provider, &outcome.skipped, outside);
                 self.report(provider, What::Keys, outcome.fault, took, outside);
                 all(outcome.waiting, None)
@@ -253,6 +263,12 @@ impl Errands {
         let more = if unsaid > 0 { format!("; {unsaid} more before it") } else { String::new() };
         outside.warn(&format!("{what} of provider `{}` failed: {fault}{more}", provider.name));
     }
+}
+
+fn note_keys(provider: &Provider, fetched_at: Duration, outside: &dyn Outside) {
+    let KeysSource::Remote(remote) = &provider.keys else { return };
+    let fresh_until = fetched_at.saturating_add(remote.cache_duration);
+    outside.note(Event::KeysAtHand { provider: &provider.name, fresh_until });
 }
 
 fn report_skipped(provider: &Provider, skipped: &[SkippedKey], outside: &dyn Outside) {
@@ -313,7 +329,10 @@ fn consult_about_keys(
     };
     match shared::plan(store, &shared::keys_name(&rules.digest, tenant), &fetch, now) {
         Plan::Adopt(record) => match in_force.adopt_keys(*provider, tenant, &record, outside.jitter()) {
-            Some(waiting) => Consulted::Answered(all(waiting, None)),
+            Some(waiting) => {
+                note_keys(rules, record.fetched_at, outside);
+                Consulted::Answered(all(waiting, None))
+            }
             None => Consulted::MustCall,
         },
         Plan::Wait => Consulted::Parked,

@@ -132,8 +132,8 @@ impl fmt::Display for Stage {
     }
 }
 /// The first 8 bytes of a token's SHA-256: how logs call it.
-pub fn token_digest(token: &str) -> [u8; 8] {
-    let digest = Sha256::digest(token.as_bytes());
+pub fn token_digest(token: &[u8]) -> [u8; 8] {
+    let digest = Sha256::digest(token);
     let mut short = [0; 8];
     for (to, from) in short.iter_mut().zip(digest) {
         *to = from;

@@ -10,7 +10,7 @@ use crate::authenticate::{AudienceRule, KeyFingerprint, OddTenantClaim, Principa
 use crate::authorize::decide::Caller;
 use crate::authorize::scope::EffectiveScopes;
 use crate::authorize::tenant::{AudienceTenants, TokenEvidence};
-use crate::authorize::{Application, TenantId};
+use crate::authorize::{Application, Tenant, TenantId};
 use crate::config::policy::{ForwardedValue, Policy};
 use crate::respond::Reason;
 
@@ -47,6 +47,8 @@ pub struct Standing {
     pub tenant: TenantId,
     /// The provider whose rules the token passed.
     pub provider: ProviderId,
+    /// The application that it is registered as there, by its place among the tenant's.
+    application: Option<usize>,
     /// Its scopes under the tenant.
     pub effective: EffectiveScopes,
     /// What the upstream is told.
@@ -214,35 +216,29 @@ impl Identity {
 
     fn work_out_standing(&self, id: TenantId, provider: ProviderId, policy: &Policy) -> Standing {
         let principal = &self.principal;
-        let effective = match policy.tenants.tenant(id) {
+        let tenant = policy.tenants.tenant(id);
+        let application = tenant.zip(principal.client.as_deref()).and_then(|(tenant, client)| {
+            tenant.applications.as_deref()?.iter().position(|application| application.is(provider, client))
+        });
+        let effective = match tenant {
             Some(tenant) => EffectiveScopes::of(
                 principal.scopes.as_deref().unwrap_or_default(),
                 tenant,
-                self.application(id, provider, policy),
+                registered(tenant, application),
                 &policy.catalog.permissions,
             ),
             None => EffectiveScopes::default(),
         };
         let forwarded = self.forwarded(id, &effective, policy);
-        Standing { tenant: id, provider, effective, forwarded }
-    }
-
-    /// The registered application that the caller is under `tenant`.
-    pub fn application<'p>(
-        &self,
-        tenant: TenantId,
-        provider: ProviderId,
-        policy: &'p Policy,
-    ) -> Option<&'p Application> {
-        let client = self.principal.client.as_deref()?;
-        policy.tenants.tenant(tenant)?.application(provider, client)
+        Standing { tenant: id, provider, application, effective, forwarded }
     }
 
     /// The caller as the decision about scopes sees it.
     pub fn caller<'c>(&'c self, standing: &'c Standing, policy: &'c Policy) -> Option<Caller<'c>> {
+        let tenant = policy.tenants.tenant(standing.tenant)?;
         Some(Caller {
-            tenant: policy.tenants.tenant(standing.tenant)?,
-            application: self.application(standing.tenant, standing.provider, policy),
+            tenant,
+            application: registered(tenant, standing.application),
             token_scopes: self.principal.scopes.as_deref(),
             scope_absent_from_introspection: self.principal.scope_absent_from_introspection,
             effective: &standing.effective,
@@ -280,6 +276,18 @@ impl Identity {
                 value => Ok(value.map(String::into_boxed_str)),
             })
             .collect()
+    }
+}
+
+/// The application at a place among the tenant's.
+fn registered(tenant: &Tenant, place: Option<usize>) -> Option<&Application> {
+    tenant.applications.as_deref()?.get(place?)
+}
+
+impl Standing {
+    /// The application that the caller is registered as.
+    pub fn application<'p>(&self, policy: &'p Policy) -> Option<&'p Application> {
+        registered(policy.tenants.tenant(self.tenant)?, self.application)
     }
 }
 

@@ -40,6 +40,9 @@ pub(super) struct Walk<'w, 'r, 's> {
     pub(super) may_wait: bool,
 }
 
+/// An identity with the provider whose rules its token passed.
+type Known = (ProviderId, Rc<Identity>);
+
 /// What step 2 found.
 struct Called<'p, 'r> {
     operation: Result<(OperationId, &'p Operation), Rejection>,
@@ -80,8 +83,8 @@ impl<'w> Walk<'w, '_, '_> {
         }
 
         self.facts.stage = Stage::Credential;
-        let credential = policy.places.extract(self.request.headers, path.query())?;
-        let result = self.with_credential(&credential, &called, host.as_deref(), policy);
+        let (credential, known) = self.credential(path.query(), policy)?;
+        let result = self.with_credential(&credential, known, &called, host.as_deref(), policy);
         let decision = match &result {
             Ok(()) => Some(self.facts.decision),
             Err(Halt::Await | Halt::AwaitBody) => None,
@@ -91,6 +94,26 @@ impl<'w> Walk<'w, '_, '_> {
             self.facts.token_digest = Some(token_digest(&credential.token));
         }
         result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))
+    }
+
+    /// Step 3, with what is remembered of the token. One that is known was looked at when it came first.
+    fn credential<'c>(
+        &self,
+        query: Option<&'c [u8]>,
+        policy: &'c Policy,
+    ) -> Result<(Credential<'c>, Option<Known>), Halt>
+    where
+        'w: 'c,
+    {
+        let recall = |credential: &Credential<'c>| self.remembered(&credential.token, credential.providers);
+        let candidate = policy.places.candidate(self.request.headers);
+        let found = candidate.and_then(|candidate| recall(&candidate).map(|known| (candidate, Some(known))));
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let credential = policy.places.extract(self.request.headers, query)?;
+        let known = recall(&credential);
+        Ok((credential, known))
     }
 
     /// A token request needs no token; what it asks for is checked when its body has come.
@@ -140,6 +163,7 @@ impl<'w> Walk<'w, '_, '_> {
     fn with_credential(
         &mut self,
         credential: &Credential<'_>,
+        known: Option<Known>,
         called: &Called<'_, '_>,
         host: Option<&str>,
         policy: &'w Policy,
@@ -149,7 +173,7 @@ impl<'w> Walk<'w, '_, '_> {
             return Err(Reason::TokenTooLarge.into());
         }
         let evidence = self.request_evidence(called, host);
-        let (provider, identity) = self.authenticate(credential, &evidence)?;
+        let (provider, identity) = self.authenticate(credential, known, &evidence)?;
         self.facts.identity = Some(Rc::clone(&identity));
         if let Ok((_, operation)) = &called.operation {
             check_operation_terms(operation, &identity)?;
@@ -274,64 +298,66 @@ impl<'w> Walk<'w, '_, '_> {
     fn authenticate(
         &mut self,
         credential: &Credential<'_>,
+        known: Option<Known>,
         evidence: &RequestEvidence<'_>,
-    ) -> Result<(ProviderId, Rc<Identity>), Halt> {
-        let token = &*credential.token;
-        let (provider, identity) = if looks_like_jwt(token) {
-            self.facts.stage = Stage::Token;
-            self.verified(token, credential.providers)?
-        } else {
-            if !is_b64token(token) {
-                return Err(Reason::CredentialMalformed.into());
+    ) -> Result<Known, Halt> {
+        let (provider, identity) = match known {
+            Some(known) => {
+                self.facts.stage = Stage::Token;
+                self.facts.cache_use = Some(CacheUse::TokenHit);
+                self.narrowed(known, credential)?
             }
-            self.facts.stage = Stage::Token;
-            let provider = self.introspecting_provider(credential, evidence)?;
-            (provider, self.introspected(provider, token, None)?)
+            None if looks_like_jwt(credential.text()) => {
+                self.facts.stage = Stage::Token;
+                self.facts.cache_use = Some(CacheUse::TokenMiss);
+                let verified = self.verify(credential.text(), credential.providers)?;
+                self.narrowed(verified, credential)?
+            }
+            None => {
+                let token = credential.text();
+                if !is_b64token(token) {
+                    return Err(Reason::CredentialMalformed.into());
+                }
+                self.facts.stage = Stage::Token;
+                let provider = self.introspecting_provider(credential, evidence)?;
+                (provider, self.introspected(provider, token, None)?)
+            }
         };
         identity.check_time(self.surroundings.now)?;
         self.check_sender(identity.confirmation)?;
         Ok((provider, identity))
     }
 
-    /// A JWT's identity: remembered, or verified now. Where JWTs are introspected too, narrowed by the answer.
-    fn verified(&mut self, token: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
-        let (id, identity) = match self.remembered(token, providers) {
-            Some(found) => {
-                self.facts.cache_use = Some(CacheUse::TokenHit);
-                found
-            }
-            None => {
-                self.facts.cache_use = Some(CacheUse::TokenMiss);
-                self.verify(token, providers)?
-            }
-        };
+    /// A JWT's identity, narrowed by the issuer's answer where JWTs are introspected too.
+    fn narrowed(&mut self, (id, identity): Known, credential: &Credential<'_>) -> Result<Known, Halt> {
         let introspection =
             self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
-        if introspection.is_some_and(|introspection| introspection.apply_to_all) {
-            // What the signed token says by itself is refused before the issuer is asked.
-            identity.check_time(self.surroundings.now)?;
-            self.check_sender(identity.confirmation)?;
-            let narrowed = self.introspected(id, token, Some(&identity))?;
-            return Ok((id, narrowed));
+        if !introspection.is_some_and(|introspection| introspection.apply_to_all) {
+            return Ok((id, identity));
         }
-        Ok((id, identity))
+        // What the signed token says by itself is refused before the issuer is asked.
+        identity.check_time(self.surroundings.now)?;
+        self.check_sender(identity.confirmation)?;
+        let narrowed = self.introspected(id, credential.text(), Some(&identity))?;
+        Ok((id, narrowed))
     }
 
-    fn remembered(&self, token: &str, providers: &ProviderSet) -> Option<(ProviderId, Rc<Identity>)> {
+    /// The identity of a JWT that was verified before, where all that it depends on is as it was.
+    fn remembered(&self, token: &[u8], providers: &ProviderSet) -> Option<Known> {
         let (policy, generation) = (&self.in_force.policy, self.in_force.generation);
         providers.iter().map(ProviderId).find_map(|id| {
-            let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token.as_bytes()).cloned()?;
+            let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token).cloned()?;
             let evidence = identity.evidence(id, policy, generation);
             let is_of_provider = !matches!(evidence, Err(Reason::IssuerUnknown));
             if is_of_provider && self.in_force.still_has_key(id, &identity) {
                 return Some((id, identity));
             }
-            self.in_force.state(id)?.borrow_mut().tokens.remove(token.as_bytes());
+            self.in_force.state(id)?.borrow_mut().tokens.remove(token);
             None
         })
     }
 
-    fn verify(&mut self, text: &str, providers: &ProviderSet) -> Result<(ProviderId, Rc<Identity>), Halt> {
+    fn verify(&mut self, text: &str, providers: &ProviderSet) -> Result<Known, Halt> {
         let policy = &self.in_force.policy;
         let token = UntrustedToken::parse(text)?;
         let found = token

@@ -6,7 +6,6 @@
 //! provider holds at most half.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use crate::authorize::TenantTable;
 use crate::bounded_cache::BoundedCache;
 use crate::config::policy::Policy;
 use crate::respond::{Reason, Rejection};
+use crate::seeded_hash::SeededMap;
 
 /// What an answer may take beyond its own timeout before it is given up as lost.
 const GRACE: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub struct WaiterId(pub u32);
 /// The state of a VM: of every provider configuration that some policy in force uses.
 #[derive(Default)]
 pub struct Worker {
-    providers: HashMap<[u8; 32], Weak<RefCell<ProviderState>>>,
+    providers: SeededMap<[u8; 32], Weak<RefCell<ProviderState>>>,
     waiting: Rc<Cell<usize>>,
     generations: u64,
 }
@@ -150,11 +150,11 @@ pub enum AnswerNow {
 pub struct ProviderState {
     /// Verified JWTs.
     pub tokens: BoundedCache<Rc<Identity>>,
-    key_sets: HashMap<Option<Box<str>>, RemoteKeySet>,
+    key_sets: SeededMap<Option<Box<str>>, RemoteKeySet>,
     active: BoundedCache<(Rc<Identity>, Duration)>,
     /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
     inactive: BoundedCache<Refused>,
-    asking: HashMap<Box<str>, Asking>,
+    asking: SeededMap<Box<str>, Asking>,
     waiting: usize,
 }
 
@@ -186,16 +186,16 @@ impl ProviderState {
         let key_sets = match &provider.keys {
             // Keys that depend on no tenant are fetched before the first request asks for them.
             KeysSource::Remote(remote) if !remote.uri.path.contains("{tenant}") => {
-                HashMap::from([(None, RemoteKeySet::default())])
+                SeededMap::from_iter([(None, RemoteKeySet::default())])
             }
-            KeysSource::Remote(_) | KeysSource::Local(_) | KeysSource::None => HashMap::new(),
+            KeysSource::Remote(_) | KeysSource::Local(_) | KeysSource::None => SeededMap::default(),
         };
         Self {
             tokens: BoundedCache::new(provider.token_cache_entries),
             key_sets,
             active: BoundedCache::new(cache_entries),
             inactive: BoundedCache::new(cache_entries),
-            asking: HashMap::new(),
+            asking: SeededMap::default(),
             waiting: 0,
         }
     }

@@ -18,7 +18,7 @@ use crate::http::{self, Request, Response};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A path that `make test` hands to the tests.
-fn handed(variable: &str) -> PathBuf {
+pub fn handed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => {
@@ -28,23 +28,27 @@ fn handed(variable: &str) -> PathBuf {
 }
 
 /// Waits until `condition` holds; fails the test, naming it, where that takes too long.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_patiently(PATIENCE, what, condition);
+}
+
+fn wait_patiently(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain until {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
 /// A child process. It ends when this value is dropped.
-struct Server {
+pub struct Server {
     child: Child,
     /// Its other end closes with this process, and then the child ends.
     stdin: Option<ChildStdin>,
 }
 
 impl Server {
-    fn start(name: &str, command: &mut Command) -> Self {
+    pub fn start(name: &str, command: &mut Command) -> Self {
         let spawned = command.stdin(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let stdin = child.stdin.take();
@@ -85,11 +89,11 @@ impl Directory {
         Self(path)
     }
 
-    fn create(&self, file: &str) -> File {
+    pub fn create(&self, file: &str) -> File {
         File::create(self.0.join(file)).expect("a file in the test's directory")
     }
 
-    fn text(&self, file: &str) -> String {
+    pub fn text(&self, file: &str) -> String {
         let bytes = fs::read(self.0.join(file)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -250,10 +254,16 @@ pub struct Options {
     pub vm_id: String,
     /// Levels of Envoy's loggers by component, such as `wasm:trace`.
     pub log_levels: String,
+    /// A program that runs Envoy, with its arguments; none where Envoy is run directly.
+    pub runner: Vec<String>,
+    /// How long Envoy may take until it is ready.
+    pub patience: Duration,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
     pub reloadable: bool,
     /// The wasm file, where it is not the one that was built.
     pub wasm: Option<PathBuf>,
+    /// Wait until it is ready; without it, only until its admin interface answers.
+    pub ready: bool,
     /// Changes the bootstrap last.
     pub bootstrap: Box<dyn Fn(&mut Value)>,
 }
@@ -269,8 +279,11 @@ impl Default for Options {
             environment: Vec::new(),
             vm_id: FILTER.to_owned(),
             log_levels: "wasm:info".to_owned(),
+            runner: Vec::new(),
+            patience: PATIENCE,
             reloadable: false,
             wasm: None,
+            ready: true,
             bootstrap: Box::new(|_| {}),
         }
     }
@@ -320,7 +333,11 @@ impl Gateway {
         fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
 
         let mut command = Command::new(handed("SCOPEGATE_NODE_SERVERS").join("bound-to-parent.sh"));
-        command.arg(handed("SCOPEGATE_ENVOY")).arg("-c").arg(directory.0.join("envoy.json"));
+        command
+            .args(&options.runner)
+            .arg(handed("SCOPEGATE_ENVOY"))
+            .arg("-c")
+            .arg(directory.0.join("envoy.json"));
         command.arg("--admin-address-path").arg(directory.0.join("admin-address"));
         command.args(["--concurrency", &options.concurrency.to_string(), "--disable-hot-restart"]);
         command.args(["--log-level", "warn", "--component-log-level", &options.log_levels]);
@@ -330,13 +347,11 @@ impl Gateway {
 
         let mut admin_port = None;
         let mut ended = false;
-        wait_until("envoy is ready or gone", || {
+        wait_patiently(options.patience, "envoy is ready or gone", || {
             ended = envoy.child.try_wait().expect("envoy's state").is_some();
             admin_port = admin_port.or_else(|| port_of(&directory.text("admin-address")));
-            let ready = |port| {
-                http::try_send(port, &Request::get("/ready")).is_some_and(|answer| answer.status == 200)
-            };
-            ended || admin_port.is_some_and(ready)
+            let ready = admin_port.and_then(readiness);
+            ended || ready.is_some_and(|ready| ready || !options.ready)
         });
         let (false, Some(admin_port)) = (ended, admin_port) else {
             return Err(directory.text("envoy.log"));
@@ -352,6 +367,11 @@ impl Gateway {
             configuration: RwLock::new(configuration.clone()),
             clusters: options.clusters.clone(),
         })
+    }
+
+    /// Whether it is ready to serve.
+    pub fn is_ready(&self) -> bool {
+        readiness(self.admin_port) == Some(true)
     }
 
     /// The port of a listener that [`Options::bootstrap`] added.
@@ -401,11 +421,15 @@ impl Gateway {
         path
     }
 
+    /// Envoy's process id.
+    pub fn process_id(&self) -> u32 {
+        // The script that binds Envoy to this process makes way for it.
+        self._envoy.child.id()
+    }
+
     /// Envoy's resident memory in bytes.
     pub fn memory(&self) -> u64 {
-        // The script that binds Envoy to this process makes way for it.
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self._envoy.child.id())).expect("a process");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
@@ -438,6 +462,11 @@ impl Gateway {
     pub fn access_log(&self) -> String {
         self.directory.text("access.log")
     }
+}
+
+/// Whether Envoy is ready; none where it does not answer.
+fn readiness(admin_port: u16) -> Option<bool> {
+    http::try_send(admin_port, &Request::get("/ready")).map(|answer| answer.status == 200)
 }
 
 fn listener_port(admin_port: u16, name: &str) -> u16 {
@@ -514,6 +543,7 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
     http_filters.push(json!({"name": "scopegate-tripwire", "typed_config": {
         "@type": type_url("envoy.extensions.filters.http.rbac.v3.RBAC"),
+        "rules_stat_prefix": "scopegate_tripwire",
         "rules": {"action": "ALLOW", "policies": {"decided-by-scopegate": {
             "permissions": [{"any": true}], "principals": [decided("allow"), decided("shadow")]}}}}}));
     http_filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {
@@ -569,7 +599,7 @@ pub fn built_wasm() -> PathBuf {
 }
 
 /// The filter's `typed_config`.
-fn wasm_filter(configuration: &Value, options: &Options) -> Value {
+pub fn wasm_filter(configuration: &Value, options: &Options) -> Value {
     let configuration = if options.as_struct {
         json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
     } else {

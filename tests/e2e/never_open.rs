@@ -18,7 +18,7 @@ fn without_the_filter_the_tripwire_refuses_every_request() {
         let response = gateway.send(&request);
         assert_eq!((response.status, response.text().as_str()), (403, "RBAC: access denied"), "{request:?}");
     }
-    assert_eq!(gateway.stat("http.gateway.rbac.denied"), Some(4));
+    assert_eq!(gateway.stat("http.gateway.rbac.scopegate_tripwire.denied"), Some(4));
     assert_eq!(gateway.upstream_count(), 0);
 }
 

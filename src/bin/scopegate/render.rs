@@ -6,6 +6,7 @@ use scopegate::authenticate::provider::{ClientAuthentication, SecretSource};
 use scopegate::config::Policy;
 use scopegate::config::document::{Node, Value};
 use scopegate::hex::hex;
+use sha2::{Digest, Sha256};
 
 use crate::document_text::{json, list, map, string, yaml};
 use crate::source::Source;
@@ -121,7 +122,9 @@ fn ecds(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
         ("name", string("scopegate")),
     ];
     resource.push(("typed_config", wasm(arguments, policy, document)));
-    let version: String = hex(&policy.digest).chars().take(16).collect();
+    // As the filter logs it: the digest of the text that it is handed.
+    let digest = hex(&Sha256::digest(json(&document.value)));
+    let version: String = digest.chars().take(16).collect();
     let file = map([("version_info", string(version)), ("resources", list([map(resource)]))]);
     let discovery = map([
         ("name", string("scopegate")),
@@ -382,6 +385,7 @@ fn tripwire<'a>() -> Value<'a> {
             "typed_config",
             map([
                 ("@type", string("type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")),
+                ("rules_stat_prefix", string("scopegate_tripwire")),
                 (
                     "rules",
                     map([("action", string("ALLOW")), ("policies", map([("decided-by-scopegate", policy)]))]),

@@ -1,7 +1,8 @@
 //! `forward`: what the upstream is told.
 
 use super::terms::{header_name, parse_claim_path};
-use crate::config::policy::{ForwardedHeader, ForwardedValue, Forwarding, GuardedHeaders};
+use crate::config::guarded_headers::GuardedHeaders;
+use crate::config::policy::{ForwardedHeader, ForwardedValue, Forwarding};
 use crate::config::reader::Cursor;
 use crate::config::suggestion::did_you_mean;
 

@@ -1,7 +1,7 @@
 //! `providers`: the token issuers.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::authenticate::{
 use crate::config::document::Value;
 use crate::config::reader::{Cursor, Fields};
 use crate::credential::ProviderPlaces;
+use crate::seeded_hash::SeededMap;
 
 const KEYS: &[&str] = &[
     "issuer",
@@ -57,7 +58,7 @@ pub struct Providers<'d> {
     pub providers: Vec<Option<Provider>>,
     /// Where their tokens stand.
     pub places: Vec<ProviderPlaces>,
-    ids: HashMap<Cow<'d, str>, ProviderId>,
+    ids: SeededMap<Cow<'d, str>, ProviderId>,
 }
 
 impl Providers<'_> {

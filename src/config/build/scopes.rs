@@ -1,11 +1,11 @@
 //! Declared scopes and their mapping to permissions, and the rules for their names.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use super::terms::{odd_scope_character, scope_token};
 use crate::authorize::{ScopeKind, ScopeTable};
 use crate::config::reader::Cursor;
+use crate::seeded_hash::SeededMap;
 
 /// `scope_policy`: rules for declared scopes that are not marked `system`.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub fn read_table(
 pub fn check_declared(
     cursor: &Cursor<'_>,
     scope: &str,
-    declared: Option<&HashMap<Box<str>, ScopeKind>>,
+    declared: Option<&SeededMap<Box<str>, ScopeKind>>,
     declarer: &Declarer,
 ) -> bool {
     let Some(declared) = declared else { return true };
@@ -74,8 +74,8 @@ pub fn check_declared(
     false
 }
 
-fn read_scopes(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) -> Option<HashMap<Box<str>, ScopeKind>> {
-    let mut declared = HashMap::new();
+fn read_scopes(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) -> Option<SeededMap<Box<str>, ScopeKind>> {
+    let mut declared = SeededMap::default();
     let mut custom = 0;
     for item in cursor.items()? {
         let Some(fields) = item.map(&["name", "description", "system"]) else { continue };
@@ -127,10 +127,10 @@ fn check_description(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) {
 
 fn read_mapping(
     cursor: &Cursor<'_>,
-    declared: Option<&HashMap<Box<str>, ScopeKind>>,
+    declared: Option<&SeededMap<Box<str>, ScopeKind>>,
     declarer: &Declarer,
-) -> HashMap<Box<str>, Box<[Box<str>]>> {
-    let mut mapping = HashMap::new();
+) -> SeededMap<Box<str>, Box<[Box<str>]>> {
+    let mut mapping = SeededMap::default();
     for (scope, permissions) in cursor.entries().unwrap_or_default() {
         if let Some(odd) = odd_scope_character(&scope) {
             permissions.error(format_args!("{odd}"));

@@ -1,7 +1,7 @@
 //! `suites`: the API suites and their operations.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::terms::{any_of, claim_path, enforcement, evidence_kinds, header_name, http_token, requirement};
@@ -13,6 +13,7 @@ use crate::config::error::MAX_REPORTED;
 use crate::config::reader::{Cursor, Fields};
 use crate::config::suggestion::did_you_mean;
 use crate::route::{Conflict, HeaderMatcher, HostPattern, OperationId, OperationIndex, PathPattern, Route};
+use crate::seeded_hash::SeededMap;
 
 const SUITE_KEYS: &[&str] =
     &["name", "system", "require_tls", "hosts", "audiences", "scopes", "required_evidence", "operations"];
@@ -36,8 +37,8 @@ const OPERATION_KEYS: &[&str] = &[
 pub struct Suites<'d> {
     /// Suites, operations, permissions. An id is a place in it, errors or not.
     pub catalog: Catalog,
-    suites: HashMap<Box<str>, SuiteId>,
-    operations: HashMap<(SuiteId, Box<str>), OperationId>,
+    suites: SeededMap<Box<str>, SuiteId>,
+    operations: SeededMap<(SuiteId, Box<str>), OperationId>,
     routes: Vec<Route>,
     cursors: Vec<Cursor<'d>>,
 }

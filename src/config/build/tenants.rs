@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::providers::Providers;
@@ -17,6 +17,7 @@ use crate::authorize::tenant::TenantNames;
 use crate::authorize::{Application, Overrides, ScopeTable, SuiteId, Tenant, TenantId, TenantTable};
 use crate::config::reader::{Cursor, Fields};
 use crate::route::normalize_host;
+use crate::seeded_hash::SeededMap;
 
 const TENANT_KEYS: &[&str] = &[
     "id",
@@ -66,7 +67,7 @@ pub struct Tenants<'d> {
     /// Those without an error.
     pub table: TenantTable,
     /// Every id and alias, with the id of its tenant; of tenants with errors too.
-    names: HashMap<Cow<'d, str>, Cow<'d, str>>,
+    names: SeededMap<Cow<'d, str>, Cow<'d, str>>,
 }
 
 impl Tenants<'_> {
@@ -92,7 +93,7 @@ pub fn read<'d>(
         context,
         templates,
         table: TenantTable::default(),
-        names: HashMap::new(),
+        names: SeededMap::default(),
         prefixes: Vec::new(),
         assigned: HashSet::new(),
         no_scopes: Arc::default(),
@@ -116,7 +117,7 @@ struct Reader<'c, 'd> {
     templates: Templates<'d>,
     table: TenantTable,
     /// Every id and alias, with the id of its tenant.
-    names: HashMap<Cow<'d, str>, Cow<'d, str>>,
+    names: SeededMap<Cow<'d, str>, Cow<'d, str>>,
     prefixes: Vec<(Box<str>, Cursor<'d>, Cow<'d, str>)>,
     /// Lists of scopes that applications have, each kept once.
     assigned: HashSet<Arc<[Box<str>]>>,
@@ -230,7 +231,7 @@ impl<'d> Reader<'_, 'd> {
             Some(prefix)
         });
         if let (Some(prefix), Some(scopes)) = (&scope_prefix, source.optional("scopes")) {
-            let declared = scope_table.declared.iter().flat_map(HashMap::keys);
+            let declared = scope_table.declared.iter().flat_map(SeededMap::keys);
             let mut with_prefix: Vec<_> = declared.filter(|scope| scope.starts_with(&**prefix)).collect();
             with_prefix.sort_unstable();
             for scope in with_prefix {

@@ -388,7 +388,7 @@ impl Told<'_> {
         match self.policy.places.extract(self.request.headers, query) {
             Ok(credential) => {
                 let place = place_text(credential.place);
-                let kind = if looks_like_jwt(&credential.token) { "a JWT" } else { "an opaque token" };
+                let kind = if looks_like_jwt(credential.text()) { "a JWT" } else { "an opaque token" };
                 page.saw("place", &place);
                 page.saw(
                     "token",
@@ -415,7 +415,7 @@ impl Told<'_> {
         let path = canonicalize(self.request.path);
         let query = path.as_ref().ok().and_then(|path| path.query());
         let Ok(credential) = self.policy.places.extract(self.request.headers, query) else { return };
-        let token = &*credential.token;
+        let token = credential.text();
         let is_jwt = looks_like_jwt(token);
         if is_jwt {
             self.jwt_header(token, page);
@@ -644,7 +644,7 @@ impl Told<'_> {
             "required",
             requirement.map_or("nothing".to_owned(), |requirement| self.requirement(requirement)),
         );
-        let application = identity.application(standing.tenant, standing.provider, self.policy);
+        let application = standing.application(self.policy);
         let enforcement = scopegate::authorize::decide::enforcement(
             Some((operation, &self.policy.catalog)),
             application,
@@ -665,7 +665,7 @@ impl Told<'_> {
 
     /// What becomes of each scope in the token.
     fn token_scopes(&self, identity: &Identity, standing: &Standing, tenant: &Tenant, page: &mut Page) {
-        let application = identity.application(standing.tenant, standing.provider, self.policy);
+        let application = standing.application(self.policy);
         match identity.principal.scopes.as_deref() {
             None => page.saw("token's scopes", "none: it has no scope claim"),
             Some([]) => page.saw("token's scopes", "none"),

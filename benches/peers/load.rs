@@ -1,0 +1,67 @@
+//! Who asks: wrk, and one connection for single requests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::http::{Connection, Request};
+
+/// The requests that a variant is asked: one path, one token after the other.
+pub struct Requests {
+    pub path: String,
+    pub tokens: Vec<String>,
+    file: PathBuf,
+}
+
+impl Requests {
+    /// Writes the tokens where wrk reads them.
+    pub fn new(directory: &Path, name: &str, path: &str, tokens: Vec<String>) -> Self {
+        let file = directory.join(format!("{name}.tokens"));
+        fs::write(&file, tokens.iter().map(|token| format!("{token}\n")).collect::<String>())
+            .expect("to write the tokens");
+        Self { path: path.to_owned(), tokens, file }
+    }
+
+    /// The request with the token at `position`.
+    pub fn single(&self, position: usize) -> Request {
+        let request =
+            Request::get(&self.path).header("accept", "application/json").header("user-agent", "wrk");
+        match self.tokens[position % self.tokens.len()].as_str() {
+            "" => request,
+            token => request.bearer(token),
+        }
+    }
+
+    /// Status of each of so many requests on one connection.
+    pub fn statuses(&self, port: u16, count: usize) -> Vec<u16> {
+        let mut connection = Connection::open(port);
+        (0..count).map(|position| connection.send(&self.single(position)).status).collect()
+    }
+}
+
+/// wrk with so many connections.
+pub struct Wrk {
+    pub program: PathBuf,
+    pub connections: u32,
+}
+
+impl Wrk {
+    /// Asks for some seconds; returns the requests per second.
+    pub fn run(&self, port: u16, requests: &Requests, seconds: u32) -> f64 {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/load.lua");
+        let output = Command::new(&self.program)
+            .args(["--threads", "1", "--connections", &self.connections.to_string()])
+            .args(["--duration", &format!("{seconds}s"), "--script"])
+            .arg(script)
+            .arg(format!("http://127.0.0.1:{port}"))
+            .args(["--", &requests.path])
+            .arg(&requests.file)
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let summary = String::from_utf8_lossy(&output.stdout);
+        let rate = summary.lines().find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok());
+        rate.unwrap_or_else(|| {
+            panic!("wrk says no rate: {summary}{}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+}

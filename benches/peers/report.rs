@@ -1,0 +1,252 @@
+//! What was measured, as a table and as JSON.
+
+use std::fmt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::meter::Usage;
+use crate::rows::{self, Row, TRIPWIRE, Tokens};
+
+/// What one request of a variant used in a round, in thousands: nanoseconds, cycles, instructions.
+pub struct Sample {
+    microseconds: f64,
+    kilocycles: Option<f64>,
+    kiloinstructions: Option<f64>,
+    per_second: f64,
+}
+
+impl Sample {
+    pub fn new(before: Usage, after: Usage, requests: u64, per_second: f64) -> Self {
+        let each = |before: u64, after: u64| (after - before) as f64 / requests as f64 / 1000.0;
+        let hardware = before.hardware.zip(after.hardware);
+        Self {
+            microseconds: each(before.nanoseconds, after.nanoseconds),
+            kilocycles: hardware.map(|(before, after)| each(before.0, after.0)),
+            kiloinstructions: hardware.map(|(before, after)| each(before.1, after.1)),
+            per_second,
+        }
+    }
+}
+
+/// All that was measured of a variant.
+pub struct Measured {
+    name: String,
+    tokens: Tokens,
+    pub samples: Vec<Sample>,
+    /// Instructions of one request, several times, where valgrind counted them.
+    pub instructions: Vec<u64>,
+}
+
+impl Measured {
+    pub fn new(name: &str, tokens: Tokens) -> Self {
+        Self { name: name.to_owned(), tokens, samples: Vec::new(), instructions: Vec::new() }
+    }
+}
+
+/// The middle of some values, and where their middle half lies.
+#[derive(Clone, Copy)]
+struct Spread {
+    lower: f64,
+    median: f64,
+    upper: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let place = part * (values.len().checked_sub(1)?) as f64;
+            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+            Some(below + (above - below) * place.fract())
+        };
+        Some(Self { lower: at(0.25)?, median: at(0.5)?, upper: at(0.75)? })
+    }
+
+    fn json(self) -> Value {
+        json!({"lower_quartile": rounded(self.lower), "median": rounded(self.median), "upper_quartile": rounded(self.upper)})
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lower, median, upper } = self;
+        write!(f, "{median:.2} ({lower:.2}..{upper:.2})")
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// What a variant adds to a request without a filter.
+struct Added {
+    name: String,
+    microseconds: Spread,
+    kilocycles: Option<Spread>,
+    /// User and kernel where the machine counts them, else user mode alone by valgrind.
+    kiloinstructions: Option<Spread>,
+    per_second: Spread,
+}
+
+/// One row of the report.
+struct Compared {
+    name: String,
+    title: &'static str,
+    ours: String,
+    peer: &'static str,
+    target: f64,
+    instructions: Option<f64>,
+    /// Cycles where the machine counts them, else time on the processor.
+    time: f64,
+}
+
+impl Compared {
+    fn is_reached(&self) -> bool {
+        self.time <= self.target && self.instructions.is_none_or(|ratio| ratio <= self.target)
+    }
+}
+
+/// Everything that a run found.
+pub struct Report {
+    has_hardware: bool,
+    /// Requests without a filter, with each kind of token.
+    bare: Vec<Added>,
+    added: Vec<Added>,
+    compared: Vec<Compared>,
+}
+
+impl Report {
+    pub fn new(measured: &[Measured], rows: &[&'static Row], tripwire: bool, has_hardware: bool) -> Self {
+        let is_bare = |measured: &&Measured| measured.name == rows::bare(measured.tokens).name;
+        let (bare, others): (Vec<&Measured>, Vec<&Measured>) = measured.iter().partition(is_bare);
+        let bare_of = |tokens| bare.iter().find(|bare| bare.tokens == tokens).copied();
+        let added: Vec<Added> =
+            others.into_iter().map(|measured| add(measured, bare_of(measured.tokens))).collect();
+        let mut compared = Vec::new();
+        let find = |name: &str| added.iter().find(|added| added.name == name);
+        let mut forms = vec![("", "")];
+        if tripwire {
+            forms.push(("", TRIPWIRE));
+        }
+        if added.iter().any(|added| added.name.starts_with("base ")) {
+            forms.push(("base ", ""));
+        }
+        for row in rows {
+            for (prefix, suffix) in &forms {
+                // Where the peer is our own filter, both sides come in the same form.
+                let ours = format!("{prefix}{}{suffix}", row.ours);
+                let peer = find(row.peer);
+                let (Some(ours), Some(peer)) = (find(&ours), peer) else { continue };
+                compared.push(compare(row, ours, peer, format!("{prefix}{}{suffix}", row.name)));
+            }
+        }
+        let bare = bare.into_iter().map(|bare| add(bare, None)).collect();
+        Self { has_hardware, bare, added, compared }
+    }
+
+    /// Writes the report where other programs read it.
+    pub fn write(&self, directory: &Path) -> std::io::Result<()> {
+        let json = serde_json::to_string_pretty(&self.json()).expect("JSON");
+        std::fs::write(directory.join("performance.json"), json + "\n")
+    }
+
+    fn json(&self) -> Value {
+        let added = |added: &Added| {
+            json!({
+                "name": added.name,
+                "added_microseconds": added.microseconds.json(),
+                "added_kilocycles": added.kilocycles.map(Spread::json),
+                "added_kiloinstructions": added.kiloinstructions.map(Spread::json),
+                "requests_per_second": added.per_second.json(),
+            })
+        };
+        let row = |row: &Compared| {
+            json!({
+                "name": row.name, "title": row.title, "ours": row.ours, "peer": row.peer,
+                "ratio_of_instructions": row.instructions.map(rounded), "ratio_of_time": rounded(row.time),
+                "target": row.target, "is_reached": row.is_reached(),
+            })
+        };
+        json!({
+            "time": if self.has_hardware { "cycles, user and kernel" } else { "processor time, user and kernel" },
+            "instructions": if self.has_hardware { "user and kernel" } else { "user, counted by valgrind" },
+            "no_filter": self.bare.iter().map(added).collect::<Vec<_>>(),
+            "variants": self.added.iter().map(added).collect::<Vec<_>>(),
+            "rows": self.compared.iter().map(row).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn add(measured: &Measured, bare: Option<&Measured>) -> Added {
+    let difference = |of: &dyn Fn(&Sample) -> Option<f64>| {
+        let values = measured.samples.iter().enumerate().filter_map(|(round, sample)| {
+            Some(of(sample)? - bare.map_or(Some(0.0), |bare| of(&bare.samples[round]))?)
+        });
+        Spread::of(values.collect())
+    };
+    let counted = difference(&|sample| sample.kiloinstructions);
+    let by_valgrind = || {
+        let kilo = |counts: &[u64]| Spread::of(counts.iter().map(|count| *count as f64 / 1000.0).collect());
+        let base = bare.map_or(Some(0.0), |bare| Some(kilo(&bare.instructions)?.median))?;
+        let Spread { lower, median, upper } = kilo(&measured.instructions)?;
+        Some(Spread { lower: lower - base, median: median - base, upper: upper - base })
+    };
+    Added {
+        name: measured.name.clone(),
+        microseconds: difference(&|sample| Some(sample.microseconds)).expect("a round"),
+        kilocycles: difference(&|sample| sample.kilocycles),
+        kiloinstructions: counted.or_else(by_valgrind),
+        per_second: Spread::of(measured.samples.iter().map(|sample| sample.per_second).collect())
+            .expect("a round"),
+    }
+}
+
+fn compare(row: &'static Row, ours: &Added, peer: &Added, name: String) -> Compared {
+    let ratio = |ours: Option<Spread>, peer: Option<Spread>| Some(ours?.median / peer?.median);
+    Compared {
+        name,
+        title: row.title,
+        ours: ours.name.clone(),
+        peer: row.peer,
+        target: row.target,
+        instructions: ratio(ours.kiloinstructions, peer.kiloinstructions),
+        time: ratio(ours.kilocycles, peer.kilocycles)
+            .unwrap_or(ours.microseconds.median / peer.microseconds.median),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.has_hardware {
+            writeln!(
+                f,
+                "This machine has no hardware counters: time is processor time, user and kernel; instructions are \
+                 those in user mode, counted by valgrind.\n"
+            )?;
+        }
+        let optional = |spread: Option<Spread>| spread.map_or("-".to_owned(), |spread| spread.to_string());
+        let line = |f: &mut fmt::Formatter<'_>, added: &Added| {
+            let Added { name, microseconds, kilocycles, kiloinstructions, per_second } = added;
+            let (microseconds, rate) = (microseconds.to_string(), per_second.median);
+            let (cycles, instructions) = (optional(*kilocycles), optional(*kiloinstructions));
+            writeln!(f, "{name:38} {instructions:>27} {microseconds:>22} {cycles:>24} {rate:>10.0}")
+        };
+        writeln!(
+            f,
+            "{:38} {:>27} {:>22} {:>24} {:>10}",
+            "median (middle half)", "+ kiloinstructions", "+ microseconds", "+ kilocycles", "requests/s"
+        )?;
+        self.bare.iter().try_for_each(|bare| line(f, bare))?;
+        writeln!(f, "added to that:")?;
+        self.added.iter().try_for_each(|added| line(f, added))?;
+        writeln!(f, "\n{:28} {:>13} {:>8} {:>8}", "ratio to the peer", "instructions", "time", "target")?;
+        for row in &self.compared {
+            let instructions = row.instructions.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let reached = if row.is_reached() { "reached" } else { "missed" };
+            let (name, time, target, title) = (&row.name, row.time, row.target, row.title);
+            writeln!(f, "{name:28} {instructions:>13} {time:>8.3} {target:>8} {reached:8} {title}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The rows of the report: which variant is held against which, and what is to be reached.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::variants::{self, Issuer, Size};
+
+/// What a variant is asked with, and so which requests without a filter it is compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Tokens {
+    None,
+    OneRs256,
+    OneEs256,
+    ManyRs256,
+    ManyBadSignatures,
+    OneOpaque,
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no token",
+            Self::OneRs256 => "RS256",
+            Self::OneEs256 => "ES256",
+            Self::ManyRs256 => "10,000 RS256",
+            Self::ManyBadSignatures => "10,000 bad RS256",
+            Self::OneOpaque => "opaque",
+        })
+    }
+}
+
+/// HTTP filters of one listener, and what it must answer.
+pub struct Variant {
+    pub name: String,
+    pub filters: Vec<Value>,
+    pub tokens: Tokens,
+    pub status: u16,
+}
+
+/// A comparison.
+pub struct Row {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub ours: &'static str,
+    pub peer: &'static str,
+    /// At most so many times what the peer adds.
+    pub target: f64,
+}
+
+/// The variant that the others are compared with: no filter at all.
+pub fn bare(tokens: Tokens) -> Variant {
+    Variant { name: format!("no filter, {tokens}"), filters: Vec::new(), tokens, status: 200 }
+}
+
+pub const ROWS: [Row; 9] = [
+    Row {
+        name: "warm",
+        title: "warm RS256 token, against jwt_authn with its cache + rbac",
+        ours: "scopegate warm",
+        peer: "jwt_authn cached + rbac",
+        target: 0.6,
+    },
+    Row {
+        name: "cold-rs256",
+        title: "cold RS256 token, against jwt_authn without cache + rbac",
+        ours: "scopegate cold RS256",
+        peer: "jwt_authn RS256 + rbac",
+        target: 0.75,
+    },
+    Row {
+        name: "cold-es256",
+        title: "cold ES256 token, against jwt_authn without cache + rbac",
+        ours: "scopegate cold ES256",
+        peer: "jwt_authn ES256 + rbac",
+        target: 0.9,
+    },
+    Row {
+        name: "many",
+        title: "10,000 warm RS256 tokens, against jwt_authn with its cache + rbac",
+        ours: "scopegate 10,000 tokens",
+        peer: "jwt_authn 10,000 tokens + rbac",
+        target: 0.8,
+    },
+    Row {
+        name: "ext-authz",
+        title: "warm RS256 token, against ext_authz (Envoy's part)",
+        ours: "scopegate warm",
+        peer: "ext_authz",
+        target: 0.25,
+    },
+    Row {
+        name: "introspection",
+        title: "introspected token in the cache, against our warm RS256 token",
+        ours: "scopegate introspected",
+        peer: "scopegate warm",
+        target: 1.1,
+    },
+    Row {
+        name: "bad-signature",
+        title: "refusal of a bad signature, against jwt_authn's",
+        ours: "scopegate bad signature",
+        peer: "jwt_authn bad signature",
+        target: 0.9,
+    },
+    Row {
+        name: "no-token",
+        title: "refusal without a token, against jwt_authn's",
+        ours: "scopegate no token",
+        peer: "jwt_authn no token",
+        target: 2.5,
+    },
+    Row {
+        name: "large",
+        title: "10,000 tenants and 5,000 operations, against one tenant and five",
+        ours: "scopegate large",
+        peer: "scopegate warm",
+        target: 1.05,
+    },
+];
+
+/// The suffix of a variant of ours with the tripwire after it.
+pub const TRIPWIRE: &str = " + tripwire";
+
+/// Makes the filters of a variant of ours out of its configuration; the name is unique in the run.
+pub type MakeOurs<'a> = dyn Fn(&str, &Value) -> Value + 'a;
+
+/// The variant of that name, as [`ROWS`] names them; `introspection_cluster` is where opaque tokens are looked up.
+pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &MakeOurs<'_>) -> Variant {
+    let plain = name.strip_suffix(TRIPWIRE).unwrap_or(name);
+    let (mut filters, tokens, status) = match plain {
+        "jwt_authn cached + rbac" => (variants::jwt_authn(issuer, true), Tokens::OneRs256, 200),
+        "jwt_authn RS256 + rbac" => (variants::jwt_authn(issuer, false), Tokens::OneRs256, 200),
+        "jwt_authn ES256 + rbac" => (variants::jwt_authn(issuer, false), Tokens::OneEs256, 200),
+        "jwt_authn 10,000 tokens + rbac" => (variants::jwt_authn(issuer, true), Tokens::ManyRs256, 200),
+        "jwt_authn bad signature" => (variants::jwt_authn(issuer, true), Tokens::ManyBadSignatures, 401),
+        "jwt_authn no token" => (variants::jwt_authn(issuer, true), Tokens::None, 401),
+        "ext_authz" => (vec![variants::ext_authz()], Tokens::OneRs256, 200),
+        of_ours => {
+            let size = if of_ours == "scopegate large" { Size::LARGE } else { Size::SMALL };
+            let mut configuration = variants::configuration(issuer, size);
+            let provider = &mut configuration["providers"]["corp"];
+            let (tokens, status) = match of_ours {
+                "scopegate warm" | "scopegate large" => (Tokens::OneRs256, 200),
+                "scopegate cold RS256" | "scopegate cold ES256" => {
+                    provider["token_cache"]["max_entries"] = json!(0);
+                    (if of_ours.ends_with("RS256") { Tokens::OneRs256 } else { Tokens::OneEs256 }, 200)
+                }
+                "scopegate 10,000 tokens" => (Tokens::ManyRs256, 200),
+                "scopegate introspected" => {
+                    provider["introspection"] = json!({
+                        "uri": "https://login.example.com/introspect", "cluster": introspection_cluster,
+                        "client_auth": {"method": "none", "client_id": "gateway"}, "cache": {"max_ttl": "1h"}});
+                    (Tokens::OneOpaque, 200)
+                }
+                "scopegate bad signature" => (Tokens::ManyBadSignatures, 401),
+                "scopegate no token" => (Tokens::None, 401),
+                unknown => panic!("no variant `{unknown}`"),
+            };
+            (vec![ours(name, &configuration)], tokens, status)
+        }
+    };
+    if name.ends_with(TRIPWIRE) {
+        filters.push(variants::tripwire());
+    }
+    Variant { name: name.to_owned(), filters, tokens, status }
+}

@@ -1,0 +1,133 @@
+//! Headers by which a client could speak in the filter's place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which of a client's headers are removed before the upstream sees them.
+///
+/// Every header of every request is asked about, so nothing is hashed or allocated: the length alone clears most
+/// names, and what is left is compared with the few of that length.
+#[derive(Clone, Debug, Default)]
+pub struct GuardedHeaders {
+    /// Shorter ones first.
+    names: Vec<Guarded>,
+    /// Bit `n` is set where a name of `n` bytes is guarded; the last bit stands for all longer ones too.
+    lengths: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Guarded {
+    /// The form that look-alikes share: `_` and `.` read as `-`.
+    folded: Box<str>,
+    /// The spellings that stay: headers that are read as evidence or by matchers. Their look-alikes go.
+    genuine: Box<[Box<str>]>,
+}
+
+/// Headers that some frameworks take for the method: what was decided for one method would be served as another.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+
+impl GuardedHeaders {
+    /// `forwarded` headers are set by the filter alone; `read` ones are evidence or matchers. Names in lower case.
+    pub fn new<'n>(
+        forwarded: impl IntoIterator<Item = &'n str>,
+        read: impl IntoIterator<Item = &'n str>,
+    ) -> Self {
+        let set_here: BTreeSet<&str> = forwarded.into_iter().chain(METHOD_OVERRIDES).collect();
+        let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for name in &set_here {
+            names.entry(fold(name)).or_default();
+        }
+        for name in read {
+            let genuine = names.entry(fold(name)).or_default();
+            if !set_here.contains(name) {
+                genuine.insert(name);
+            }
+        }
+        let lengths = names.keys().fold(0, |lengths, name| lengths | length_bit(name.len()));
+        let mut names: Vec<Guarded> = names
+            .into_iter()
+            .map(|(folded, genuine)| Guarded {
+                folded: folded.into(),
+                genuine: genuine.into_iter().map(Box::from).collect(),
+            })
+            .collect();
+        names.sort_by_key(|guarded| guarded.folded.len());
+        Self { names, lengths }
+    }
+
+    /// Whether a client's header `name`, in lower case, is removed.
+    pub fn removes(&self, name: &[u8]) -> bool {
+        if self.lengths & length_bit(name.len()) == 0 {
+            return false;
+        }
+        self.names
+            .iter()
+            .skip_while(|guarded| guarded.folded.len() < name.len())
+            .take_while(|guarded| guarded.folded.len() == name.len())
+            .filter(|guarded| is_spelling_of(&guarded.folded, name))
+            .any(|guarded| guarded.genuine.iter().all(|genuine| genuine.as_bytes() != name))
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+fn fold(name: &str) -> String {
+    name.replace(['_', '.'], "-")
+}
+
+/// Whether `name`, folded, is `folded`. Both have the same length.
+fn is_spelling_of(folded: &str, name: &[u8]) -> bool {
+    folded
+        .bytes()
+        .zip(name)
+        .all(|(folded, byte)| folded == *byte || (folded == b'-' && matches!(byte, b'_' | b'.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_filter_sets_is_removed_under_every_spelling() {
+        let guarded = GuardedHeaders::new(["x-tenant-id"], []);
+        for name in ["x-tenant-id", "x_tenant_id", "x.tenant.id", "x-tenant_id"] {
+            assert!(guarded.removes(name.as_bytes()), "{name}");
+        }
+        assert!(!guarded.removes(b"x-tenant"));
+    }
+
+    #[test]
+    fn evidence_stays_and_its_look_alikes_go() {
+        let guarded = GuardedHeaders::new([], ["x-api-version", "x_legacy"]);
+        assert!(!guarded.removes(b"x-api-version"));
+        assert!(guarded.removes(b"x_api_version"));
+        assert!(!guarded.removes(b"x_legacy"));
+        assert!(guarded.removes(b"x-legacy"));
+        assert!(guarded.removes(b"x.legacy"));
+    }
+
+    #[test]
+    fn a_header_that_is_both_evidence_and_forwarded_is_removed() {
+        assert!(GuardedHeaders::new(["x-tenant-id"], ["x-tenant-id"]).removes(b"x-tenant-id"));
+    }
+
+    #[test]
+    fn names_of_any_length_are_told_apart() {
+        let (long, longer) = ("x".repeat(70), "x".repeat(71));
+        let guarded = GuardedHeaders::new([long.as_str(), "x-a"], []);
+        assert!(guarded.removes(long.as_bytes()) && guarded.removes(b"x.a"));
+        for name in [longer.as_bytes(), b"x-b", b"x-", b"", &b"y".repeat(70)] {
+            assert!(!guarded.removes(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn method_overrides_are_removed_always() {
+        let guarded = GuardedHeaders::new([], []);
+        for name in ["x-http-method", "x-http-method-override", "x-method-override", "x_http_method_override"]
+        {
+            assert!(guarded.removes(name.as_bytes()), "{name}");
+        }
+    }
+}
