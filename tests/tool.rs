@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use scopegate::hex::hex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 struct Run {
@@ -264,6 +264,54 @@ fn render_hands_istio_the_same_configuration_with_the_tripwire_behind_it() {
     assert_eq!(documents[0]["spec"]["selector"]["matchLabels"]["app"], "gateway");
     assert_eq!(documents[0]["spec"]["vmConfig"]["env"][0]["valueFrom"], "HOST");
     assert_eq!(documents[1]["spec"]["configPatches"][0]["patch"]["value"]["name"], "scopegate-tripwire");
+}
+
+#[test]
+fn render_hands_envoy_gateway_the_same_configuration_with_the_tripwire_behind_it() {
+    let digest = "0123456789abcdef".repeat(4);
+    let named = format!("sha256:{digest}");
+    let image = ["--image", "oci://registry.example.com/scopegate:1", "--sha256", &named];
+    let file = ["--image", "https://files.example.com/scopegate.wasm", "--sha256", &digest];
+    for (code, kind, member, url) in [
+        (image, "Image", "image", "registry.example.com/scopegate:1"),
+        (file, "HTTP", "http", "https://files.example.com/scopegate.wasm"),
+    ] {
+        let place = ["--gateway", "public", "--listener", "https", "--namespace", "edge"];
+        let arguments = [["render", BOOKS, "--as", "envoy-gateway"].as_slice(), &code, &place].concat();
+        let documents = documents(&scopegate(&arguments).out);
+        let wasm = &documents[0]["spec"]["wasm"][0];
+        assert_eq!(wasm["config"], scopegate(&["render", BOOKS]).json());
+        assert_eq!(wasm["code"], json!({"type": kind, member: {"url": url, "sha256": digest}}));
+        assert_eq!(
+            (&wasm["failOpen"], &wasm["env"]["hostKeys"][0]),
+            (&json!(false), &json!("INTROSPECTION_SECRET"))
+        );
+        assert_eq!(documents[0]["spec"]["targetRefs"][0]["name"], "public");
+        let patch = &documents[1]["spec"]["jsonPatches"][0];
+        assert_eq!(patch["name"], "edge/public/https");
+        assert_eq!(patch["operation"]["value"]["name"], "scopegate-tripwire");
+    }
+    for (option, value) in
+        [("--sha256", "0123"), ("--image", "registry.example.com/scopegate:1"), ("--image", "oci://")]
+    {
+        assert_eq!(scopegate(&["render", BOOKS, option, value]).code, 2, "{option} {value}");
+    }
+}
+
+#[test]
+fn render_calls_a_cluster_what_the_proxy_calls_it() {
+    let plain = scopegate(&["render", BOOKS]).out;
+    let run = scopegate(&["render", BOOKS, "--cluster", "idp=outbound|443||login.example.com"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(
+        run.json(),
+        scopegate_reading(&plain.replace("\"idp\"", "\"outbound|443||login.example.com\""), &["render", "-"])
+            .json()
+    );
+    assert!(plain.matches("\"idp\"").count() >= 2, "{plain}");
+    let run = scopegate(&["render", BOOKS, "--cluster", "ipd=other"]);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("no cluster is called `ipd`"), "{}", run.err);
 }
 
 #[test]

@@ -260,7 +260,7 @@ pub struct Options {
     pub as_struct: bool,
     /// Further clusters on loopback: name and port.
     pub clusters: Vec<(String, u16)>,
-    /// Environment variables of the VM.
+    /// Environment variables of the VM, and of Envoy itself.
     pub environment: Vec<(String, String)>,
     /// The VM's namespace of shared data; empty for the one that all plugins share.
     pub vm_id: String,
@@ -364,6 +364,7 @@ impl Gateway {
             let seconds = drain.as_secs().to_string();
             command.args(["--drain-time-s", &seconds, "--drain-strategy", "immediate"]);
         }
+        command.envs(options.environment.iter().cloned());
         command.stdout(directory.create("access.log")).stderr(directory.create("envoy.log"));
         let mut envoy = Server::start("envoy", &mut command);
 
@@ -534,6 +535,14 @@ pub fn validate(configuration: &Value) -> Result<(), String> {
     let options = Options::default();
     let filter = json!({"name": FILTER, "typed_config": wasm_filter(configuration, &options)});
     let bootstrap = bootstrap_with(Some(filter), &options, 0).to_string();
+    validate_bootstrap(&directory, &bootstrap)
+}
+
+/// Lets Envoy try a bootstrap.
+///
+/// # Errors
+/// Envoy's log, where it refuses.
+pub fn validate_bootstrap(directory: &Directory, bootstrap: &str) -> Result<(), String> {
     fs::write(directory.0.join("envoy.json"), bootstrap).expect("to write the bootstrap");
     let mut command = Command::new(handed("SCOPEGATE_ENVOY"));
     command.args(["--mode", "validate", "--log-level", "warn", "-c"]).arg(directory.0.join("envoy.json"));

@@ -18,11 +18,13 @@ mod mint;
 
 mod corpus;
 mod decisions;
+mod deploy;
 mod envoy_api;
 mod fleet;
 mod introspection;
 mod keys;
 mod management_server;
+mod memory;
 mod metrics;
 mod never_open;
 mod prometheus;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::document_text::{json, list, map, string, yaml};
 use crate::source::Source;
+use crate::terminal::shown;
 use crate::{Failure, Outcome};
 
 /// Write a configuration as JSON, or as the resource that hands it to a proxy.
@@ -22,8 +23,9 @@ Exit codes: 0 rendered, 2 there is nothing to render.
 Examples:
   scopegate render gateway.yaml > gateway.json
   scopegate render gateway.yaml --as envoy --wasm /etc/envoy/scopegate.wasm
-  scopegate render gateway.yaml --as ecds > ecds/scopegate.yaml.new && mv ecds/scopegate.yaml.new ecds/scopegate.yaml
-  scopegate render gateway.yaml --as istio --image oci://registry.example.com/scopegate:0.1.0 | kubectl apply -f -")]
+  scopegate render gateway.yaml --as ecds > scopegate/filter.yaml.new && mv scopegate/filter.yaml.new scopegate/filter.yaml
+  scopegate render gateway.yaml --as istio --image oci://registry.example.com/scopegate:0.1.0 | kubectl apply -f -
+  scopegate render gateway.yaml --as envoy-gateway --gateway public --listener https | kubectl apply -f -")]
 pub struct Arguments {
     /// The configuration, YAML or JSON.
     file: PathBuf,
@@ -37,15 +39,28 @@ pub struct Arguments {
     /// ecds). Environment variables are read when a VM begins, so a rotated secret needs another one.
     #[arg(long, default_value = "scopegate", value_name = "NAME", value_parser = parse_name)]
     vm_id: String,
-    /// Where the proxy pulls the wasm file from (istio).
-    #[arg(long, default_value = "oci://registry.example.com/scopegate:latest", value_name = "URL")]
+    /// Where the proxy pulls the wasm file from: an OCI image, or a file by `https://` (istio, envoy-gateway).
+    #[arg(long, default_value = "oci://registry.example.com/scopegate:latest", value_name = "URL", value_parser = parse_image)]
     image: String,
-    /// The namespace of the gateway (istio).
-    #[arg(long, default_value = "istio-system", value_name = "NAME", value_parser = parse_name)]
-    namespace: String,
+    /// What is pulled must have it: the digest of the image's manifest, or the SHA-256 of the file (istio,
+    /// envoy-gateway).
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+    sha256: Option<String>,
+    /// What the proxy calls a cluster that the configuration calls NAME; may be repeated.
+    #[arg(long = "cluster", value_name = "NAME=NAME", value_parser = parse_pair)]
+    clusters: Vec<(String, String)>,
+    /// The namespace of the gateway (istio: istio-system; envoy-gateway: default).
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    namespace: Option<String>,
     /// Label of the gateway's pods (istio).
-    #[arg(long, default_value = "istio=ingressgateway", value_name = "KEY=VALUE", value_parser = parse_label)]
+    #[arg(long, default_value = "istio=ingressgateway", value_name = "KEY=VALUE", value_parser = parse_pair)]
     selector: (String, String),
+    /// The Gateway that the policy is for (envoy-gateway).
+    #[arg(long, default_value = "gateway", value_name = "NAME", value_parser = parse_name)]
+    gateway: String,
+    /// The Gateway's listener (envoy-gateway).
+    #[arg(long, default_value = "http", value_name = "NAME", value_parser = parse_name)]
+    listener: String,
 }
 
 /// `--as`.
@@ -59,18 +74,26 @@ enum Form {
     Ecds,
     /// Istio: a WasmPlugin, and an EnvoyFilter with the tripwire.
     Istio,
+    /// Envoy Gateway: an EnvoyExtensionPolicy, and an EnvoyPatchPolicy with the tripwire.
+    EnvoyGateway,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let source = Source::read(&arguments.file)?;
     let policy = source.load_valid()?.policy;
-    let document = source.document()?;
+    let mut document = source.document()?;
+    for (name, renamed) in &arguments.clusters {
+        if !rename_cluster(&mut document, name, renamed) {
+            return Err(Failure(format!("{}: no cluster is called `{}`", source.name, shown(name))));
+        }
+    }
     let text = match arguments.form {
         Form::Json => format!("{}\n", json(&document.value)),
         Form::Envoy => envoy(arguments, &policy, &document),
         Form::Ecds => ecds(arguments, &policy, &document),
         Form::Istio => istio(arguments, &policy, &document),
+        Form::EnvoyGateway => envoy_gateway(arguments, &policy, &document),
     };
     let mut outcome = Outcome::yes(text);
     if holds_secret(&policy) {
@@ -114,8 +137,8 @@ fn ecds(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
                         (
                             "path_config_source",
                             map([
-                                ("path", string("/etc/envoy/ecds/scopegate.yaml")),
-                                ("watched_directory", map([("path", string("/etc/envoy/ecds"))])),
+                                ("path", string("/etc/envoy/scopegate/filter.yaml")),
+                                ("watched_directory", map([("path", string("/etc/envoy/scopegate"))])),
                             ]),
                         ),
                         ("resource_api_version", string("V3")),
@@ -137,15 +160,12 @@ fn ecds(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
 fn istio(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
     let (key, value) = &arguments.selector;
     let labels = || map([(key.as_str(), string(value.as_str()))]);
-    let metadata = |name: &'static str| {
-        map([("name", string(name)), ("namespace", string(arguments.namespace.as_str()))])
-    };
-    let mut spec = vec![
-        ("selector", map([("matchLabels", labels())])),
-        ("url", string(arguments.image.as_str())),
-        ("phase", string("AUTHN")),
-        ("failStrategy", string("FAIL_RELOAD")),
-    ];
+    let metadata =
+        |name: &'static str| metadata(name, arguments.namespace.as_deref().unwrap_or("istio-system"));
+    let mut spec =
+        vec![("selector", map([("matchLabels", labels())])), ("url", string(arguments.image.as_str()))];
+    spec.extend(arguments.sha256.as_deref().map(|digest| ("sha256", string(digest))));
+    spec.extend([("phase", string("AUTHN")), ("failStrategy", string("FAIL_RELOAD"))]);
     let environment = environment(policy);
     if !environment.is_empty() {
         let variables =
@@ -191,6 +211,70 @@ fn istio(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String 
     )
 }
 
+fn metadata<'a>(name: &'static str, namespace: &'a str) -> Value<'a> {
+    map([("name", string(name)), ("namespace", string(namespace))])
+}
+
+fn envoy_gateway(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
+    let namespace = arguments.namespace.as_deref().unwrap_or("default");
+    let gateway = || {
+        map([
+            ("group", string("gateway.networking.k8s.io")),
+            ("kind", string("Gateway")),
+            ("name", string(arguments.gateway.as_str())),
+        ])
+    };
+    let (kind, member, url) = match arguments.image.strip_prefix("oci://") {
+        Some(image) => ("Image", "image", image),
+        None => ("HTTP", "http", arguments.image.as_str()),
+    };
+    let mut source = vec![("url", string(url))];
+    source.extend(arguments.sha256.as_deref().map(|digest| ("sha256", string(digest))));
+    let mut wasm = vec![
+        ("name", string("scopegate")),
+        ("rootID", string("scopegate")),
+        ("failOpen", Value::Bool(false)),
+        ("code", map([("type", string(kind)), (member, map(source))])),
+    ];
+    let environment = environment(policy);
+    if !environment.is_empty() {
+        wasm.push(("env", map([("hostKeys", list(environment.into_iter().map(string)))])));
+    }
+    wasm.push(("config", document.value.clone()));
+    let extension = map([
+        ("apiVersion", string("gateway.envoyproxy.io/v1alpha1")),
+        ("kind", string("EnvoyExtensionPolicy")),
+        ("metadata", metadata("scopegate", namespace)),
+        ("spec", map([("targetRefs", list([gateway()])), ("wasm", list([map(wasm)]))])),
+    ]);
+    // `add` at an element of a list puts the value before it (RFC 6902 section 4.1).
+    let operation = map([
+        ("op", string("add")),
+        ("jsonPath", string("$..http_filters[?(@.name=='envoy.filters.http.router')]")),
+        ("value", tripwire()),
+    ]);
+    let patch = map([
+        ("type", string("type.googleapis.com/envoy.config.listener.v3.Listener")),
+        ("name", string(format!("{namespace}/{}/{}", arguments.gateway, arguments.listener))),
+        ("operation", operation),
+    ]);
+    let tripwire = map([
+        ("apiVersion", string("gateway.envoyproxy.io/v1alpha1")),
+        ("kind", string("EnvoyPatchPolicy")),
+        ("metadata", metadata("scopegate-tripwire", namespace)),
+        (
+            "spec",
+            map([("targetRef", gateway()), ("type", string("JSONPatch")), ("jsonPatches", list([patch]))]),
+        ),
+    ]);
+    format!(
+        "{}---\n# The tripwire: lets pass only what the filter has let pass. EnvoyPatchPolicy is to be enabled first \
+         (extensionApis.enableEnvoyPatchPolicy).\n{}",
+        yaml(&extension),
+        yaml(&tripwire)
+    )
+}
+
 fn with_context(place: Value<'_>) -> Value<'_> {
     let mut members = vec![scopegate::config::document::Member {
         key: "context".into(),
@@ -201,6 +285,52 @@ fn with_context(place: Value<'_>) -> Value<'_> {
     }
     Value::Map(members)
 }
+
+/// What the filter may ask of Envoy, and what Envoy may ask of it: the module's imports and its `proxy_on_…` exports.
+///
+/// Envoy would not call a callback that is missing here, and a request that no callback sees passes but for the
+/// tripwire: a test compares the list with the module.
+const CAPABILITIES: [&str; 39] = [
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "proxy_add_header_map_value",
+    "proxy_call_foreign_function",
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_dequeue_shared_queue",
+    "proxy_enqueue_shared_queue",
+    "proxy_get_buffer_bytes",
+    "proxy_get_header_map_pairs",
+    "proxy_get_property",
+    "proxy_get_shared_data",
+    "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_http_call_response",
+    "proxy_on_memory_allocate",
+    "proxy_on_queue_ready",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+    "proxy_on_tick",
+    "proxy_record_metric",
+    "proxy_register_shared_queue",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_buffer_bytes",
+    "proxy_set_effective_context",
+    "proxy_set_property",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
+    "random_get",
+];
 
 /// The Wasm filter's configuration.
 fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -> Value<'a> {
@@ -216,6 +346,8 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
             map([("host_env_keys", list(environment.into_iter().map(string)))]),
         ));
     }
+    let allowed = CAPABILITIES.map(|name| (name, map([])));
+    vm.push(("capability_restriction_config", map([("allowed_capabilities", map(allowed))])));
     let backoff = map([("base_interval", string("0.1s")), ("max_interval", string("1s"))]);
     let plugin = map([
         ("name", string("scopegate")),
@@ -301,9 +433,52 @@ fn parse_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn parse_label(text: &str) -> Result<(String, String), String> {
+fn parse_pair(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .filter(|(key, value)| !key.is_empty() && !value.is_empty())
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| "write it as KEY=VALUE".to_owned())
+}
+
+fn parse_sha256(text: &str) -> Result<String, String> {
+    let digest = text.strip_prefix("sha256:").unwrap_or(text);
+    if digest.len() != 64 || !digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err("a SHA-256 is of 64 digits `0` to `9`, `a` to `f`".to_owned());
+    }
+    Ok(digest.to_owned())
+}
+
+fn parse_image(text: &str) -> Result<String, String> {
+    let is_known = ["oci://", "https://", "http://"]
+        .iter()
+        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if is_known { Ok(text.to_owned()) } else { Err("it begins with oci://, https:// or http://".to_owned()) }
+}
+
+/// Renames a cluster wherever a provider names it. Returns whether one did.
+fn rename_cluster(document: &mut Node<'_>, name: &str, renamed: &str) -> bool {
+    let Some(Value::Map(providers)) = member(document, "providers").map(|node| &mut node.value) else {
+        return false;
+    };
+    let mut is_named = false;
+    for provider in providers {
+        for endpoint in ["remote_jwks", "introspection"] {
+            let cluster = member(&mut provider.node, endpoint).and_then(|node| member(node, "cluster"));
+            let Some(Value::String(cluster)) = cluster.map(|node| &mut node.value) else {
+                continue;
+            };
+            if cluster == name {
+                *cluster = renamed.to_owned().into();
+                is_named = true;
+            }
+        }
+    }
+    is_named
+}
+
+fn member<'node, 'text>(node: &'node mut Node<'text>, key: &str) -> Option<&'node mut Node<'text>> {
+    let Value::Map(members) = &mut node.value else {
+        return None;
+    };
+    members.iter_mut().find(|member| member.key == key).map(|member| &mut member.node)
 }

@@ -1,0 +1,59 @@
+// The files of a release: node dist.mjs --wasm FILE --tool FILE --output DIRECTORY
+//
+// The same wasm file and the same tool give the same files.
+
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { sha256, tar } from "./archive.mjs";
+import { VERSION, image } from "./image.mjs";
+import { sbom } from "./sbom.mjs";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const { values } = parseArgs({
+  options: { wasm: { type: "string" }, tool: { type: "string" }, output: { type: "string" } },
+});
+const output = resolve(values.output);
+const tool = resolve(values.tool);
+const wasm = readFileSync(values.wasm);
+const name = `scopegate-${VERSION}`;
+
+rmSync(output, { recursive: true, force: true });
+mkdirSync(output, { recursive: true });
+const write = (file, bytes) => writeFileSync(join(output, file), bytes);
+
+// Envoy reads a wasm file under another name only: its content is in the name.
+const wasmName = `${name}-${sha256(wasm).slice(0, 12)}.wasm`;
+write(wasmName, wasm);
+const host = /^host: (.+)$/m.exec(execFileSync("rustc", ["-vV"], { encoding: "utf8" }))[1];
+copyFileSync(tool, join(output, `${name}-${host}`));
+chmodSync(join(output, `${name}-${host}`), 0o755);
+const { files, digest } = image(wasm);
+write(`${name}-image.tar`, tar(files));
+write(`${name}.cdx.json`, `${JSON.stringify(sbom(wasm), null, 2)}\n`);
+
+for (const file of ["LICENSE", "CHANGELOG.md"]) copyFileSync(join(ROOT, file), join(output, file));
+cpSync(join(ROOT, "filter-config"), join(output, "filter-config"), { recursive: true });
+cpSync(join(ROOT, "deploy"), join(output, "deploy"), {
+  recursive: true,
+  filter: (path) => relative(ROOT, path) !== join("deploy", "release"),
+});
+execFileSync(join(ROOT, "deploy/render.sh"), [tool, "deploy/policy.yaml", join(output, "deploy")], {
+  cwd: ROOT,
+  env: {
+    ...process.env,
+    WASM: `/etc/envoy/scopegate/${wasmName}`,
+    IMAGE: `oci://registry.example.com/scopegate:${VERSION}`,
+    SHA256: digest.replace("sha256:", ""),
+    FILE_URL: `https://files.example.com/${wasmName}`,
+    FILE_SHA256: sha256(wasm),
+  },
+});
+
+const names = readdirSync(output, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => relative(output, join(entry.parentPath ?? entry.path, entry.name)))
+  .sort();
+write("SHA256SUMS", names.map((file) => `${sha256(readFileSync(join(output, file)))}  ${file}\n`).join(""));
