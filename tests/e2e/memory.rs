@@ -133,11 +133,11 @@ fn a_configuration_for_which_the_memory_does_not_suffice_is_refused_and_the_old_
     let directory = Directory::new("memory");
     let wasm = || Some(with_maximum(&directory, 8 << 20));
     let too_large = large_configuration(issuer, 5_000, 50);
-    let options = Options { wasm: wasm(), ..Options::default() };
+    let options = Options { code: wasm(), ..Options::default() };
     let log = Gateway::try_start(&too_large, &options).err().expect("no start");
     assert!(log.contains("memory allocation"), "{log}");
 
-    let options = Options { reloadable: true, wasm: wasm(), ..Options::default() };
+    let options = Options { reloadable: true, code: wasm(), ..Options::default() };
     let gateway = Gateway::start(&stricter(&configuration(issuer)), &options);
     let read = Request::get("/tenant1/invoices").bearer(&issuer.token(
         "tenant1-sync",
