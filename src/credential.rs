@@ -432,9 +432,25 @@ fn has_scheme(part: &[u8]) -> bool {
 
 /// Whether a token can look like this (a superset of RFC 6750's `b64token`).
 fn is_token(token: &[u8]) -> bool {
-    // In blocks without an early exit inside, which compile to vector instructions.
-    let is_visible = |block: &[u8]| block.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
-    !token.is_empty() && token.chunks(64).all(is_visible)
+    // Eight bytes at a time: a token has a thousand of them.
+    let words = token.chunks_exact(8);
+    let rest = words.remainder();
+    !token.is_empty()
+        && rest.iter().all(u8::is_ascii_graphic)
+        && words.map(|word| word.try_into().map_or(0, u64::from_ne_bytes)).all(are_visible)
+}
+
+/// Whether each byte of `word` is visible ASCII, from `!` to `~`. No sum carries into the next byte, since a byte that is
+/// not ASCII settles the matter.
+fn are_visible(word: u64) -> bool {
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const UP_FROM_EXCLAMATION_MARK: u64 = u64::from_ne_bytes([0x80 - b'!'; 8]);
+    const UP_FROM_DELETE: u64 = u64::from_ne_bytes([0x01; 8]);
+    let is_ascii = word & HIGH_BITS == 0;
+    let ascii = word & !HIGH_BITS;
+    is_ascii
+        && (ascii + UP_FROM_EXCLAMATION_MARK) & HIGH_BITS == HIGH_BITS
+        && (ascii + UP_FROM_DELETE) & HIGH_BITS == 0
 }
 
 /// Name and value around the first `=`; without one it is all name.
@@ -788,6 +804,20 @@ mod tests {
         ] {
             assert_eq!(without(path), rest, "{path}");
         }
+    }
+
+    #[test]
+    fn a_token_is_of_visible_characters_wherever_another_one_stands() {
+        for byte in 0..=u8::MAX {
+            for length in [1, 7, 8, 9, 17] {
+                for place in 0..length {
+                    let mut token = vec![b'a'; length];
+                    token[place] = byte;
+                    assert_eq!(is_token(&token), byte.is_ascii_graphic(), "{byte:#x} at {place} of {length}");
+                }
+            }
+        }
+        assert!(!is_token(b""));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod edge;
 pub mod exchange;
 pub mod headers;
 pub mod hex;
+mod json_text;
 pub mod respond;
 pub mod route;
 pub mod seeded_hash;

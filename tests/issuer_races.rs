@@ -262,6 +262,7 @@ impl SimulatedWorker {
             client_certificate: &|| None,
             now: self.view.now(),
             waiter: WaiterId(id),
+            can_log: true,
             errands: &mut errands,
         };
         let step = exchange.advance(&request, &mut surroundings);

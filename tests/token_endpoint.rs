@@ -113,6 +113,7 @@ fn walk(
             client_certificate: &|| None,
             now: Duration::from_secs(1_700_000_000),
             waiter: WaiterId(1),
+            can_log: true,
             errands: &mut Vec::new(),
         };
         exchange.advance(&request, &mut surroundings)
@@ -506,6 +507,7 @@ fn what_a_client_could_say_in_the_filter_s_place_goes_and_its_credential_stays()
         client_certificate: &|| None,
         now: Duration::ZERO,
         waiter: WaiterId(1),
+        can_log: true,
         errands: &mut Vec::new(),
     };
     let Step::Forward(forward) = exchange.advance(&request, &mut surroundings) else { panic!("it passes") };

@@ -75,6 +75,7 @@ fn pass(gateway: &Gateway, call: &Call) {
         client_certificate: &|| None,
         now: gateway.now,
         waiter: WaiterId(1),
+        can_log: true,
         errands: &mut errands,
     };
     let mut exchange = Exchange::new(Rc::clone(&gateway.in_force));

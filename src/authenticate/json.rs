@@ -9,13 +9,18 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 pub use serde_json::Value;
+use serde_json::map::Entry;
 
 /// A JSON object, each of whose members has a name of its own.
 pub type Object = serde_json::Map<String, Value>;
 
 /// Parses `bytes` as one JSON object.
 pub fn parse_object(bytes: &[u8]) -> Result<Object, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    parse_object_text(std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?)
+}
+
+/// Parses `text` as one JSON object.
+pub fn parse_object_text(text: &str) -> Result<Object, JsonError> {
     let repeated = RefCell::new(None);
     let mut document = serde_json::Deserializer::from_str(text);
     let value = UniqueMembers { repeated: &repeated }
@@ -125,12 +130,15 @@ impl<'de> Visitor<'de> for UniqueMembers<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Object::new();
         while let Some(name) = members.next_key_seed(MemberName)? {
-            if object.contains_key(&name) {
-                self.repeated.replace(Some(printable(&name)));
-                return Err(A::Error::custom("repeated member"));
+            match object.entry(name) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(members.next_value_seed(self)?);
+                }
+                Entry::Occupied(occupied) => {
+                    self.repeated.replace(Some(printable(occupied.key())));
+                    return Err(A::Error::custom("repeated member"));
+                }
             }
-            let value = members.next_value_seed(self)?;
-            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::base64url;
 use super::claims::Claims;
-use super::json::{Object, Value, parse_object};
+use super::json::{Object, Value, parse_object, parse_object_text};
 use super::key_set::{KeyFingerprint, KeySet};
 use super::rules::TokenRules;
 use super::signature::SignatureVerifier;
@@ -117,6 +117,8 @@ impl Jws {
 pub struct UntrustedToken {
     jws: Jws,
     claims: Object,
+    /// What the claims were read from.
+    text: String,
 }
 
 impl UntrustedToken {
@@ -124,8 +126,9 @@ impl UntrustedToken {
     pub fn parse(token: &str) -> Result<Self, TokenError> {
         let mut jws = Jws::parse(token)?;
         let payload = std::mem::take(&mut jws.payload);
-        let claims = parse_object(&payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
-        Ok(Self { jws, claims })
+        let text = String::from_utf8(payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
+        let claims = parse_object_text(&text).map_err(|_| TokenError::Malformed(Part::Payload))?;
+        Ok(Self { jws, claims, text })
     }
 
     /// `iss`, by which the provider is found; None where the token has none.
@@ -171,7 +174,7 @@ impl UntrustedToken {
     ) -> Result<SignedToken, TokenError> {
         self.check_header(rules)?;
         let key_fingerprint = self.jws.signer(rules.algorithms, keys, verifier)?;
-        Ok(SignedToken { claims: self.claims, key_fingerprint, key_id: self.jws.key_id })
+        Ok(SignedToken { claims: self.claims, text: self.text, key_fingerprint, key_id: self.jws.key_id })
     }
 }
 
@@ -179,6 +182,7 @@ impl UntrustedToken {
 #[derive(Clone, Debug)]
 pub struct SignedToken {
     claims: Object,
+    text: String,
     key_fingerprint: KeyFingerprint,
     key_id: Option<Box<str>>,
 }
@@ -192,6 +196,11 @@ impl SignedToken {
     /// The `kid` of its header.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// Takes out the claims as the JSON text that was signed. [`Self::validate`] needs it no more.
+    pub fn take_text(&mut self) -> Box<str> {
+        std::mem::take(&mut self.text).into_boxed_str()
     }
 
     /// Validates the claims at `now` (since the Unix epoch). `is_tenant` knows the ids and aliases of the configured

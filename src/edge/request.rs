@@ -208,15 +208,16 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
     let mut errands = Vec::new();
     let Paused { exchange, headers, root, queue, body_size } = &mut paused;
     let request = Request::new(headers);
+    let now = host::now();
     let mut surroundings = Surroundings {
         verifier: &HostVerifier,
         client_certificate: &client_certificate,
-        now: host::now(),
+        now,
+        can_log: telemetry::can_log(&exchange.in_force().policy, now),
         waiter: WaiterId(id),
         errands: &mut errands,
     };
     let step = exchange.advance(&request, &mut surroundings);
-    let now = surroundings.now;
     let in_force = Rc::clone(exchange.in_force());
     let policy = &in_force.policy;
     leave_errands(*root, *queue, &in_force, errands);

@@ -8,6 +8,7 @@ use super::{audit, metrics};
 use crate::config::policy::{Policy, Properties, Property};
 use crate::exchange::{Facts, InForce};
 use crate::hex::hex;
+use crate::json_text::ObjectText;
 
 thread_local! {
     /// The second that lines are being counted in, how many were written in it, how many were left out since the last.
@@ -85,33 +86,38 @@ impl<'f> Described<'f> {
     }
 
     fn line(&self, facts: &Facts, suppressed: u64) -> String {
-        let mut members = serde_json::Map::new();
-        let mut put = |name: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                members.insert(name.to_owned(), value.into());
-            }
-        };
-        put("event", Some("decision"));
-        put("decision", Some(self.decision));
-        put("reason", self.reason);
-        put("step", Some(facts.stage.as_str()));
-        put("tenant", self.tenant);
-        put("client", self.client);
-        put("suite", self.suite);
-        put("operation", self.operation);
         let token = facts.token_digest.map(|digest| hex(&digest));
-        put("token", token.as_deref());
+        let mut line = ObjectText::default();
+        for (name, value) in [
+            ("event", Some("decision")),
+            ("decision", Some(self.decision)),
+            ("reason", self.reason),
+            ("step", Some(facts.stage.as_str())),
+            ("tenant", self.tenant),
+            ("client", self.client),
+            ("suite", self.suite),
+            ("operation", self.operation),
+            ("token", token.as_deref()),
+        ] {
+            line.text(name, value);
+        }
         let issued_at = facts.identity.as_ref().and_then(|identity| identity.principal.issued_at);
         if let (Some(tenant), Some(issued_at)) = (self.tenant, issued_at) {
             if audit::predates_policy(tenant, issued_at) {
-                members.insert("hint".to_owned(), "token_predates_policy".into());
+                line.text("hint", Some("token_predates_policy"));
             }
         }
         if suppressed > 0 {
-            members.insert("suppressed".to_owned(), suppressed.into());
+            line.number("suppressed", suppressed);
         }
-        serde_json::Value::Object(members).to_string()
+        line.finish()
     }
+}
+
+/// Whether a line can be written now, as far as its rate is concerned.
+pub fn can_log(policy: &Policy, now: Duration) -> bool {
+    let (second, written, _) = LINES.get();
+    second != now.as_secs() || written < policy.audit.max_per_second
 }
 
 /// Whether a line may be written in this second, and how many were left out before it.

@@ -26,7 +26,7 @@ pub struct Facts {
     pub identity: Option<Rc<Identity>>,
     /// What the caller amounts to under its tenant.
     pub standing: Option<Rc<Standing>>,
-    /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged.
+    /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged and can be now.
     pub token_digest: Option<[u8; 8]>,
     /// What was found out about a token request.
     pub token_request: Option<Box<TokenRequestFacts>>,

@@ -61,11 +61,12 @@ pub struct Standing {
 pub type ForwardedValues = Result<Box<[Option<Box<str>>]>, Box<str>>;
 
 impl Identity {
-    /// The identity that `claims` give under `provider`'s rules.
+    /// The identity that `claims` give under `provider`'s rules; `text` is all of them as JSON.
     pub fn new(
         provider: &Provider,
         issuer_tenant: Option<&str>,
         claims: &Claims,
+        text: Box<str>,
         key_fingerprint: Option<KeyFingerprint>,
     ) -> Self {
         let rules = &provider.rules;
@@ -84,7 +85,7 @@ impl Identity {
             scopes: claims.scope().map(Box::from),
             scope_absent_from_introspection: false,
             issued_at: claims.issued_at(),
-            claims: claims_text(claims),
+            claims: text,
         };
         Self {
             principal,
@@ -297,8 +298,4 @@ fn claim_text(value: &serde_json::Value) -> String {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn claims_text(claims: &Claims) -> Box<str> {
-    serde_json::to_string(claims.object()).unwrap_or_default().into()
 }

@@ -34,6 +34,8 @@ pub struct Surroundings<'s> {
     pub now: Duration,
     /// The request's number.
     pub waiter: WaiterId,
+    /// Whether a log line can be written now, which would name the token by its digest.
+    pub can_log: bool,
     /// Calls that have to be made for this request.
     pub errands: &'s mut Vec<Errand>,
 }

@@ -90,7 +90,8 @@ impl<'w> Walk<'w, '_, '_> {
             Err(Halt::Await | Halt::AwaitBody) => None,
             Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => Some(Decision::Deny),
         };
-        if decision.is_some_and(|decision| decision.is_logged(policy.audit.decisions)) {
+        let is_logged = decision.is_some_and(|decision| decision.is_logged(policy.audit.decisions));
+        if is_logged && self.surroundings.can_log {
             self.facts.token_digest = Some(token_digest(&credential.token));
         }
         result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))
@@ -307,25 +308,32 @@ impl<'w> Walk<'w, '_, '_> {
                 self.facts.cache_use = Some(CacheUse::TokenHit);
                 self.narrowed(known, credential)?
             }
-            None if looks_like_jwt(credential.text()) => {
-                self.facts.stage = Stage::Token;
-                self.facts.cache_use = Some(CacheUse::TokenMiss);
-                let verified = self.verify(credential.text(), credential.providers)?;
-                self.narrowed(verified, credential)?
-            }
-            None => {
-                let token = credential.text();
-                if !is_b64token(token) {
-                    return Err(Reason::CredentialMalformed.into());
-                }
-                self.facts.stage = Stage::Token;
-                let provider = self.introspecting_provider(credential, evidence)?;
-                (provider, self.introspected(provider, token, None)?)
-            }
+            None => self.authenticate_anew(credential, evidence)?,
         };
         identity.check_time(self.surroundings.now)?;
         self.check_sender(identity.confirmation)?;
         Ok((provider, identity))
+    }
+
+    /// Step 4 for a token that is not remembered as verified.
+    fn authenticate_anew(
+        &mut self,
+        credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<Known, Halt> {
+        let token = credential.text();
+        if looks_like_jwt(token) {
+            self.facts.stage = Stage::Token;
+            self.facts.cache_use = Some(CacheUse::TokenMiss);
+            let verified = self.verify(token, credential.providers)?;
+            return self.narrowed(verified, credential);
+        }
+        if !is_b64token(token) {
+            return Err(Reason::CredentialMalformed.into());
+        }
+        self.facts.stage = Stage::Token;
+        let provider = self.introspecting_provider(credential, evidence)?;
+        Ok((provider, self.introspected(provider, token, None)?))
     }
 
     /// A JWT's identity, narrowed by the issuer's answer where JWTs are introspected too.
@@ -375,7 +383,7 @@ impl<'w> Walk<'w, '_, '_> {
         // Keys without a `kid` are tried for a `kid` that is unknown: where none of them signed, a newer set may be there.
         let is_unknown_kid = token.key_id().is_some_and(|key_id| !keys.knows_key_id(key_id));
         let unverified = is_unknown_kid.then(|| token.clone());
-        let signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
+        let mut signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
             Ok(signed) => signed,
             Err(error) => {
                 if let Some(token) = unverified {
@@ -385,8 +393,10 @@ impl<'w> Walk<'w, '_, '_> {
             }
         };
         let fingerprint = *signed.key_fingerprint();
+        let claims_text = signed.take_text();
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
-        let identity = Rc::new(Identity::new(provider, tenant.as_deref(), &claims, Some(fingerprint)));
+        let identity =
+            Rc::new(Identity::new(provider, tenant.as_deref(), &claims, claims_text, Some(fingerprint)));
         if let Some(state) = self.in_force.state(id) {
             state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
         }

@@ -654,7 +654,8 @@ impl InForce {
         if let Some(name) = absent {
             return Err(TokenError::ClaimMissing(name.to_string().into()).into());
         }
-        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
+        let text = serde_json::to_string(claims.object()).unwrap_or_default().into();
+        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, text, None);
         identity.principal.scope_absent_from_introspection = claims.scope().is_none();
         match jwt {
             None => Ok(identity),

@@ -1,6 +1,9 @@
 //! A refusal, and the one answer that each makes on the wire (RFC 6750 section 3, contract section 6).
 
+use std::borrow::Cow;
+
 use super::reason::{ErrorClass, Reason};
+use crate::json_text::ObjectText;
 
 /// Why a request is refused, with what the client is told besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +34,17 @@ impl Rejection {
     }
 
     /// The text for the client's developer, in the characters that RFC 6750 section 3 allows in `error_description`.
-    pub fn description(&self) -> String {
-        let mut text = self.reason.meaning().to_owned();
-        if let Some(about) = &self.about {
-            text.push_str(": ");
-            text.push_str(about);
-        }
-        text.retain(|letter| matches!(letter, ' '..='~') && letter != '"' && letter != '\\');
-        text
+    pub fn description(&self) -> Cow<'static, str> {
+        let meaning = self.reason.meaning();
+        let Some(about) = &self.about else { return Cow::Borrowed(meaning) };
+        let about = about.chars().filter(|letter| is_quotable(*letter));
+        Cow::Owned(meaning.chars().chain(": ".chars()).chain(about).collect())
     }
+}
+
+/// Whether a character may stand between the quotes of a challenge as it is (RFC 6750 section 3).
+fn is_quotable(letter: char) -> bool {
+    matches!(letter, ' '..='~') && letter != '"' && letter != '\\'
 }
 
 /// What goes on the wire.
@@ -95,16 +100,12 @@ fn challenge(rejection: &Rejection, realm: &str) -> Option<String> {
 }
 
 fn json_body(rejection: &Rejection) -> String {
-    let mut members = serde_json::Map::new();
-    if let Some(error) = rejection.reason.class().error() {
-        members.insert("error".to_owned(), error.into());
-    }
-    members.insert("error_description".to_owned(), rejection.description().into());
-    members.insert("reason".to_owned(), rejection.reason.as_str().into());
-    if let Some(scope) = &rejection.sufficient_scope {
-        members.insert("scope".to_owned(), (**scope).into());
-    }
-    serde_json::Value::Object(members).to_string()
+    let mut body = ObjectText::default();
+    body.text("error", rejection.reason.class().error());
+    body.text("error_description", Some(&rejection.description()));
+    body.text("reason", Some(rejection.reason.as_str()));
+    body.text("scope", rejection.sufficient_scope.as_deref());
+    body.finish()
 }
 
 #[cfg(test)]
@@ -155,6 +156,13 @@ mod tests {
                 matches!(answer.status, 401 | 403),
                 "{reason}"
             );
+        }
+    }
+
+    #[test]
+    fn every_meaning_can_stand_in_a_challenge() {
+        for reason in Reason::ALL {
+            assert!(reason.meaning().chars().all(is_quotable), "{reason}");
         }
     }
 

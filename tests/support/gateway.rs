@@ -165,6 +165,7 @@ impl Gateway {
             client_certificate: &|| certificate,
             now: self.now,
             waiter: pending.waiter,
+            can_log: true,
             errands: &mut pending.errands,
         };
         let step = pending.exchange.advance(&request, &mut surroundings);

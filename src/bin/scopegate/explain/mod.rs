@@ -165,6 +165,7 @@ fn play(policy: Policy, scene: &Scene) -> Played {
             client_certificate: &|| scene.client_certificate,
             now: scene.now,
             waiter: WaiterId(1),
+            can_log: true,
             errands: &mut errands,
         };
         let end = match exchange.advance(&request, &mut surroundings) {

@@ -129,7 +129,9 @@ pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
         stage: facts.stage,
         answer,
         error: fault.map(|fault| fault.error().as_str()),
-        description: rejection.map(Rejection::description).or_else(|| fault.map(Fault::description)),
+        description: rejection
+            .map(|rejection| rejection.description().into_owned())
+            .or_else(|| fault.map(Fault::description)),
         remedy: rejection.map(remedy).or_else(|| fault.map(Fault::description)),
         edits: edits.0,
     }

@@ -31,6 +31,7 @@ fn decided_by_the_core(in_force: &Rc<InForce>, scene: &Scene) -> (&'static str, 
                 client_certificate: &|| scene.client_certificate,
                 now: scene.now,
                 waiter: WaiterId(7),
+                can_log: true,
                 errands: &mut errands,
             },
         );
