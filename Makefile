@@ -53,8 +53,9 @@ test: build setup ## Run every test, real Envoy included
 bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
-bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
-bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
+bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)
+bench: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)
+bench: build setup bench-tools ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
 .PHONY: lint
@@ -99,18 +100,20 @@ rust:
 	cd $(SERVERS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
 
-# The load generator. Debian's package holds the program and needs no root to be unpacked.
-.PHONY: wrk
-wrk:
-	@[ -x "$$SCOPEGATE_WRK" ] || $(MAKE) .env/wrk/wrk
+# wrk and, for machines without hardware counters, valgrind. Debian's packages need no root to be unpacked.
+.PHONY: bench-tools
+bench-tools:
+	@{ [ -x "$$SCOPEGATE_WRK" ] && [ -x "$$SCOPEGATE_VALGRIND" ]; } || $(MAKE) .env/bench/ready
 
-.env/wrk/wrk:
-	@$(call need,apt-get --version && dpkg-deb --version,wrk,install it: https://github.com/wg/wrk. Or set SCOPEGATE_WRK=/path/to/wrk)
-	@rm -rf .env/wrk && mkdir -p .env/wrk
-	@cd .env/wrk && apt-get download wrk libluajit-5.1-2 || { \
-		printf 'scopegate: wrk cannot be downloaded\n  run apt-get update first, or install wrk and set SCOPEGATE_WRK\n' >&2; exit 1; }
-	@cd .env/wrk && for package in *.deb; do dpkg-deb -x "$$package" .; done
-	@printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo "%s"/usr/lib/*-linux-gnu)" exec "%s/usr/bin/wrk" "$$@"\n' "$$PWD/.env/wrk" "$$PWD/.env/wrk" >$@.new
-	@chmod +x $@.new && mv $@.new $@
+.env/bench/ready:
+	@$(call need,apt-get --version && dpkg-deb --version,wrk or valgrind,install both. Or set SCOPEGATE_WRK=/path/to/wrk and SCOPEGATE_VALGRIND=/path/to/valgrind)
+	@rm -rf .env/bench && mkdir -p .env/bench
+	@cd .env/bench && apt-get -qq download wrk libluajit-5.1-2 valgrind || { \
+		printf 'scopegate: wrk and valgrind cannot be downloaded\n  run apt-get update first, or install both\n' >&2; exit 1; }
+	@cd .env/bench && for package in *.deb; do dpkg-deb -x "$$package" . && rm "$$package"; done
+	@cd .env/bench && ln -s usr/bin/vgdb vgdb && chmod +x usr/bin/*
+	@cd .env/bench && printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo %s/usr/lib/*-linux-gnu)" exec %s/usr/bin/wrk "$$@"\n' "$$PWD" "$$PWD" >wrk
+	@cd .env/bench && printf '#!/bin/sh\nVALGRIND_LIB=%s/usr/libexec/valgrind exec %s/usr/bin/valgrind.bin "$$@"\n' "$$PWD" "$$PWD" >valgrind
+	@cd .env/bench && chmod +x wrk valgrind && touch ready
 
 comma := ,

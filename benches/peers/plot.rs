@@ -69,13 +69,13 @@ text {{ fill: #e6edf3; }}
         );
         bar(&mut svg, "instructions", row.instructions, top);
         bar(&mut svg, "time", Some(row.time), top + BAR + 1.0);
-        let at = LABELS + row.target.min(LONGEST) * UNIT;
-        let _ = writeln!(
-            svg,
-            r#"<line class="target" x1="{at}" x2="{at}" y1="{}" y2="{}"/>"#,
-            top - 3.0,
-            top + 2.0 * BAR + 4.0
-        );
+        let (at, bottom) = (LABELS + row.target.min(LONGEST) * UNIT, top + 2.0 * BAR + 4.0);
+        let _ = if row.target <= LONGEST {
+            writeln!(svg, r#"<line class="target" x1="{at}" x2="{at}" y1="{}" y2="{bottom}"/>"#, top - 3.0)
+        } else {
+            let middle = top + BAR + 4.0;
+            writeln!(svg, r#"<text class="small" x="{}" y="{middle}">≤ {}</text>"#, at + 36.0, row.target)
+        };
     }
     let at = LABELS + UNIT;
     let _ = writeln!(
