@@ -13,6 +13,7 @@
     reason = "a benchmark"
 )]
 #![allow(missing_docs, reason = "a benchmark")]
+#![allow(clippy::disallowed_methods, reason = "the clock tells how long servers may take")]
 
 #[allow(dead_code, reason = "a part of it is used")]
 #[path = "../../tests/e2e/harness.rs"]
