@@ -98,7 +98,7 @@ struct Compared {
     form: String,
     title: &'static str,
     ours: String,
-    peer: &'static str,
+    peer: String,
     target: Option<f64>,
     instructions: Option<f64>,
     /// Cycles where the machine counts them, else time on the processor.
@@ -150,10 +150,13 @@ impl Report {
                 if row.target.is_none() && !suffix.is_empty() {
                     continue;
                 }
-                // Where the peer is our own filter, both sides come in the same form.
                 let ours = format!("{prefix}{}{suffix}", row.ours);
-                let peer = find(row.peer);
-                let (Some(ours), Some(peer)) = (find(&ours), peer) else { continue };
+                // Where the peer is our own filter, both come in the same form.
+                let peer = match row.peer.strip_prefix("scopegate") {
+                    Some(_) => format!("{prefix}{}{suffix}", row.peer),
+                    None => row.peer.to_owned(),
+                };
+                let (Some(ours), Some(peer)) = (find(&ours), find(&peer)) else { continue };
                 compared.push(compare(row, ours, peer, (prefix, suffix)));
             }
         }
@@ -241,7 +244,7 @@ fn compare(row: &'static Row, ours: &Added, peer: &Added, (prefix, suffix): (&st
         form: format!("{prefix}{suffix}"),
         title: row.title,
         ours: ours.name.clone(),
-        peer: row.peer,
+        peer: peer.name.clone(),
         target: row.target,
         instructions: ratio(ours.kiloinstructions, peer.kiloinstructions),
         time: ratio(ours.kilocycles, peer.kilocycles)
