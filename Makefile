@@ -15,6 +15,14 @@ SERVERS := tests/servers
 # What is to be installed by hand, and how: used as $(call need,test,what is missing,how to get it).
 need = { $(1); } >/dev/null 2>&1 || { printf 'scopegate: %s is missing\n  %s\n' '$(2)' '$(3)' >&2; exit 1; }
 
+# Debian packages are unpacked, not installed: that needs no root and starts no service. Where the system's package lists
+# are missing, lists of its own are fetched. Used as $(call unpack,directory,packages,what to do where that fails).
+unpack = rm -rf $(1) && mkdir -p $(1)/lists/partial $(1)/cache/archives/partial && cd $(1) && \
+	own="-o Dir::State::lists=$$PWD/lists -o Dir::Cache=$$PWD/cache" && get="apt-get -qq -o APT::Sandbox::User=" && \
+	{ $$get download $(2) 2>/dev/null || { $$get $$own update && $$get $$own download $(2); }; } && \
+	for package in *.deb; do dpkg-deb -x "$$package" . && rm "$$package"; done && rm -r lists cache \
+	|| { printf 'scopegate: these Debian packages cannot be had: %s\n  %s\n' '$(2)' '$(3)' >&2; exit 1; }
+
 ifdef ENVOY
 ENVOY_BINARY := $(or $(shell command -v '$(ENVOY)'),$(ENVOY))
 ENVOY_READY := named-envoy
@@ -74,8 +82,9 @@ soak: build setup ## Reload the filter 200 times under load and judge every deci
 	cargo test --locked --test e2e -- --ignored --nocapture soak::
 
 .PHONY: bench
-bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/wrk/wrk)
-bench: build setup wrk ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
+bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)
+bench: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)
+bench: build setup bench-tools ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
 .PHONY: lint
@@ -125,35 +134,25 @@ node:
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
 
-# The load generator. Debian's package holds the program and needs no root to be unpacked.
-.PHONY: wrk
-wrk:
-	@[ -x "$$SCOPEGATE_WRK" ] || $(MAKE) .env/wrk/wrk
+# wrk and, for machines without hardware counters, valgrind. Debian's packages need no root to be unpacked.
+.PHONY: bench-tools
+bench-tools:
+	@{ [ -x "$$SCOPEGATE_WRK" ] && [ -x "$$SCOPEGATE_VALGRIND" ]; } || $(MAKE) .env/bench/ready
 
-.env/wrk/wrk:
-	@$(call need,apt-get --version && dpkg-deb --version,wrk,install it: https://github.com/wg/wrk. Or set SCOPEGATE_WRK=/path/to/wrk)
-	@rm -rf .env/wrk && mkdir -p .env/wrk
-	@cd .env/wrk && apt-get download wrk libluajit-5.1-2 || { \
-		printf 'scopegate: wrk cannot be downloaded\n  run apt-get update first, or install wrk and set SCOPEGATE_WRK\n' >&2; exit 1; }
-	@cd .env/wrk && for package in *.deb; do dpkg-deb -x "$$package" .; done
-	@printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo "%s"/usr/lib/*-linux-gnu)" exec "%s/usr/bin/wrk" "$$@"\n' "$$PWD/.env/wrk" "$$PWD/.env/wrk" >$@.new
-	@chmod +x $@.new && mv $@.new $@
+.env/bench/ready:
+	@$(call unpack,.env/bench,wrk libluajit-5.1-2 valgrind,install wrk and valgrind or set SCOPEGATE_WRK and SCOPEGATE_VALGRIND to their programs)
+	@cd .env/bench && ln -s usr/bin/vgdb vgdb && chmod +x usr/bin/*
+	@cd .env/bench && printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo %s/usr/lib/*-linux-gnu)" exec %s/usr/bin/wrk "$$@"\n' "$$PWD" "$$PWD" >wrk
+	@cd .env/bench && printf '#!/bin/sh\nVALGRIND_LIB=%s/usr/libexec/valgrind exec %s/usr/bin/valgrind.bin "$$@"\n' "$$PWD" "$$PWD" >valgrind
+	@cd .env/bench && chmod +x wrk valgrind && touch ready
 
 .PHONY: named-prometheus
 named-prometheus:
 	@$(call need,[ -x '$(PROMETHEUS_BINARIES)/prometheus' ] && [ -x '$(PROMETHEUS_BINARIES)/promtool' ],Prometheus in $(PROMETHEUS_BINARIES),PROMETHEUS must name a directory that holds prometheus and promtool)
 
-# The Debian package is unpacked, not installed: that needs no root and starts no service. Where the system's package
-# lists are missing, lists of its own are fetched.
 .env/prometheus:
-	@$(call need,command -v apt-get && command -v dpkg-deb,Prometheus,only Debian and its kin have it as a package: set PROMETHEUS=/directory/of/prometheus/and/promtool)
-	@rm -rf .env/apt && mkdir -p .env/apt/lists/partial .env/apt/cache/archives/partial
-	@cd .env/apt && { apt-get -qq -o APT::Sandbox::User= download prometheus 2>/dev/null || { \
-		own="-qq -o APT::Sandbox::User= -o Dir::State::lists=$$PWD/lists -o Dir::Cache=$$PWD/cache"; \
-		apt-get $$own update && apt-get $$own download prometheus; }; } \
-		|| { echo 'scopegate: the Debian package prometheus cannot be had; set PROMETHEUS=/directory/of/prometheus/and/promtool' >&2; exit 1; }
-	dpkg-deb -x .env/apt/prometheus_*.deb .env/apt/prometheus
-	@.env/apt/prometheus/usr/bin/promtool --version | head -n 1
-	@rm -rf $@ && mv .env/apt/prometheus $@ && rm -rf .env/apt && touch $@
+	@$(call unpack,.env/prometheus.new,prometheus,set PROMETHEUS=/directory/of/prometheus/and/promtool)
+	@.env/prometheus.new/usr/bin/promtool --version | head -n 1
+	@rm -rf $@ && mv .env/prometheus.new $@ && touch $@
 
 comma := ,

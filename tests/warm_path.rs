@@ -13,10 +13,8 @@ mod workload;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::rc::Rc;
 
-use scopegate::authenticate::PureVerifier;
-use scopegate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings, WaiterId};
+use scopegate::exchange::{HeaderEdits, Step};
 
 use gateway::{Call, Gateway, NOW};
 use workload::{Issuer, PATH, Size, configuration};
@@ -68,21 +66,7 @@ fn of_a_warm_request(size: Size) -> (usize, usize) {
 
 /// The core's part in a request that passes, edits of its headers included.
 fn pass(gateway: &Gateway, call: &Call) {
-    let request = Request::new(&call.headers);
-    let mut errands = Vec::new();
-    let mut surroundings = Surroundings {
-        verifier: &PureVerifier,
-        client_certificate: &|| None,
-        now: gateway.now,
-        waiter: WaiterId(1),
-        can_log: true,
-        errands: &mut errands,
-    };
-    let mut exchange = Exchange::new(Rc::clone(&gateway.in_force));
-    let Step::Forward(forward) = exchange.advance(&request, &mut surroundings) else {
-        panic!("the request does not pass");
-    };
-    forward.edit(&request, &gateway.in_force.policy, &mut Nowhere);
+    assert!(matches!(gateway.step(call, &mut Nowhere), Step::Forward(_)), "the request does not pass");
 }
 
 /// An improvement lowers it.

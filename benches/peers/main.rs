@@ -13,6 +13,7 @@
     reason = "a benchmark"
 )]
 #![allow(missing_docs, reason = "a benchmark")]
+#![allow(clippy::disallowed_methods, reason = "the clock tells how long servers may take")]
 
 #[allow(dead_code, reason = "a part of it is used")]
 #[path = "../../tests/e2e/harness.rs"]
@@ -29,6 +30,7 @@ mod configure;
 mod instructions;
 mod load;
 mod meter;
+mod plot;
 mod report;
 mod responder;
 mod rows;
@@ -39,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::harness::{Gateway, Options};
 use crate::instructions::Callgrind;
@@ -230,7 +232,7 @@ fn count_instructions(
             }
         };
         ask(arguments.instructions);
-        for _ in 0..3 {
+        for _ in 0..5 {
             callgrind.take();
             ask(arguments.instructions);
             measured.instructions.push(callgrind.take() / arguments.instructions as u64);
@@ -331,16 +333,17 @@ fn bad_signatures(good: &str) -> Vec<String> {
 
 /// Starts Envoy with a listener for each variant.
 fn start(variants: &[Variant], responder: u16, options: Options) -> Gateway {
-    let listeners: Vec<(String, Vec<Value>)> =
-        variants.iter().map(|variant| (variant.name.clone(), variant.filters.clone())).collect();
+    let parts = |variant: &Variant| (variant.name.clone(), variant.filters.clone(), variant.manager.clone());
+    let listeners: Vec<_> = variants.iter().map(parts).collect();
     let options = Options {
         filter: false,
         clusters: vec![(variants::AUTHORIZER.to_owned(), responder), (INTROSPECTION.to_owned(), responder)],
         bootstrap: Box::new(move |bootstrap| {
             let place = &mut bootstrap["static_resources"]["listeners"];
             let template = place[0].clone();
-            let listener = |(name, filters): &(String, Vec<Value>)| listener(&template, name, filters);
-            place.as_array_mut().unwrap().extend(listeners.iter().map(listener));
+            let listeners =
+                listeners.iter().map(|(name, filters, manager)| listener(&template, name, filters, manager));
+            place.as_array_mut().unwrap().extend(listeners);
         }),
         ..options
     };
@@ -348,7 +351,7 @@ fn start(variants: &[Variant], responder: u16, options: Options) -> Gateway {
 }
 
 /// As a gateway's listener, but with these filters, without an access log, and answering by itself.
-fn listener(template: &Value, name: &str, filters: &[Value]) -> Value {
+fn listener(template: &Value, name: &str, filters: &[Value], replacements: &Map<String, Value>) -> Value {
     let mut listener = template.clone();
     listener["name"] = json!(name);
     let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
@@ -358,6 +361,7 @@ fn listener(template: &Value, name: &str, filters: &[Value]) -> Value {
     manager["access_log"] = json!([]);
     manager["route_config"]["virtual_hosts"][0]["routes"] =
         json!([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]);
+    manager.as_object_mut().unwrap().extend(replacements.clone());
     listener
 }
 

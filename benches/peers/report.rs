@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::configure::Figure;
 use crate::meter::Usage;
+use crate::plot::{self, Bars};
 use crate::rows::{self, Row, TRIPWIRE, Tokens};
 
 /// What one request of a variant used in a round, in thousands: nanoseconds, cycles, instructions.
@@ -93,9 +94,11 @@ struct Added {
 /// One row of the report.
 struct Compared {
     name: String,
+    /// What makes it another form of a row: a prefix or a suffix of its name.
+    form: String,
     title: &'static str,
     ours: String,
-    peer: &'static str,
+    peer: String,
     target: Option<f64>,
     instructions: Option<f64>,
     /// Cycles where the machine counts them, else time on the processor.
@@ -147,11 +150,14 @@ impl Report {
                 if row.target.is_none() && !suffix.is_empty() {
                     continue;
                 }
-                // Where the peer is our own filter, both sides come in the same form.
                 let ours = format!("{prefix}{}{suffix}", row.ours);
-                let peer = find(row.peer);
-                let (Some(ours), Some(peer)) = (find(&ours), peer) else { continue };
-                compared.push(compare(row, ours, peer, format!("{prefix}{}{suffix}", row.name)));
+                // Where the peer is our own filter, both come in the same form.
+                let peer = match row.peer.strip_prefix("scopegate") {
+                    Some(_) => format!("{prefix}{}{suffix}", row.peer),
+                    None => row.peer.to_owned(),
+                };
+                let (Some(ours), Some(peer)) = (find(&ours), find(&peer)) else { continue };
+                compared.push(compare(row, ours, peer, (prefix, suffix)));
             }
         }
         let bare = bare.into_iter().map(|bare| add(bare, None)).collect();
@@ -161,7 +167,16 @@ impl Report {
     /// Writes the report where other programs read it.
     pub fn write(&self, directory: &Path) -> std::io::Result<()> {
         let json = serde_json::to_string_pretty(&self.json()).expect("JSON");
-        std::fs::write(directory.join("performance.json"), json + "\n")
+        std::fs::write(directory.join("performance.json"), json + "\n")?;
+        std::fs::write(directory.join("performance.txt"), self.to_string())?;
+        let plain = self.compared.iter().filter(|row| row.form.is_empty());
+        let bars: Vec<Bars<'_>> = plain
+            .filter_map(|row| {
+                let Compared { title, instructions, time, .. } = *row;
+                Some(Bars { title, instructions, time, target: row.target? })
+            })
+            .collect();
+        std::fs::write(directory.join("performance.svg"), plot::draw(&bars))
     }
 
     fn json(&self) -> Value {
@@ -222,13 +237,14 @@ fn add(measured: &Measured, bare: Option<&Measured>) -> Added {
     }
 }
 
-fn compare(row: &'static Row, ours: &Added, peer: &Added, name: String) -> Compared {
+fn compare(row: &'static Row, ours: &Added, peer: &Added, (prefix, suffix): (&str, &str)) -> Compared {
     let ratio = |ours: Option<Spread>, peer: Option<Spread>| Some(ours?.median / peer?.median);
     Compared {
-        name,
+        name: format!("{prefix}{}{suffix}", row.name),
+        form: format!("{prefix}{suffix}"),
         title: row.title,
         ours: ours.name.clone(),
-        peer: row.peer,
+        peer: peer.name.clone(),
         target: row.target,
         instructions: ratio(ours.kiloinstructions, peer.kiloinstructions),
         time: ratio(ours.kilocycles, peer.kilocycles)

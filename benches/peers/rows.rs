@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::variants;
 use crate::workload::{Issuer, Size, configuration};
@@ -35,6 +35,8 @@ impl fmt::Display for Tokens {
 pub struct Variant {
     pub name: String,
     pub filters: Vec<Value>,
+    /// What replaces members of the HTTP connection manager.
+    pub manager: Map<String, Value>,
     pub tokens: Tokens,
     pub status: u16,
 }
@@ -51,10 +53,16 @@ pub struct Row {
 
 /// The variant that the others are compared with: no filter at all.
 pub fn bare(tokens: Tokens) -> Variant {
-    Variant { name: format!("no filter, {tokens}"), filters: Vec::new(), tokens, status: 200 }
+    Variant {
+        name: format!("no filter, {tokens}"),
+        filters: Vec::new(),
+        manager: Map::new(),
+        tokens,
+        status: 200,
+    }
 }
 
-pub const ROWS: [Row; 16] = [
+pub const ROWS: [Row; 17] = [
     Row {
         name: "warm",
         title: "warm RS256 token, against jwt_authn with its cache + rbac",
@@ -167,6 +175,13 @@ pub const ROWS: [Row; 16] = [
         peer: "scopegate warm + tripwire",
         target: None,
     },
+    Row {
+        name: "tripwire-route",
+        title: "another tripwire, against the one of envoy.yaml",
+        ours: "scopegate warm + tripwire by route",
+        peer: "scopegate warm + tripwire",
+        target: None,
+    },
 ];
 
 /// The suffix of a variant of ours with the tripwire after it.
@@ -221,8 +236,11 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
     if plain.starts_with("scopegate own") {
         filters = filters.into_iter().map(variants::without_foreign_functions).collect();
     }
-    if let Some((_, kind)) = parts {
-        filters.push(variants::tripwire(&format!("tripwire{kind}")));
+    let mut manager = Map::new();
+    match parts {
+        Some((_, " by route")) => manager = variants::tripwire_by_route(),
+        Some((_, kind)) => filters.push(variants::tripwire(&format!("tripwire{kind}"))),
+        None => {}
     }
-    Variant { name: name.to_owned(), filters, tokens, status }
+    Variant { name: name.to_owned(), filters, manager, tokens, status }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::harness::{Options, wasm_filter};
 use crate::workload::{AUDIENCE, ISSUER, Issuer};
@@ -46,7 +46,7 @@ pub fn without_foreign_functions(mut filter: Value) -> Value {
     let imports = module.imports().map(|import| import.name().to_owned());
     let names = imports.chain(module.exports().map(|export| export.name().to_owned()));
     let allowed = names.filter(|name| name != "proxy_call_foreign_function");
-    let allowed: serde_json::Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
+    let allowed: Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
     config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
     filter
 }
@@ -130,4 +130,20 @@ pub fn ext_authz() -> Value {
         "http_service": {
             "server_uri": {"uri": "http://authorizer", "cluster": AUTHORIZER, "timeout": "2s"}},
         "allowed_headers": {"patterns": [{"exact": "authorization"}]}}})
+}
+
+/// Only a header that our filter sets has a route: the client's is taken out before any filter sees it.
+pub fn tripwire_by_route() -> Map<String, Value> {
+    let mutation = json!({"name": "strip", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        "mutations": [{"remove": "x-tenant-id"}]}});
+    let decided = json!({"prefix": "/", "headers": [{"name": "x-tenant-id", "present_match": true}]});
+    let routes = json!([
+        {"match": decided, "direct_response": {"status": 200}},
+        {"match": {"prefix": "/"}, "direct_response": {"status": 403}}]);
+    let virtual_host = json!({"name": "all", "domains": ["*"], "routes": routes});
+    Map::from_iter([
+        ("early_header_mutation_extensions".to_owned(), json!([mutation])),
+        ("route_config".to_owned(), json!({"virtual_hosts": [virtual_host]})),
+    ])
 }

@@ -155,6 +155,25 @@ impl Gateway {
         }
     }
 
+    /// The first step of a request alone, its edits handed to `edits`: for whatever measures.
+    pub fn step(&self, call: &Call, edits: &mut dyn HeaderEdits) -> Step {
+        let request = Request::new(&call.headers);
+        let mut errands = Vec::new();
+        let mut surroundings = Surroundings {
+            verifier: &PureVerifier,
+            client_certificate: &|| None,
+            now: self.now,
+            waiter: WaiterId(1),
+            can_log: true,
+            errands: &mut errands,
+        };
+        let step = Exchange::new(Rc::clone(&self.in_force)).advance(&request, &mut surroundings);
+        if let Step::Forward(forward) = &step {
+            forward.edit(&request, &self.in_force.policy, edits);
+        }
+        step
+    }
+
     /// The next step of a request that waited.
     pub fn advance(&self, call: &Call, mut pending: Pending) -> Begun {
         let headers = &call.headers;
