@@ -82,8 +82,8 @@ soak: build setup ## Reload the filter 200 times under load and judge every deci
 	cargo test --locked --test e2e -- --ignored --nocapture soak::
 
 .PHONY: bench
-bench: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)
-bench: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)
+bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)
+bench bench-tools: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)
 bench: build setup bench-tools ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
