@@ -62,13 +62,20 @@ pub fn bare(tokens: Tokens) -> Variant {
     }
 }
 
-pub const ROWS: [Row; 17] = [
+pub const ROWS: [Row; 18] = [
     Row {
         name: "warm",
         title: "warm RS256 token, against jwt_authn with its cache + rbac",
         ours: "scopegate warm",
         peer: "jwt_authn cached + rbac",
         target: Some(0.6),
+    },
+    Row {
+        name: "warm-one-property",
+        title: "the same with `audit.properties: [decision]`",
+        ours: "scopegate warm, one property",
+        peer: "jwt_authn cached + rbac",
+        target: None,
     },
     Row {
         name: "cold-rs256",
@@ -157,14 +164,14 @@ pub const ROWS: [Row; 17] = [
     Row {
         name: "tripwire-one",
         title: "another tripwire, against the one of envoy.yaml",
-        ours: "scopegate warm + tripwire of one value",
+        ours: "scopegate warm + tripwire that allows one value",
         peer: "scopegate warm + tripwire",
         target: None,
     },
     Row {
-        name: "tripwire-denies",
+        name: "tripwire-allows",
         title: "another tripwire, against the one of envoy.yaml",
-        ours: "scopegate warm + tripwire that denies",
+        ours: "scopegate warm + tripwire that allows",
         peer: "scopegate warm + tripwire",
         target: None,
     },
@@ -212,6 +219,10 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
             let provider = &mut configuration["providers"]["corp"];
             let (tokens, status) = match of_ours {
                 "scopegate warm" | "scopegate large" => (Tokens::OneRs256, 200),
+                "scopegate warm, one property" => {
+                    configuration["audit"]["properties"] = json!(["decision"]);
+                    (Tokens::OneRs256, 200)
+                }
                 "scopegate cold RS256"
                 | "scopegate cold ES256"
                 | "scopegate own RS256"

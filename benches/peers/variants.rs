@@ -56,11 +56,13 @@ pub fn tripwire(name: &str) -> Value {
     let decided = |value: &str| json!({"filter_state": {"key": "wasm.scopegate.decision", "string_match": {"exact": value}}});
     let anything = json!([{"any": true}]);
     match name {
-        "tripwire" => {
+        "tripwire that allows" => {
             rbac(json!({"permissions": anything, "principals": [decided("allow"), decided("shadow")]}))
         }
-        "tripwire of one value" => rbac(json!({"permissions": anything, "principals": [decided("allow")]})),
-        "tripwire that denies" => {
+        "tripwire that allows one value" => {
+            rbac(json!({"permissions": anything, "principals": [decided("allow")]}))
+        }
+        "tripwire" => {
             let either = json!({"or_ids": {"ids": [decided("allow"), decided("shadow")]}});
             let mut filter = rbac(json!({"permissions": anything, "principals": [{"not_id": either}]}));
             filter["typed_config"]["rules"]["action"] = json!("DENY");

@@ -596,8 +596,9 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
     http_filters.push(json!({"name": "scopegate-tripwire", "typed_config": {
         "@type": type_url("envoy.extensions.filters.http.rbac.v3.RBAC"),
         "rules_stat_prefix": "scopegate_tripwire",
-        "rules": {"action": "ALLOW", "policies": {"decided-by-scopegate": {
-            "permissions": [{"any": true}], "principals": [decided("allow"), decided("shadow")]}}}}}));
+        "rules": {"action": "DENY", "policies": {"not-decided-by-scopegate": {
+            "permissions": [{"any": true}],
+            "principals": [{"not_id": {"or_ids": {"ids": [decided("allow"), decided("shadow")]}}}]}}}}}));
     http_filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {
         "@type": type_url("envoy.extensions.filters.http.router.v3.Router")}}));
 
