@@ -9,6 +9,7 @@
 //! 5. Both the keys in a set and the keys tried for one token are bounded.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use jwt_compact::alg::{Ed25519, Es256k, VerifyingKey as _};
 use rsa::BigUint;
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::base64url;
 use super::json::{JsonError, Object, Value, parse_object, printable};
+use super::rsa_verify;
 
 /// How many keys of a set are used; the others are reported.
 pub const MAX_KEYS: usize = 100;
@@ -317,9 +319,12 @@ pub(super) type Secp256k1Key = <Es256k as jwt_compact::Algorithm>::VerifyingKey;
 #[derive(Clone)]
 pub(super) enum KeyMaterial {
     Rsa {
-        key: Box<rsa::RsaPublicKey>,
         /// Big-endian, without leading zeros.
         modulus: Box<[u8]>,
+        /// Odd and more than 1.
+        exponent: u64,
+        /// Made at first use: a host with crypto never asks for it.
+        prepared: OnceLock<Option<Box<rsa_verify::PublicKey>>>,
     },
     P256(p256::ecdsa::VerifyingKey),
     P384(Box<p384::ecdsa::VerifyingKey>),
@@ -380,7 +385,11 @@ fn rsa_key(jwk: &Object) -> Result<Parsed, SkipReason> {
             base64url::encode(&exponent),
             base64url::encode(&modulus)
         ),
-        material: KeyMaterial::Rsa { key: Box::new(key), modulus: modulus.into() },
+        material: KeyMaterial::Rsa {
+            modulus: modulus.into(),
+            exponent: exponent.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+            prepared: OnceLock::new(),
+        },
         fits: AlgorithmSet::of(&[
             Algorithm::Rs256,
             Algorithm::Rs384,

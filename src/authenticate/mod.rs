@@ -54,6 +54,7 @@ pub mod key_set;
 pub mod principal;
 pub mod provider;
 pub mod remote_keys;
+mod rsa_verify;
 pub mod rules;
 pub mod signature;
 

@@ -4,12 +4,13 @@
 //! that the algorithm gives it ([`may_verify`]). What passes it is either verified by [`PureVerifier`] or put to the
 //! host as [`host_signature_request`].
 
-use jwt_compact::alg::{Ed25519, Es256, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key, Rsa};
+use jwt_compact::alg::{Ed25519, Es256, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as JwtCompact, AlgorithmSignature};
 use p384::ecdsa::signature::Verifier as _;
 
 use super::algorithm::Algorithm;
 use super::key_set::{Key, KeyMaterial};
+use super::rsa_verify;
 
 /// Verifies signatures.
 pub trait SignatureVerifier {
@@ -28,9 +29,10 @@ impl SignatureVerifier for PureVerifier {
             return false;
         }
         match key.material() {
-            KeyMaterial::Rsa { key, .. } => {
-                rsa_scheme(algorithm).is_some_and(|scheme| verify_with(&scheme, &**key, message, signature))
-            }
+            KeyMaterial::Rsa { modulus, exponent, prepared } => prepared
+                .get_or_init(|| rsa_verify::PublicKey::new(modulus, *exponent).map(Box::new))
+                .as_deref()
+                .is_some_and(|key| key.verify(algorithm, message, signature)),
             KeyMaterial::P256(key) => verify_with(&Es256, key, message, signature),
             KeyMaterial::P384(key) => {
                 p384::ecdsa::Signature::from_slice(signature).is_ok_and(|s| key.verify(message, &s).is_ok())
@@ -162,25 +164,6 @@ type Ed25519Signature = <Ed25519 as JwtCompact>::Signature;
 fn verify_with<A: JwtCompact>(scheme: &A, key: &A::VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
     A::Signature::try_from_slice(signature)
         .is_ok_and(|signature| scheme.verify_signature(&signature, key, message))
-}
-
-fn rsa_scheme(algorithm: Algorithm) -> Option<Rsa> {
-    match algorithm {
-        Algorithm::Rs256 => Some(Rsa::rs256()),
-        Algorithm::Rs384 => Some(Rsa::rs384()),
-        Algorithm::Rs512 => Some(Rsa::rs512()),
-        Algorithm::Ps256 => Some(Rsa::ps256()),
-        Algorithm::Ps384 => Some(Rsa::ps384()),
-        Algorithm::Ps512 => Some(Rsa::ps512()),
-        Algorithm::Es256
-        | Algorithm::Es384
-        | Algorithm::Es512
-        | Algorithm::EdDsa
-        | Algorithm::Hs256
-        | Algorithm::Hs384
-        | Algorithm::Hs512
-        | Algorithm::Es256k => None,
-    }
 }
 
 fn mac_length(algorithm: Algorithm) -> Option<usize> {

@@ -156,7 +156,20 @@ struct VmConfig {
     code: Option<AsyncDataSource>,
     #[prost(message, optional, tag = "7")]
     environment_variables: Option<EnvironmentVariables>,
+    #[prost(message, optional, tag = "8")]
+    capability_restriction_config: Option<CapabilityRestrictionConfig>,
 }
+
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CapabilityRestrictionConfig {
+    #[prost(map = "string, message", tag = "1")]
+    allowed_capabilities: HashMap<String, SanitizationConfig>,
+}
+
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SanitizationConfig {}
 
 #[derive(Clone, PartialEq, Message, Deserialize)]
 #[serde(default, deny_unknown_fields)]

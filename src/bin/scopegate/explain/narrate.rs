@@ -836,8 +836,9 @@ impl HeaderEdits for Edits {
         self.0.push((EditKind::Set, name.to_owned(), value));
     }
 
-    fn add(&mut self, name: &str, _value: &[u8]) {
-        self.0.push((EditKind::Set, name.to_owned(), "(without the token)".to_owned()));
+    fn add(&mut self, name: &str, value: &[u8]) {
+        let value = if name == "cookie" { "(without the token)".to_owned() } else { lossy(value) };
+        self.0.push((EditKind::Set, name.to_owned(), value));
     }
 }
 
