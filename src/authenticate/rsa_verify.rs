@@ -1,6 +1,6 @@
 //! RSA signatures checked in numbers as WebAssembly multiplies them (RFC 8017).
 //!
-//! The crate `rsa` takes ten times as long there, which makes a token that the host cannot verify (PSS, or any on a host
+//! The crate `rsa` takes four times as long there, which makes a token that the host cannot verify (PSS, or any on a host
 //! without crypto) a lever for whoever sends many. Everything here is public, so nothing is done in constant time.
 //!
 //! A number is a list of digits of 26 bits, the lowest first, each in a word of 64: products of digits are summed without

@@ -55,7 +55,19 @@ impl Tenant {
 
     /// The application that `client` of `provider` is registered as.
     pub fn application(&self, provider: ProviderId, client: &str) -> Option<&Application> {
-        self.applications.as_deref()?.iter().find(|application| application.is(provider, client))
+        self.application_at(self.application_place(provider, client)?)
+    }
+
+    /// The place of that application among the tenant's.
+    pub fn application_place(&self, provider: ProviderId, client: &str) -> Option<usize> {
+        let is_registered =
+            |application: &Application| application.provider == provider && *application.client_id == *client;
+        self.applications.as_deref()?.iter().position(is_registered)
+    }
+
+    /// The application at a place.
+    pub fn application_at(&self, place: usize) -> Option<&Application> {
+        self.applications.as_deref()?.get(place)
     }
 
     /// The part of `token_scope` behind the tenant's prefix. None: the scope is not one of this tenant's.
@@ -78,13 +90,6 @@ pub struct Application {
     pub scopes: Arc<[Box<str>]>,
     /// Its own enforcement.
     pub enforcement: Option<Enforcement>,
-}
-
-impl Application {
-    /// Whether it is what `client` of `provider` is registered as.
-    pub fn is(&self, provider: ProviderId, client: &str) -> bool {
-        self.provider == provider && *self.client_id == *client
-    }
 }
 
 /// A tenant's replacements for what suites and operations require.

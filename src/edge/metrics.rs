@@ -1,8 +1,8 @@
 //! Counters, gauges and histograms in the host's own statistics.
 //!
 //! Every name begins with `scopegate`; labels stand in the name as `.label.value`, for `stats_tags` of the bootstrap to
-//! take out. A label only ever takes values of the configuration, since a host never forgets a metric. Each is defined
-//! when it is first needed, and its number is remembered, so that counting is one call.
+//! take out. A label only ever takes values of the configuration, since a host keeps a metric for as long as the VM
+//! lives. Each is defined when it is first needed, and its number is remembered, so that counting is one call.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

@@ -10,7 +10,7 @@ use crate::authenticate::{AudienceRule, KeyFingerprint, OddTenantClaim, Principa
 use crate::authorize::decide::Caller;
 use crate::authorize::scope::EffectiveScopes;
 use crate::authorize::tenant::{AudienceTenants, TokenEvidence};
-use crate::authorize::{Application, Tenant, TenantId};
+use crate::authorize::{Application, TenantId};
 use crate::config::policy::{ForwardedValue, Policy};
 use crate::respond::Reason;
 
@@ -218,14 +218,14 @@ impl Identity {
     fn work_out_standing(&self, id: TenantId, provider: ProviderId, policy: &Policy) -> Standing {
         let principal = &self.principal;
         let tenant = policy.tenants.tenant(id);
-        let application = tenant.zip(principal.client.as_deref()).and_then(|(tenant, client)| {
-            tenant.applications.as_deref()?.iter().position(|application| application.is(provider, client))
-        });
+        let application = tenant
+            .zip(principal.client.as_deref())
+            .and_then(|(tenant, client)| tenant.application_place(provider, client));
         let effective = match tenant {
             Some(tenant) => EffectiveScopes::of(
                 principal.scopes.as_deref().unwrap_or_default(),
                 tenant,
-                registered(tenant, application),
+                application.and_then(|place| tenant.application_at(place)),
                 &policy.catalog.permissions,
             ),
             None => EffectiveScopes::default(),
@@ -239,7 +239,7 @@ impl Identity {
         let tenant = policy.tenants.tenant(standing.tenant)?;
         Some(Caller {
             tenant,
-            application: registered(tenant, standing.application),
+            application: standing.application.and_then(|place| tenant.application_at(place)),
             token_scopes: self.principal.scopes.as_deref(),
             scope_absent_from_introspection: self.principal.scope_absent_from_introspection,
             effective: &standing.effective,
@@ -280,15 +280,10 @@ impl Identity {
     }
 }
 
-/// The application at a place among the tenant's.
-fn registered(tenant: &Tenant, place: Option<usize>) -> Option<&Application> {
-    tenant.applications.as_deref()?.get(place?)
-}
-
 impl Standing {
     /// The application that the caller is registered as.
     pub fn application<'p>(&self, policy: &'p Policy) -> Option<&'p Application> {
-        registered(policy.tenants.tenant(self.tenant)?, self.application)
+        policy.tenants.tenant(self.tenant)?.application_at(self.application?)
     }
 }
 

@@ -107,14 +107,19 @@ impl<'w> Walk<'w, '_, '_> {
         'w: 'c,
     {
         let recall = |credential: &Credential<'c>| self.remembered(&credential.token, credential.providers);
-        let candidate = policy.places.candidate(self.request.headers);
-        let found = candidate.and_then(|candidate| recall(&candidate).map(|known| (candidate, Some(known))));
-        if let Some(found) = found {
-            return Ok(found);
+        let extract = || policy.places.extract(self.request.headers, query);
+        match policy.places.candidate(self.request.headers) {
+            Some(candidate) => match recall(&candidate) {
+                Some(known) => Ok((candidate, Some(known))),
+                // What it gives are the same bytes, if anything.
+                None => Ok((extract()?, None)),
+            },
+            None => {
+                let credential = extract()?;
+                let known = recall(&credential);
+                Ok((credential, known))
+            }
         }
-        let credential = policy.places.extract(self.request.headers, query)?;
-        let known = recall(&credential);
-        Ok((credential, known))
     }
 
     /// A token request needs no token; what it asks for is checked when its body has come.

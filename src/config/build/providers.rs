@@ -1,7 +1,6 @@
 //! `providers`: the token issuers.
 
 use std::borrow::Cow;
-
 use std::sync::Arc;
 use std::time::Duration;
 
