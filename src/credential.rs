@@ -225,11 +225,15 @@ impl CredentialPlaces {
         if !(self.cookies.is_empty() && self.parameters.is_empty()) {
             return None;
         }
-        let mut lines = self
-            .headers
-            .iter()
-            .flat_map(|places| values(headers, &places.name).map(move |value| (places, value)));
-        let (places, value) = lines.next().filter(|_| lines.next().is_none())?;
+        let mut only = None;
+        for places in &self.headers {
+            for value in values(headers, &places.name) {
+                if only.replace((places, value)).is_some() {
+                    return None;
+                }
+            }
+        }
+        let (places, value) = only?;
         let (token, providers) = places.carried_by(trim(value))?;
         Some(Credential { token: Cow::Borrowed(token), providers, place: PlaceRef::Header(&places.name) })
     }

@@ -1,5 +1,7 @@
 //! A request's headers as bytes, and how one value is read from them.
 
+use crate::octets::are_equal;
+
 /// The headers of one request in the order they came.
 ///
 /// Names are lower case, pseudo-headers included; values are whatever bytes the client sent.
@@ -30,7 +32,7 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
 pub fn values<'h>(headers: &'h dyn Headers, name: &str) -> impl Iterator<Item = &'h [u8]> {
     (0..)
         .map_while(|index| headers.at(index))
-        .filter(move |(candidate, _)| *candidate == name.as_bytes())
+        .filter(move |(candidate, _)| are_equal(candidate, name.as_bytes()))
         .map(|(_, value)| value)
 }
 

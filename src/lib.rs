@@ -27,6 +27,8 @@ pub mod exchange;
 pub mod headers;
 pub mod hex;
 mod json_text;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "headers are read by the edge alone"))]
+mod octets;
 pub mod respond;
 pub mod route;
 pub mod seeded_hash;

@@ -140,7 +140,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     }
     let wrk = Wrk { program: variable("SCOPEGATE_WRK")?.into(), connections: arguments.connections };
     let issuer = Issuer::new(harness::now());
-    let variants = variants(arguments, &issuer, Vms::Own)?;
+    let variants = variants(arguments, &issuer, Purpose::Time)?;
     std::fs::create_dir_all(&arguments.output).map_err(|error| error.to_string())?;
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let requests = requests(&issuer, &variants, directory);
@@ -194,11 +194,14 @@ fn variable(name: &str) -> Result<String, String> {
     std::env::var(name).map_err(|_| format!("{name} is not set: run `make bench`"))
 }
 
-/// Whether each variant of ours has VMs of its own. Valgrind has no room for that many.
+/// What the variants are measured for.
 #[derive(Clone, Copy)]
-enum Vms {
-    Own,
-    Shared,
+enum Purpose {
+    /// Under load: each variant of ours has VMs of its own.
+    Time,
+    /// Request by request under valgrind, which has no room for that many VMs. Ours share one, and write one audit line
+    /// a second: of thousands of requests a second as few have a line, whereas all would have one that come singly.
+    Instructions,
 }
 
 /// Counts the instructions of single requests of each variant in another Envoy, under valgrind.
@@ -212,7 +215,7 @@ fn count_instructions(
     eprint!("\rstarting Envoy under valgrind ");
     let valgrind = PathBuf::from(variable("SCOPEGATE_VALGRIND")?);
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind-{}", std::process::id()));
-    let variants = variants(arguments, issuer, Vms::Shared)?;
+    let variants = variants(arguments, issuer, Purpose::Instructions)?;
     let options = Options {
         runner: instructions::runner(&valgrind, &output),
         patience: Duration::from_secs(600),
@@ -242,7 +245,7 @@ fn count_instructions(
 }
 
 /// Every variant that a row needs, once.
-fn variants(arguments: &Arguments, issuer: &Issuer, vms: Vms) -> Result<Vec<Variant>, String> {
+fn variants(arguments: &Arguments, issuer: &Issuer, purpose: Purpose) -> Result<Vec<Variant>, String> {
     let mut names = Vec::new();
     for row in &arguments.rows {
         for name in [row.ours, row.peer] {
@@ -255,17 +258,20 @@ fn variants(arguments: &Arguments, issuer: &Issuer, vms: Vms) -> Result<Vec<Vari
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     let wasm = PathBuf::from(variable("SCOPEGATE_WASM")?);
-    let vm = |prefix: &str, variant: &str| match vms {
-        Vms::Own => format!("{prefix}{variant}"),
-        Vms::Shared => format!("{prefix}shared"),
+    let filter = |wasm: &Path, prefix: &str, variant: &str, configuration: &Value| match purpose {
+        Purpose::Time => variants::scopegate(&format!("{prefix}{variant}"), wasm, configuration),
+        Purpose::Instructions => {
+            let mut configuration = configuration.clone();
+            configuration["audit"]["max_per_second"] = json!(1);
+            variants::scopegate(&format!("{prefix}shared"), wasm, &configuration)
+        }
     };
-    let ours = |name: &str, configuration: &Value| variants::scopegate(&vm("", name), &wasm, configuration);
+    let ours = |name: &str, configuration: &Value| filter(&wasm, "", name, configuration);
     let mut variants: Vec<Variant> =
         names.iter().map(|name| rows::variant(name, issuer, INTROSPECTION, &ours)).collect();
     if let Ok(base) = std::env::var("SCOPEGATE_WASM_BASE") {
         let base = PathBuf::from(base);
-        let ours =
-            |name: &str, configuration: &Value| variants::scopegate(&vm("base ", name), &base, configuration);
+        let ours = |name: &str, configuration: &Value| filter(&base, "base ", name, configuration);
         for name in names.iter().filter(|name| name.starts_with("scopegate")) {
             let mut variant = rows::variant(name, issuer, INTROSPECTION, &ours);
             variant.name = format!("base {name}");

@@ -55,10 +55,12 @@ impl GuardedHeaders {
     }
 
     /// Whether a client's header `name`, in lower case, is removed.
+    #[inline]
     pub fn removes(&self, name: &[u8]) -> bool {
-        if self.lengths & length_bit(name.len()) == 0 {
-            return false;
-        }
+        self.lengths & length_bit(name.len()) != 0 && self.lists(name)
+    }
+
+    fn lists(&self, name: &[u8]) -> bool {
         self.names
             .iter()
             .skip_while(|guarded| guarded.folded.len() < name.len())

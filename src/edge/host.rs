@@ -11,7 +11,7 @@
 use std::ptr::null_mut;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::headers::Headers;
+use crate::octets::have_upper_case;
 
 const OK: u32 = 0;
 const REQUEST_HEADERS: u32 = 0;
@@ -141,57 +141,49 @@ fn taken(status: u32, data: *mut u8, size: usize) -> Option<Vec<u8>> {
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// The request's headers, in one buffer, names in lower case.
+/// The request's headers as the host has written them, in one buffer.
 pub struct RequestHeaders {
     bytes: Vec<u8>,
-    spans: Vec<[u32; 4]>,
 }
 
 impl RequestHeaders {
     /// Reads them from the host; None where it does not give them.
     pub fn read() -> Option<Self> {
-        let (mut data, mut size) = (null_mut(), 0);
-        let status = unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) };
-        Self::parse(taken(status, data, size)?)
+        Some(Self { bytes: header_map(REQUEST_HEADERS)? })
     }
 
-    /// The ABI's serialization: the count, then the sizes of each name and value, then each name and value with a NUL
-    /// behind it, all numbers in 32 bits, little endian.
-    fn parse(mut bytes: Vec<u8>) -> Option<Self> {
-        let number = |bytes: &[u8], at: usize| -> Option<usize> {
-            let four: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-            usize::try_from(u32::from_le_bytes(four)).ok()
-        };
-        if bytes.is_empty() {
-            return Some(Self { bytes, spans: Vec::new() });
-        }
-        let count = number(&bytes, 0)?;
-        let mut at = count.checked_mul(8)?.checked_add(4)?;
-        if at > bytes.len() {
-            return None;
-        }
-        let mut spans = Vec::with_capacity(count);
-        for index in 0..count {
-            let name_size = number(&bytes, 4 + index * 8)?;
-            let value_size = number(&bytes, 8 + index * 8)?;
-            let name_end = at.checked_add(name_size)?;
-            let value_start = name_end.checked_add(1)?;
-            let value_end = value_start.checked_add(value_size)?;
-            bytes.get_mut(at..name_end)?.make_ascii_lowercase();
-            bytes.get(value_start..value_end)?;
-            let span = |offset: usize| u32::try_from(offset).ok();
-            spans.push([span(at)?, span(name_end)?, span(value_start)?, span(value_end)?]);
-            at = value_end.checked_add(1)?;
-        }
-        Some(Self { bytes, spans })
+    /// Names in lower case, and values; None where the host has written something else.
+    pub fn pairs(&mut self) -> Option<Vec<(&[u8], &[u8])>> {
+        header_pairs(&mut self.bytes)
     }
 }
 
-impl Headers for RequestHeaders {
-    fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        let [name, name_end, value, value_end] = self.spans.get(index)?.map(|offset| offset as usize);
-        Some((self.bytes.get(name..name_end)?, self.bytes.get(value..value_end)?))
+fn header_map(map: u32) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (null_mut(), 0);
+    let status = unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) };
+    taken(status, data, size)
+}
+
+/// The ABI's serialization: the count, then the sizes of each name and value, then each name and value with a NUL
+/// behind it, all numbers in 32 bits, little endian.
+fn header_pairs(bytes: &mut [u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
     }
+    let size = |four: &[u8; 4]| usize::try_from(u32::from_le_bytes(*four)).ok();
+    let (count, rest) = bytes.split_first_chunk_mut()?;
+    let (sizes, mut rest) = rest.split_at_mut_checked(size(count)?.checked_mul(8)?)?;
+    let mut pairs = Vec::with_capacity(sizes.len() / 8);
+    for sizes in sizes.chunks_exact(8) {
+        let (name, after) = rest.split_at_mut_checked(size(sizes.first_chunk()?)?)?;
+        let (value, after) = after.split_first_mut()?.1.split_at_mut_checked(size(sizes.last_chunk()?)?)?;
+        if have_upper_case(name) {
+            name.make_ascii_lowercase();
+        }
+        pairs.push((&*name, &*value));
+        rest = after.get_mut(1..).unwrap_or_default();
+    }
+    Some(pairs)
 }
 
 /// Sets a request header, in place of all of its name. False where the host refuses.
@@ -386,14 +378,11 @@ pub fn replace_request_body(size: usize, value: &[u8]) -> bool {
     unsafe { proxy_set_buffer_bytes(buffer, 0, size, value.as_ptr(), value.len()) == OK }
 }
 
-/// The headers of a callout's answer; None where it has none.
+/// A header of a callout's answer; None where it has none of that name.
 pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
     const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
-    let (mut data, mut size) = (null_mut(), 0);
-    let status =
-        unsafe { proxy_get_header_map_pairs(HTTP_CALL_RESPONSE_HEADERS, &raw mut data, &raw mut size) };
-    let headers = RequestHeaders::parse(taken(status, data, size)?)?;
-    let found = (0..).map_while(|index| headers.at(index)).find(|(name, _)| *name == wanted.as_bytes());
+    let mut headers = header_map(HTTP_CALL_RESPONSE_HEADERS)?;
+    let found = header_pairs(&mut headers)?.into_iter().find(|(name, _)| *name == wanted.as_bytes());
     found.map(|(_, value)| value.to_vec())
 }
 

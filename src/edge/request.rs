@@ -207,7 +207,8 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
 fn advance(id: u32, mut paused: Paused) -> Outcome {
     let mut errands = Vec::new();
     let Paused { exchange, headers, root, queue, body_size } = &mut paused;
-    let request = Request::new(headers);
+    let Some(headers) = headers.pairs() else { return fail(id) };
+    let request = Request::new(&headers);
     let now = host::now();
     let mut surroundings = Surroundings {
         verifier: &HostVerifier,

@@ -191,7 +191,7 @@ impl ProviderState {
             KeysSource::Remote(_) | KeysSource::Local(_) | KeysSource::None => SeededMap::default(),
         };
         Self {
-            tokens: BoundedCache::new(provider.token_cache_entries),
+            tokens: BoundedCache::of_signed_tokens(provider.token_cache_entries),
             key_sets,
             active: BoundedCache::new(cache_entries),
             inactive: BoundedCache::new(cache_entries),

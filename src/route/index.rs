@@ -10,13 +10,15 @@
 //! A literal is compared after one percent-decoding: to an upstream `/%24export` is `/$export`, so an escape must not
 //! lead past that literal to a less specific pattern.
 //!
-//! Each lookup visits a node of the tree once at most. The maps are ordered, so no choice of names makes them slow.
+//! Each lookup visits a node of the tree once at most. Names are looked up in order, so no choice of them makes that slow.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::path::{RequestPath, decode_octets};
+use super::path::{RequestPath, decode_octets, first_segment};
 use super::pattern::{HostPattern, PathPattern, Segment};
 use crate::headers::{HeaderShape, Headers, single_value};
+use crate::octets::are_equal;
 
 /// The number of an operation in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -226,27 +228,36 @@ impl OperationIndex {
         let mut chosen: Option<(&Operation, RouteEvidence<'r>)> = None;
         let mut missed: Option<(&Operation, &'r str)> = None;
         let mut odd: Option<HeaderFault<'r>> = None;
-        for (operation, host_tenant) in candidates.operations(self) {
-            let evidence = RouteEvidence {
-                path_tenant: operation.tenant_segment.and_then(|position| path.segments().nth(position)),
-                host_tenant,
-            };
-            of_pattern = Some(of_pattern.map_or(evidence, |shared| shared.agreed(evidence)));
-            if !operation.allows(method) {
-                continue;
+        // Nearly always the operations of a pattern have their `{tenant}` in the same place.
+        let mut last_tenant = (None, None);
+        let mut path_tenant = |position: Option<usize>| {
+            if last_tenant.0 != position {
+                last_tenant = (position, position.and_then(|position| path.segments().nth(position)));
             }
-            of_method = Some(of_method.map_or(evidence, |shared| shared.agreed(evidence)));
-            match operation.missed_header(headers) {
-                Err(fault) => odd = odd.or(Some(fault)),
-                Ok(None) if chosen.is_none_or(|(other, _)| operation.headers.len() > other.headers.len()) => {
-                    chosen = Some((operation, evidence));
+            last_tenant.1
+        };
+        for Candidate { pattern, host_tenant } in candidates.iter() {
+            for operation in pattern.operations.iter().filter_map(|number| self.operations.get(*number)) {
+                let evidence = RouteEvidence {
+                    path_tenant: path_tenant(operation.tenant_segment),
+                    host_tenant: *host_tenant,
+                };
+                of_pattern = Some(of_pattern.map_or(evidence, |shared| shared.agreed(evidence)));
+                if !operation.allows(method) {
+                    continue;
                 }
-                Ok(Some(name))
-                    if missed.is_none_or(|(other, _)| operation.headers.len() > other.headers.len()) =>
-                {
-                    missed = Some((operation, name));
+                of_method = Some(of_method.map_or(evidence, |shared| shared.agreed(evidence)));
+                let has_more_matchers = |than: Option<&Operation>| {
+                    than.is_none_or(|other| operation.headers.len() > other.headers.len())
+                };
+                match operation.missed_header(headers) {
+                    Err(fault) => odd = odd.or(Some(fault)),
+                    Ok(None) if has_more_matchers(chosen.map(|(other, _)| other)) => chosen = Some((operation, evidence)),
+                    Ok(Some(name)) if has_more_matchers(missed.map(|(other, _)| other)) => {
+                        missed = Some((operation, name));
+                    }
+                    Ok(None | Some(_)) => {}
                 }
-                Ok(None | Some(_)) => {}
             }
         }
         let evidence = of_method.or(of_pattern).unwrap_or_default();
@@ -397,7 +408,7 @@ impl Operation {
     fn allows(&self, method: &[u8]) -> bool {
         match &self.methods {
             None => true,
-            Some(methods) => methods.iter().any(|allowed| allowed.as_bytes() == method),
+            Some(methods) => methods.iter().any(|allowed| are_equal(allowed.as_bytes(), method)),
         }
     }
 
@@ -463,22 +474,14 @@ impl<'i> Candidates<'i> {
 
     fn add(&mut self, pattern: &'i Pattern, host_tenant: Option<&'i str>) {
         match pattern.steps.cmp(&self.first.pattern.steps) {
-            std::cmp::Ordering::Less => {}
-            std::cmp::Ordering::Equal => self.others.push(Candidate { pattern, host_tenant }),
-            std::cmp::Ordering::Greater => *self = Self::of(pattern, host_tenant),
+            Ordering::Less => {}
+            Ordering::Equal => self.others.push(Candidate { pattern, host_tenant }),
+            Ordering::Greater => *self = Self::of(pattern, host_tenant),
         }
     }
 
-    fn operations(
-        &self,
-        index: &'i OperationIndex,
-    ) -> impl Iterator<Item = (&'i Operation, Option<&'i str>)> {
-        std::iter::once(&self.first).chain(&self.others).flat_map(|Candidate { pattern, host_tenant }| {
-            pattern
-                .operations
-                .iter()
-                .filter_map(|&number| Some((index.operations.get(number)?, *host_tenant)))
-        })
+    fn iter(&self) -> impl Iterator<Item = &Candidate<'i>> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }
 
@@ -527,12 +530,19 @@ struct PathTree {
 /// Other nodes and patterns are named by their positions in the tree.
 #[derive(Debug, Default)]
 struct Node {
-    literals: BTreeMap<Box<[u8]>, usize>,
+    literals: Literals,
     placeholder: Option<usize>,
     any: Option<usize>,
     rest: Option<usize>,
     /// The pattern that ends here.
     end: Option<usize>,
+}
+
+/// The literals that may stand at a node, with the nodes that they lead to.
+#[derive(Debug, Default)]
+struct Literals {
+    /// Shorter ones first.
+    sorted: Vec<(Box<[u8]>, usize)>,
 }
 
 /// A path pattern and its operations.
@@ -553,7 +563,7 @@ impl PathTree {
             let next = self.nodes.len();
             let Some(node) = self.nodes.get_mut(at) else { return };
             at = match step {
-                Step::Literal(text) => *node.literals.entry(text.clone()).or_insert(next),
+                Step::Literal(text) => node.literals.get_or_insert(text, next),
                 Step::Placeholder => *node.placeholder.get_or_insert(next),
                 Step::Any => *node.any.get_or_insert(next),
                 Step::Rest => *node.rest.get_or_insert(next),
@@ -577,21 +587,19 @@ impl PathTree {
     }
 
     fn search(&self, path: &RequestPath) -> Option<&Pattern> {
-        self.search_from(0, Some(path.after_first_slash()))
+        self.search_from(0, Some(path.after_first_slash()), path.has_escapes())
     }
 
     /// The most specific pattern below the node for `rest`: what follows the slash, or `None` where the path has
     /// ended. No deeper than the longest pattern.
-    fn search_from(&self, node: usize, rest: Option<&str>) -> Option<&Pattern> {
+    fn search_from(&self, node: usize, rest: Option<&str>, has_escapes: bool) -> Option<&Pattern> {
         let node = self.nodes.get(node)?;
         let Some(rest) = rest else {
             return self.patterns.get(node.end?);
         };
-        let slash = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-        let segment = rest.get(..slash).unwrap_or_default();
-        let after = rest.get(slash + 1..);
-        let go = |next: Option<usize>| next.and_then(|next| self.search_from(next, after));
-        if let Some(pattern) = go(node.literal(segment)) {
+        let (segment, after) = first_segment(rest);
+        let go = |next: Option<usize>| next.and_then(|next| self.search_from(next, after, has_escapes));
+        if let Some(pattern) = go(node.literal(segment, has_escapes)) {
             return Some(pattern);
         }
         if !segment.is_empty() {
@@ -604,12 +612,45 @@ impl PathTree {
 }
 
 impl Node {
-    fn literal(&self, segment: &str) -> Option<usize> {
+    fn literal(&self, segment: &str, has_escapes: bool) -> Option<usize> {
         if self.literals.is_empty() {
             return None;
         }
-        self.literals.get(&*decode_octets(segment)?).copied()
+        if has_escapes {
+            return self.literals.get(&decode_octets(segment)?);
+        }
+        self.literals.get(segment.as_bytes())
     }
+}
+
+impl Literals {
+    fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    fn get(&self, text: &[u8]) -> Option<usize> {
+        // Nearly always the lengths tell, or the one comparison of words.
+        let place = match &*self.sorted {
+            [(only, _)] => Some(0).filter(|_| are_equal(only, text)),
+            sorted => sorted.binary_search_by(|(literal, _)| by_length(literal, text)).ok(),
+        };
+        place.and_then(|place| self.sorted.get(place)).map(|(_, node)| *node)
+    }
+
+    /// The node of `text`, which is `next` where there is none yet.
+    fn get_or_insert(&mut self, text: &[u8], next: usize) -> usize {
+        match self.sorted.binary_search_by(|(literal, _)| by_length(literal, text)) {
+            Ok(place) => self.sorted.get(place).map_or(next, |(_, node)| *node),
+            Err(place) => {
+                self.sorted.insert(place, (text.into(), next));
+                next
+            }
+        }
+    }
+}
+
+fn by_length(a: &[u8], b: &[u8]) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| if are_equal(a, b) { Ordering::Equal } else { a.cmp(b) })
 }
 
 #[cfg(test)]

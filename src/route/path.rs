@@ -11,6 +11,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestPath<'r> {
     path: Cow<'r, str>,
+    has_escapes: bool,
     query: Option<&'r [u8]>,
 }
 
@@ -27,12 +28,30 @@ impl<'r> RequestPath<'r> {
 
     /// The segments between the slashes, still percent-encoded. A trailing slash gives a last empty segment.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.after_first_slash().split('/')
+        let mut rest = Some(self.after_first_slash());
+        std::iter::from_fn(move || {
+            let (segment, after) = first_segment(rest?);
+            rest = after;
+            Some(segment)
+        })
+    }
+
+    /// Whether any segment holds a percent-encoded octet.
+    pub(crate) fn has_escapes(&self) -> bool {
+        self.has_escapes
     }
 
     pub(crate) fn after_first_slash(&self) -> &str {
         self.path.strip_prefix('/').unwrap_or_default()
     }
+}
+
+/// The segment before the first slash, and what follows that slash, if there is one.
+///
+/// `str::split` searches in blocks, which for texts as short as these takes five times as long.
+pub(crate) fn first_segment(rest: &str) -> (&str, Option<&str>) {
+    let slash = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+    (rest.get(..slash).unwrap_or_default(), rest.get(slash + 1..))
 }
 
 /// Why a path is refused.
@@ -94,6 +113,43 @@ impl std::error::Error for AmbiguousPath {}
 ///
 /// The first thing in `path` that two servers may read differently.
 pub fn canonicalize(path: &[u8]) -> Result<RequestPath<'_>, AmbiguousPath> {
+    match as_plain(path) {
+        Some(path) => Ok(path),
+        None => canonicalize_closely(path),
+    }
+}
+
+/// The path, where nothing in it needs a closer look: as [`canonicalize_closely`] finds, for a quarter of what that takes.
+fn as_plain(path: &[u8]) -> Option<RequestPath<'_>> {
+    let mut rest = path.strip_prefix(b"/")?;
+    let mut segment_is_empty = true;
+    let query = loop {
+        let plain = rest.iter().take_while(|byte| means_itself(**byte)).count();
+        segment_is_empty &= plain == 0;
+        match rest.get(plain..)?.split_first() {
+            None => break None,
+            Some((b'?', query)) => break Some(query),
+            // An empty segment, or one that may be a dot segment.
+            Some((b'/' | b'.', _)) if segment_is_empty => return None,
+            Some((b'/', after)) => (rest, segment_is_empty) = (after, true),
+            Some((b'.', after)) => rest = after,
+            Some(_) => return None,
+        }
+    };
+    refuse_query(query.unwrap_or_default()).ok()?;
+    let length = query.map_or(path.len(), |query| path.len() - query.len() - 1);
+    let path = std::str::from_utf8(path.get(..length)?).ok()?;
+    Some(RequestPath { path: Cow::Borrowed(path), has_escapes: false, query })
+}
+
+/// Whether a byte of a path stands for itself, wherever it is: visible ASCII, but for what sets segments and the query
+/// apart, escapes, and what is refused.
+fn means_itself(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'/' | b'.' | b'?' | b'%' | b'#' | b';' | b'\\')
+}
+
+/// As [`canonicalize`], for every path.
+fn canonicalize_closely(path: &[u8]) -> Result<RequestPath<'_>, AmbiguousPath> {
     if path.first() != Some(&b'/') {
         return Err(AmbiguousPath::NotAbsolute);
     }
@@ -155,7 +211,8 @@ pub fn canonicalize(path: &[u8]) -> Result<RequestPath<'_>, AmbiguousPath> {
         rewritten.extend_from_slice(raw.get(copied..).unwrap_or_default());
         Cow::Owned(String::from_utf8(rewritten).map_err(|_| AmbiguousPath::NotAscii)?)
     };
-    Ok(RequestPath { path, query })
+    let has_escapes = path.contains('%');
+    Ok(RequestPath { path, has_escapes, query })
 }
 
 /// One percent-decoding of one segment; none where an escape is invalid or the outcome is not UTF-8.
@@ -305,10 +362,37 @@ fn upper_hex(value: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn canonical(path: &str) -> Result<String, AmbiguousPath> {
         canonicalize(path.as_bytes()).map(|path| path.path().to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn what_needs_no_closer_look_is_what_a_closer_look_finds(
+            path in prop_oneof!["/[a-z./?%;#A-F0-9]{0,12}", "[ -~]{0,12}", "/[a-c/]{0,9}(\\?[a-c/?# ]{0,3})?"],
+        ) {
+            if let Some(plain) = as_plain(path.as_bytes()) {
+                prop_assert_eq!(Ok(plain), canonicalize_closely(path.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_judged_alike(path in proptest::collection::vec(any::<u8>(), 0..12)) {
+            for path in [path.clone(), [b"/", &path[..]].concat()] {
+                prop_assert_eq!(canonicalize(&path), canonicalize_closely(&path));
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_path_needs_no_closer_look() {
+        for path in ["/", "/a", "/tc/acme/service-requests/7?x=%2F", "/a.b/c..d/?", "/~!$&'()*+,=:@-_"] {
+            assert!(as_plain(path.as_bytes()).is_some(), "{path}");
+        }
     }
 
     #[test]

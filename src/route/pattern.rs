@@ -258,43 +258,39 @@ impl fmt::Display for HostPattern {
 /// address in brackets, as RFC 5952 writes it. None for user information, an empty label, or anything else that is no
 /// host.
 pub fn normalize_host(authority: &[u8]) -> Option<Cow<'_, str>> {
-    let authority = std::str::from_utf8(authority).ok()?;
-    if let Some(bracketed) = authority.strip_prefix('[') {
-        return normalize_ipv6(authority, bracketed);
-    }
-    let host = match authority.split_once(':') {
-        Some((host, port)) => {
-            is_port(port).then_some(())?;
-            host
-        }
-        None => authority,
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host.len() > MAX_HOST_LENGTH {
-        return None;
+    if authority.first() == Some(&b'[') {
+        return normalize_ipv6(std::str::from_utf8(authority).ok()?);
     }
     let mut has_upper_case = false;
     let mut label_is_empty = true;
-    for byte in host.bytes() {
+    let mut length = 0;
+    for byte in authority {
         match byte {
-            b'.' if label_is_empty => return None,
-            b'.' => label_is_empty = true,
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label_is_empty = false,
             b'A'..=b'Z' => {
                 label_is_empty = false;
                 has_upper_case = true;
             }
+            b'.' if !label_is_empty => label_is_empty = true,
+            b':' => break,
             _ => return None,
         }
+        length += 1;
     }
-    if label_is_empty {
+    let (host, port) = authority.split_at_checked(length)?;
+    if let Some((_colon, port)) = port.split_first() {
+        is_port(std::str::from_utf8(port).ok()?).then_some(())?;
+    }
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    if host.is_empty() || host.len() > MAX_HOST_LENGTH {
         return None;
     }
+    let host = std::str::from_utf8(host).ok()?;
     Some(if has_upper_case { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) })
 }
 
-fn normalize_ipv6<'a>(authority: &'a str, bracketed: &str) -> Option<Cow<'a, str>> {
-    let (address, port) = bracketed.split_once(']')?;
+fn normalize_ipv6(authority: &str) -> Option<Cow<'_, str>> {
+    let (address, port) = authority.strip_prefix('[')?.split_once(']')?;
     if !port.is_empty() {
         is_port(port.strip_prefix(':')?).then_some(())?;
     }
