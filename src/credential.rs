@@ -221,7 +221,7 @@ impl CredentialPlaces {
     ///
     /// Where these very bytes were accepted as a token before, they are what [`Self::extract`] gives. That saves a walk
     /// over each byte of a token that is known, some 2,000 instructions of 1,000 bytes.
-    pub fn candidate<'r>(&'r self, headers: &'r dyn Headers) -> Option<Credential<'r>> {
+    pub fn candidate<'r>(&'r self, headers: Headers<'r>) -> Option<Credential<'r>> {
         if !(self.cookies.is_empty() && self.parameters.is_empty()) {
             return None;
         }
@@ -246,7 +246,7 @@ impl CredentialPlaces {
     /// [`CredentialError`] where there is not exactly one token; two are ambiguous whatever they look like.
     pub fn extract<'r>(
         &'r self,
-        headers: &'r dyn Headers,
+        headers: Headers<'r>,
         query: Option<&'r [u8]>,
     ) -> Result<Credential<'r>, CredentialError> {
         let mut found = Found::default();
@@ -265,7 +265,7 @@ impl CredentialPlaces {
         found.first.unwrap_or(Err(CredentialError::Missing))
     }
 
-    fn found_in_cookies<'r>(&'r self, headers: &'r dyn Headers, found: &mut Found<'r>) {
+    fn found_in_cookies<'r>(&'r self, headers: Headers<'r>, found: &mut Found<'r>) {
         for pair in values(headers, "cookie").flat_map(|value| value.split(|byte| *byte == b';')) {
             let (name, value) = split_pair(pair);
             let name = trim(name);
@@ -327,7 +327,7 @@ pub fn without_query_parameter(path_and_query: &[u8], names: &[impl AsRef<str>])
 }
 
 impl HeaderPlaces {
-    fn find<'r>(&'r self, headers: &'r dyn Headers, found: &mut Found<'r>) {
+    fn find<'r>(&'r self, headers: Headers<'r>, found: &mut Found<'r>) {
         let mut lines = 0;
         let mut carriers = 0;
         for value in values(headers, &self.name) {
@@ -506,6 +506,7 @@ mod tests {
     use proptest::{option, sample};
 
     use super::*;
+    use crate::headers::borrowed;
 
     fn places(headers: &[(&str, &str)], cookies: &[&str], params: &[&str]) -> ProviderPlaces {
         ProviderPlaces {
@@ -533,7 +534,7 @@ mod tests {
         query: Option<&str>,
     ) -> Result<String, CredentialError> {
         let query = query.map(str::as_bytes);
-        places.extract(&headers, query).map(|credential| credential.text().to_owned())
+        places.extract(&borrowed(headers), query).map(|credential| credential.text().to_owned())
     }
 
     fn authorization(value: &[u8]) -> Result<String, CredentialError> {
@@ -543,7 +544,7 @@ mod tests {
     #[test]
     fn a_token_from_a_plain_header_is_borrowed() {
         let places = bearer();
-        let headers = [("authorization", "Bearer a.b.c")];
+        let headers = borrowed(&[("authorization", "Bearer a.b.c")]);
         let credential = places.extract(&headers, None).unwrap();
         assert!(matches!(credential.token, Cow::Borrowed(b"a.b.c")));
         assert_eq!(credential.place, PlaceRef::Header("authorization"));
@@ -554,15 +555,15 @@ mod tests {
     fn a_candidate_is_what_stands_in_the_only_place_that_there_is() {
         let only = |value: &[u8]| {
             let headers = [("authorization", value)];
-            bearer().candidate(&headers).map(|candidate| candidate.token.into_owned())
+            bearer().candidate(&borrowed(&headers)).map(|candidate| candidate.token.into_owned())
         };
         assert_eq!(only(b"Bearer a.b"), Some(b"a.b".to_vec()));
         assert_eq!(only(b"Bearer a, b"), Some(b"a, b".to_vec()), "not yet looked at");
         assert_eq!(only(b"Basic a"), None);
         let twice = [("authorization", "Bearer a"), ("authorization", "Basic b")];
-        assert_eq!(bearer().candidate(&twice), None);
+        assert_eq!(bearer().candidate(&borrowed(&twice)), None);
         assert_eq!(
-            everywhere().candidate(&[("authorization", "Bearer a")]),
+            everywhere().candidate(&borrowed(&[("authorization", "Bearer a")])),
             None,
             "a cookie may hold another"
         );
@@ -642,10 +643,14 @@ mod tests {
             [("Bearer a", "Bearer a"), ("Bearer a", "Basic x"), ("Basic x", "Bearer a"), ("", "Bearer a")]
         {
             let headers = [("authorization", first), ("authorization", second)];
-            assert_eq!(bearer().extract(&headers, None), Err(CredentialError::Ambiguous), "{first} {second}");
+            assert_eq!(
+                bearer().extract(&borrowed(&headers), None),
+                Err(CredentialError::Ambiguous),
+                "{first} {second}"
+            );
         }
         let headers = [("authorization", "Basic x"), ("authorization", "Basic y")];
-        assert_eq!(bearer().extract(&headers, None), Err(CredentialError::Missing));
+        assert_eq!(bearer().extract(&borrowed(&headers), None), Err(CredentialError::Missing));
     }
 
     #[test]
@@ -705,6 +710,7 @@ mod tests {
         ]);
         let extract = |value: &'static str| {
             let headers = [("authorization", value)];
+            let headers = borrowed(&headers);
             let credential = places.extract(&headers, None).unwrap();
             (credential.text().to_owned(), credential.providers.iter().collect::<Vec<_>>())
         };
@@ -721,6 +727,7 @@ mod tests {
             places(&[("authorization", "bearer ")], &["session"], &[]),
         ]);
         let providers = |headers: &[(&str, &[u8])], query: Option<&str>| {
+            let headers = borrowed(headers);
             let credential = places.extract(&headers, query.map(str::as_bytes)).unwrap();
             credential.providers.iter().collect::<Vec<_>>()
         };
@@ -842,7 +849,7 @@ mod tests {
             query in option::of(header_bytes()),
         ) {
             let places = everywhere();
-            if let Ok(credential) = places.extract(&headers, query.as_deref()) {
+            if let Ok(credential) = places.extract(&borrowed(&headers), query.as_deref()) {
                 prop_assert!(!credential.token.is_empty());
                 prop_assert!(credential.token.iter().all(|byte| (0x21..=0x7e).contains(byte)));
             }
@@ -855,6 +862,7 @@ mod tests {
         ) {
             let only_headers =
                 CredentialPlaces::new([places(&[("authorization", "Bearer "), ("x-token", "")], &[], &[])]);
+            let headers = borrowed(&headers);
             let candidate = only_headers.candidate(&headers);
             if let Some(candidate) = candidate.filter(|candidate| *candidate.token == *accepted.as_bytes()) {
                 prop_assert_eq!(only_headers.extract(&headers, None), Ok(candidate));
@@ -867,10 +875,11 @@ mod tests {
             query in option::of(header_bytes()),
         ) {
             let places = everywhere();
-            if places.extract(&headers, query.as_deref()).is_ok() {
+            if places.extract(&borrowed(&headers), query.as_deref()).is_ok() {
                 for (name, value) in [("x-token", "t"), ("authorization", "Bearer t"), ("cookie", "session=t")] {
                     let mut more = headers.clone();
                     more.push((name.to_owned(), value.as_bytes().to_vec()));
+                    let more = borrowed(&more);
                     prop_assert_eq!(
                         places.extract(&more, query.as_deref()),
                         Err(CredentialError::Ambiguous)
@@ -882,14 +891,14 @@ mod tests {
         #[test]
         fn what_is_removed_is_found_no_more(cookies in header_bytes(), query in header_bytes()) {
             let places = everywhere();
-            let none: [(&str, &[u8]); 0] = [];
             if let Some(rest) = without_cookie(&cookies, &["session"]) {
                 let headers = [("cookie", rest)];
+                let headers = borrowed(&headers);
                 prop_assert_eq!(places.extract(&headers, None), Err(CredentialError::Missing));
             }
             let path = [b"/x?", &query[..]].concat();
             let rest = without_query_parameter(&path, &["access_token"]);
-            prop_assert_eq!(places.extract(&none, rest.get(3..)), Err(CredentialError::Missing));
+            prop_assert_eq!(places.extract(&[], rest.get(3..)), Err(CredentialError::Missing));
         }
     }
 

@@ -2,38 +2,22 @@
 
 use crate::octets::are_equal;
 
+/// Name and value of a header. Names are lower case, those of pseudo-headers included; values are whatever bytes the
+/// client sent.
+pub type Header<'h> = (&'h [u8], &'h [u8]);
+
 /// The headers of one request in the order they came.
-///
-/// Names are lower case, pseudo-headers included; values are whatever bytes the client sent.
-pub trait Headers {
-    /// Name and value of the header at `index`, counted from 0; none after the last.
-    fn at(&self, index: usize) -> Option<(&[u8], &[u8])>;
-}
+pub type Headers<'h> = &'h [Header<'h>];
 
-impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for &[(N, V)] {
-    fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
-}
-
-impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> Headers for [(N, V); COUNT] {
-    fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
-}
-
-impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
-    fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        self.get(index).map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
+/// Headers that are held as texts, as the core reads them.
+pub fn borrowed<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<Header<'_>> {
+    headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect()
 }
 
 /// All values of the header `name` (lower case), in order.
-pub fn values<'h>(headers: &'h dyn Headers, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    (0..)
-        .map_while(|index| headers.at(index))
-        .filter(move |(candidate, _)| are_equal(candidate, name.as_bytes()))
-        .map(|(_, value)| value)
+pub fn values<'h>(headers: Headers<'h>, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let is_named = move |header: &&Header<'_>| are_equal(header.0, name.as_bytes());
+    headers.iter().filter(is_named).map(|(_, value)| *value)
 }
 
 /// Why a header does not give one value.
@@ -50,7 +34,7 @@ pub enum HeaderShape {
 /// # Errors
 ///
 /// [`HeaderShape`] where there is not exactly one text.
-pub fn single_value<'h>(headers: &'h dyn Headers, name: &str) -> Result<Option<&'h str>, HeaderShape> {
+pub fn single_value<'h>(headers: Headers<'h>, name: &str) -> Result<Option<&'h str>, HeaderShape> {
     let mut all = values(headers, name);
     let Some(value) = all.next() else { return Ok(None) };
     if all.next().is_some() || value.contains(&b',') {
@@ -75,7 +59,7 @@ mod tests {
     use super::*;
 
     fn read(headers: &[(&str, &[u8])]) -> Result<Option<String>, HeaderShape> {
-        single_value(&headers, "x-tenant-id").map(|value| value.map(str::to_owned))
+        single_value(&borrowed(headers), "x-tenant-id").map(|value| value.map(str::to_owned))
     }
 
     #[test]

@@ -10,6 +10,7 @@ use scopegate::authenticate::{Algorithm, AudienceRule, ClaimPath};
 use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
 use scopegate::config::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
+use scopegate::headers::borrowed;
 use scopegate::token_endpoint::{OnUnregisteredScope, TokenEndpoint};
 use serde_json::{Value, json};
 
@@ -133,7 +134,7 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
     assert_eq!(corp.token_cache_entries, 10_000);
     let KeysSource::Remote(remote) = &corp.keys else { panic!("remote keys") };
     assert_eq!((remote.timeout, remote.cache_duration), (Duration::from_secs(2), Duration::from_secs(600)));
-    let headers: &[(&str, &[u8])] = &[("authorization", b"bearer t")];
+    let headers = borrowed(&[("authorization", "bearer t")]);
     assert!(policy.places.extract(&headers, None).is_ok());
     let acme = policy.tenants.named("acme").and_then(|id| policy.tenants.tenant(id)).unwrap();
     assert!(acme.applications.is_none() && acme.suites.is_none() && acme.overrides.is_none());
@@ -1000,8 +1001,8 @@ tenants: [{id: one, template: t}, {id: two, template: t, scopes: [{name: b}]}]",
 #[test]
 fn the_default_place_counts_only_where_no_place_is_configured() {
     let places = |keys: &str| loaded(&provider(keys)).policy.places;
-    let header: &[(&str, &[u8])] = &[("authorization", b"Bearer t")];
-    let cookie: &[(&str, &[u8])] = &[("cookie", b"session=t")];
+    let header = borrowed(&[("authorization", "Bearer t")]);
+    let cookie = borrowed(&[("cookie", "session=t")]);
     assert!(places("clock_skew: 1s").extract(&header, None).is_ok());
     let cookies = places("from_cookies: [session]");
     assert!(cookies.extract(&header, None).is_err());

@@ -11,6 +11,7 @@ use scopegate::authorize::decide::{Caller, decide};
 use scopegate::authorize::scope::EffectiveScopes;
 use scopegate::authorize::{Access, EvidenceKind, Tenant};
 use scopegate::config::{Policy, parse_json, parse_yaml, yaml_to_json};
+use scopegate::headers::borrowed;
 use scopegate::respond::Reason;
 use scopegate::route::{Lookup, canonicalize};
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ fn decision(policy: &Policy, call: &Call<'_>) -> Result<String, Reason> {
     let (method, path) = call.request.split_once(' ').unwrap();
     let path = canonicalize(path.as_bytes()).unwrap();
     let host = call.headers.iter().find(|(name, _)| *name == "host").map(|(_, host)| *host);
-    let id = match policy.operations.find(host, &path, method.as_bytes(), &call.headers) {
+    let id = match policy.operations.find(host, &path, method.as_bytes(), &borrowed(call.headers)) {
         Lookup::Matched { operation, .. } => operation,
         Lookup::Unmatched => return Err(Reason::OperationNotMapped),
         Lookup::MethodNotMapped { .. } => return Err(Reason::MethodNotMapped),

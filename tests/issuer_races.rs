@@ -24,6 +24,7 @@ use scopegate::config::parse_json;
 use scopegate::exchange::errands::{Errands, Event, Outside, Woken};
 use scopegate::exchange::shared::SharedStore;
 use scopegate::exchange::{Errand, Exchange, InForce, Request, Step, Surroundings, WaiterId, Worker};
+use scopegate::headers::borrowed;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://login.example";
@@ -256,7 +257,8 @@ impl SimulatedWorker {
 
     fn advance(&mut self, id: u32, mut exchange: Exchange, headers: Headers) {
         let mut errands: Vec<Errand> = Vec::new();
-        let request = Request::new(&headers);
+        let borrowed = borrowed(&headers);
+        let request = Request::new(&borrowed);
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| None,

@@ -3,7 +3,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use scopegate::headers::Headers;
+use scopegate::headers::borrowed;
 use scopegate::route::index::{
     Conflict, HeaderFault, HeaderMatcher, Lookup, OperationId, OperationIndex, Route, RouteEvidence,
 };
@@ -218,7 +218,7 @@ proptest! {
         let index = OperationIndex::build(routes.clone()).unwrap();
         for (host, path, method, headers) in requests {
             let path = canonicalize(path.as_bytes()).unwrap();
-            let found = index.find(host, &path, method.as_bytes(), &headers);
+            let found = index.find(host, &path, method.as_bytes(), &borrowed(&headers));
             prop_assert_eq!(
                 Outcome::from(found),
                 naive(&routes, host, &path, method, &headers),
@@ -235,8 +235,8 @@ proptest! {
         let forward = OperationIndex::build(routes.clone()).unwrap();
         let backward = OperationIndex::build(routes.into_iter().rev().collect()).unwrap();
         prop_assert_eq!(
-            Outcome::from(forward.find(host, &path, b"GET", &headers)),
-            Outcome::from(backward.find(host, &path, b"GET", &headers))
+            Outcome::from(forward.find(host, &path, b"GET", &borrowed(&headers))),
+            Outcome::from(backward.find(host, &path, b"GET", &borrowed(&headers)))
         );
     }
 
@@ -331,14 +331,12 @@ fn the_whole_scale_is_built_and_searched_at_once() {
         })
         .collect();
     let index = OperationIndex::build(routes).unwrap();
-    let headers: [(&str, &str); 0] = [];
-    let headers: &dyn Headers = &headers;
     for number in [0, 499, 500, 4_999] {
         let path = format!("/suite{}/v1/acme/resource{number}/7", number % 500);
         let path = canonicalize(path.as_bytes()).unwrap();
         let evidence = RouteEvidence { path_tenant: Some("acme"), host_tenant: Some("acme") };
         assert_eq!(
-            index.find(Some("acme.api.example.com"), &path, b"GET", headers),
+            index.find(Some("acme.api.example.com"), &path, b"GET", &[]),
             Lookup::Matched { operation: OperationId(number), evidence }
         );
     }

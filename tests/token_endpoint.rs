@@ -16,6 +16,7 @@ use scopegate::config;
 use scopegate::exchange::{
     Decision, Exchange, Facts, HeaderEdits, Request, Stage, Step, Surroundings, WaiterId, Worker,
 };
+use scopegate::headers::borrowed;
 use scopegate::token_endpoint::{ErrorCode, Fault, FormFault, MAX_BODY_BYTES};
 
 const CONFIGURATION: &str = r#"
@@ -106,6 +107,7 @@ fn walk(
         all.push(("content-type", FORM));
     }
     all.extend(headers);
+    let all = borrowed(&all);
     let request = Request::new(&all);
     let advance = |exchange: &mut Exchange| {
         let mut surroundings = Surroundings {
@@ -500,6 +502,7 @@ fn what_a_client_could_say_in_the_filter_s_place_goes_and_its_credential_stays()
         ("x-client-id", "root"),
         ("x-http-method-override", "PUT"),
     ];
+    let headers = borrowed(&headers);
     let request = Request::new(&headers);
     exchange.deliver_body(Ok(b"grant_type=client_credentials".to_vec()));
     let mut surroundings = Surroundings {

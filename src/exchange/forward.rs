@@ -50,7 +50,7 @@ impl Forward {
     /// Changes the request's headers to what the upstream may see: what a client could say in the filter's place goes,
     /// the credential goes unless it is forwarded, and what the filter has to tell comes.
     pub fn edit(&self, request: &Request<'_>, policy: &Policy, edits: &mut dyn HeaderEdits) {
-        for (name, _) in (0..).map_while(|index| request.headers.at(index)) {
+        for (name, _) in request.headers {
             if policy.forward.guarded.removes(name) {
                 edits.remove(name);
             }

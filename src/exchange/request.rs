@@ -1,6 +1,6 @@
 //! A request as the exchange reads it: the pseudo-headers found once, the rest looked up where it is needed.
 
-use crate::headers::{Headers, single_value};
+use crate::headers::{Headers, single_value, values};
 use crate::octets::are_equal;
 
 /// The parts of a request that decisions are made from. A request may lack any of them: what is absent fails where it
@@ -8,7 +8,7 @@ use crate::octets::are_equal;
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// All headers, pseudo-headers included, names in lower case.
-    pub headers: &'r dyn Headers,
+    pub headers: Headers<'r>,
     /// `:method`.
     pub method: &'r [u8],
     /// `:path`, with the query.
@@ -23,10 +23,10 @@ pub struct Request<'r> {
 
 impl<'r> Request<'r> {
     /// Finds the pseudo-headers in `headers`.
-    pub fn new(headers: &'r dyn Headers) -> Self {
+    pub fn new(headers: Headers<'r>) -> Self {
         let mut request =
             Self { headers, method: b"", path: b"", authority: b"", scheme: b"", is_grpc: false };
-        for (name, value) in (0..).map_while(|index| headers.at(index)) {
+        for &(name, value) in headers {
             // Not by `match`, which compares by `memcmp`.
             if are_equal(name, b":method") {
                 request.method = value;
@@ -60,12 +60,8 @@ impl<'r> Request<'r> {
     /// Whether it is a CORS preflight request: `OPTIONS` with `Origin` and `Access-Control-Request-Method` (Fetch
     /// standard, section 3.2.2), neither of them empty.
     pub fn is_cors_preflight(&self) -> bool {
-        let has = |wanted: &[u8]| {
-            (0..)
-                .map_while(|index| self.headers.at(index))
-                .any(|(name, value)| name == wanted && !value.is_empty())
-        };
-        self.method == b"OPTIONS" && has(b"origin") && has(b"access-control-request-method")
+        let has = |wanted| values(self.headers, wanted).any(|value| !value.is_empty());
+        self.method == b"OPTIONS" && has("origin") && has("access-control-request-method")
     }
 }
 
@@ -81,10 +77,11 @@ fn is_grpc(content_type: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::borrowed;
 
     #[test]
     fn a_scheme_is_believed_unless_the_proxy_in_front_says_otherwise() {
-        let is_secure = |headers: &[(&str, &str)]| Request::new(&headers).is_secure();
+        let is_secure = |headers: &[(&str, &str)]| Request::new(&borrowed(headers)).is_secure();
         let forwarded = |value| is_secure(&[(":scheme", "https"), ("x-forwarded-proto", value)]);
         assert!(is_secure(&[(":scheme", "https")]));
         assert!(is_secure(&[(":scheme", "HTTPS")]));

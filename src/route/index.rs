@@ -149,7 +149,7 @@ impl OperationIndex {
         host: Option<&'r str>,
         path: &'r RequestPath<'_>,
         method: &[u8],
-        headers: &dyn Headers,
+        headers: Headers<'_>,
     ) -> Lookup<'r> {
         match self.candidates(host, path) {
             Some(candidates) => self.choose(&candidates, path, method, headers),
@@ -221,7 +221,7 @@ impl OperationIndex {
         candidates: &Candidates<'r>,
         path: &'r RequestPath<'_>,
         method: &[u8],
-        headers: &dyn Headers,
+        headers: Headers<'_>,
     ) -> Lookup<'r> {
         let mut of_pattern: Option<RouteEvidence<'r>> = None;
         let mut of_method: Option<RouteEvidence<'r>> = None;
@@ -252,7 +252,9 @@ impl OperationIndex {
                 };
                 match operation.missed_header(headers) {
                     Err(fault) => odd = odd.or(Some(fault)),
-                    Ok(None) if has_more_matchers(chosen.map(|(other, _)| other)) => chosen = Some((operation, evidence)),
+                    Ok(None) if has_more_matchers(chosen.map(|(other, _)| other)) => {
+                        chosen = Some((operation, evidence))
+                    }
                     Ok(Some(name)) if has_more_matchers(missed.map(|(other, _)| other)) => {
                         missed = Some((operation, name));
                     }
@@ -413,7 +415,7 @@ impl Operation {
     }
 
     /// The name of the first matcher that does not hold. All are looked at: an odd header is never passed over.
-    fn missed_header<'i>(&'i self, headers: &dyn Headers) -> Result<Option<&'i str>, HeaderFault<'i>> {
+    fn missed_header<'i>(&'i self, headers: Headers<'_>) -> Result<Option<&'i str>, HeaderFault<'i>> {
         let mut missed = None;
         for matcher in &self.headers {
             let name = &*matcher.name;
@@ -656,6 +658,7 @@ fn by_length(a: &[u8], b: &[u8]) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::borrowed;
     use crate::route::path::canonicalize;
     use crate::route::pattern::normalize_host;
 
@@ -710,7 +713,7 @@ mod tests {
     ) -> String {
         let host = normalize_host(host.as_bytes());
         let path = canonicalize(path.as_bytes()).unwrap();
-        match index.find(host.as_deref(), &path, method.as_bytes(), &headers) {
+        match index.find(host.as_deref(), &path, method.as_bytes(), &borrowed(headers)) {
             Lookup::Matched { operation, evidence } => {
                 let of = |tenant: Option<&str>| tenant.map(|tenant| format!(" {tenant}")).unwrap_or_default();
                 format!("{}{}{}", operation.0, of(evidence.path_tenant), of(evidence.host_tenant))
@@ -889,25 +892,21 @@ mod tests {
             route(2, "/{y}/{tenant}").methods(&["PUT"]).header("x", "1", None),
         ]);
         let path = canonicalize(b"/acme/a").unwrap();
-        let none: &[(&str, &[u8])] = &[];
         let evidence = RouteEvidence { path_tenant: Some("acme"), host_tenant: Some("umbrella") };
+        assert_eq!(index.find(Some("umbrella.b"), &path, b"PUT", &[]), Lookup::MethodNotMapped { evidence });
         assert_eq!(
-            index.find(Some("umbrella.b"), &path, b"PUT", &none),
-            Lookup::MethodNotMapped { evidence }
-        );
-        assert_eq!(
-            index.find(Some("umbrella.b"), &path, b"GET", &none),
+            index.find(Some("umbrella.b"), &path, b"GET", &[]),
             Lookup::Header { fault: HeaderFault::Missing { name: "x" }, evidence }
         );
         assert_eq!(
-            index.find(None, &path, b"PUT", &none),
+            index.find(None, &path, b"PUT", &[]),
             Lookup::Header {
                 fault: HeaderFault::Missing { name: "x" },
                 evidence: RouteEvidence { path_tenant: Some("a"), host_tenant: None }
             }
         );
         assert_eq!(
-            index.find(None, &path, b"POST", &none),
+            index.find(None, &path, b"POST", &[]),
             Lookup::MethodNotMapped { evidence: RouteEvidence::default() },
             "where the operations of a pattern disagree, none is believed"
         );

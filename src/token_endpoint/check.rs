@@ -27,7 +27,7 @@ pub struct Registry<'p> {
 #[derive(Clone, Copy)]
 pub struct TokenRequest<'r> {
     /// Its headers.
-    pub headers: &'r dyn Headers,
+    pub headers: Headers<'r>,
     /// What follows the `?` of its path.
     pub query: Option<&'r [u8]>,
     /// Its whole body.
@@ -70,7 +70,7 @@ pub enum Outcome {
 /// # Errors
 ///
 /// A body that is no form by its headers, or too long; a parameter in the query.
-pub fn check_head(headers: &dyn Headers, query: Option<&[u8]>) -> Result<(), Fault> {
+pub fn check_head(headers: Headers<'_>, query: Option<&[u8]>) -> Result<(), Fault> {
     let mut content_types = values(headers, "content-type");
     match (content_types.next(), content_types.next()) {
         (Some(value), None) if is_form(value) => {}

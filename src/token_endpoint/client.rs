@@ -23,7 +23,7 @@ const JWT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bea
 /// # Errors
 ///
 /// No client, several, or more than one way of authentication.
-pub fn client_id<'f>(headers: &dyn Headers, form: &'f Form<'_>) -> Result<Cow<'f, str>, Fault> {
+pub fn client_id<'f>(headers: Headers<'_>, form: &'f Form<'_>) -> Result<Cow<'f, str>, Fault> {
     let basic = basic_client(headers)?;
     let asserted = asserted_client(form)?;
     let methods = [basic.is_some(), form.value("client_secret").is_some(), asserted.is_some()];
@@ -40,7 +40,7 @@ pub fn client_id<'f>(headers: &dyn Headers, form: &'f Form<'_>) -> Result<Cow<'f
 }
 
 /// The client that the `Authorization` header names, form-decoded (RFC 6749 section 2.3.1).
-fn basic_client(headers: &dyn Headers) -> Result<Option<String>, Fault> {
+fn basic_client(headers: Headers<'_>) -> Result<Option<String>, Fault> {
     let mut authorizations = values(headers, "authorization");
     let Some(value) = authorizations.next() else { return Ok(None) };
     if authorizations.next().is_some() {
@@ -88,10 +88,11 @@ fn assertion_client(assertion: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::authenticate::introspection::form_encode;
+    use crate::headers::Header;
 
     fn identify(authorization: &[&str], form: &str) -> Result<String, Fault> {
-        let headers: Vec<(&str, &str)> =
-            authorization.iter().map(|value| ("authorization", *value)).collect();
+        let headers: Vec<Header<'_>> =
+            authorization.iter().map(|value| (&b"authorization"[..], value.as_bytes())).collect();
         client_id(&headers, &Form::parse(form.as_bytes()).unwrap()).map(Cow::into_owned)
     }
 

@@ -22,6 +22,7 @@ use scopegate::config::parse_json;
 use scopegate::exchange::{
     Decision, Errand, Exchange, HeaderEdits, InForce, Request, Stage, Step, Surroundings, WaiterId, Worker,
 };
+use scopegate::headers::{Headers, borrowed};
 use scopegate::respond::{Answer, Reason};
 use serde_json::{Value, json};
 
@@ -156,8 +157,8 @@ impl Gateway {
     }
 
     /// The first step of a request alone, its edits handed to `edits`: for whatever measures.
-    pub fn step(&self, call: &Call, edits: &mut dyn HeaderEdits) -> Step {
-        let request = Request::new(&call.headers);
+    pub fn step(&self, headers: Headers<'_>, edits: &mut dyn HeaderEdits) -> Step {
+        let request = Request::new(headers);
         let mut errands = Vec::new();
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
@@ -176,8 +177,8 @@ impl Gateway {
 
     /// The next step of a request that waited.
     pub fn advance(&self, call: &Call, mut pending: Pending) -> Begun {
-        let headers = &call.headers;
-        let request = Request::new(headers);
+        let headers = borrowed(&call.headers);
+        let request = Request::new(&headers);
         let certificate = self.certificate;
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
@@ -198,7 +199,7 @@ impl Gateway {
             Step::Await => return Begun::Waits(pending),
             Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("a token request, which `Call` is none"),
             Step::Forward(forward) => {
-                let mut upstream = Upstream(headers.clone());
+                let mut upstream = Upstream(call.headers.clone());
                 forward.edit(&request, policy, &mut upstream);
                 Outcome::Passed(Passed {
                     headers: upstream.0,

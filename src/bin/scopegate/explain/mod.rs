@@ -18,6 +18,7 @@ use scopegate::credential::PlaceRef;
 use scopegate::exchange::{
     Errand, Exchange, Facts, Forward, InForce, Request, Step, Surroundings, Verdict, WaiterId, Worker,
 };
+use scopegate::headers::borrowed;
 use scopegate::respond::Rejection;
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
@@ -156,7 +157,8 @@ pub fn explain(policy: Policy, scene: &Scene) -> Explanation {
 fn play(policy: Policy, scene: &Scene) -> Played {
     let in_force = Worker::default().put_in_force(policy);
     let mut exchange = Exchange::new(std::rc::Rc::clone(&in_force));
-    let request = Request::new(&scene.headers);
+    let headers = borrowed(&scene.headers);
+    let request = Request::new(&headers);
     let mut calls = Vec::new();
     loop {
         let mut errands = Vec::new();

@@ -15,7 +15,7 @@ use scopegate::config::policy::Unmatched;
 use scopegate::credential::PlaceRef;
 use scopegate::exchange::identity::{Identity, Standing};
 use scopegate::exchange::{Decision, Facts, HeaderEdits, Request, Stage, token_digest};
-use scopegate::headers::{single_value, values};
+use scopegate::headers::{borrowed, single_value, values};
 use scopegate::hex::hex;
 use scopegate::respond::rejection::Answer;
 use scopegate::respond::{Reason, Rejection};
@@ -92,7 +92,8 @@ const STAGES: [Stage; 8] = [
 
 /// Tells of a request that was decided.
 pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
-    let request = Request::new(&scene.headers);
+    let headers = borrowed(&scene.headers);
+    let request = Request::new(&headers);
     let (facts, rejection) = match &played.end {
         End::Forwarded(forward) => (&forward.facts, None),
         End::Refused(rejection, facts) => (facts, Some(rejection)),
@@ -111,7 +112,7 @@ pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
     let answer = match (rejection, fault) {
         (Some(rejection), _) => Some(Answer::new(rejection, &policy.realm, strip)),
         (None, Some(fault)) => {
-            let has_authorization = values(&scene.headers, "authorization").next().is_some();
+            let has_authorization = values(&headers, "authorization").next().is_some();
             Some(fault.answer(&policy.realm, has_authorization, strip))
         }
         (None, None) => None,

@@ -21,7 +21,8 @@ const NOW: u64 = 1_800_000_000;
 /// How the core by itself decides, with a worker that remembers what it learnt from the requests before.
 fn decided_by_the_core(in_force: &Rc<InForce>, scene: &Scene) -> (&'static str, Option<String>, String) {
     let mut exchange = Exchange::new(Rc::clone(in_force));
-    let request = Request::new(&scene.headers);
+    let headers = borrowed(&scene.headers);
+    let request = Request::new(&headers);
     for _ in 0..10 {
         let mut errands = Vec::new();
         let step = exchange.advance(

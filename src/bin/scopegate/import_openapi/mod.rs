@@ -401,9 +401,8 @@ impl<'d> Importer<'d> {
             for sample in &left_out.samples {
                 let Ok(path) = canonicalize(sample.as_bytes()) else { continue };
                 for host in &hosts {
-                    let headers: [(&str, &str); 0] = [];
                     let host = host.and_then(|host| normalize_host(host.as_bytes()));
-                    let lookup = index.find(host.as_deref(), &path, left_out.method.as_bytes(), &headers);
+                    let lookup = index.find(host.as_deref(), &path, left_out.method.as_bytes(), &[]);
                     let Lookup::Matched { operation, .. } = lookup else { continue };
                     let asks_for = self.find(operation).map(|found| &found.access);
                     if asks_for != Some(&left_out.access) && asks_for != Some(&Access::Refused) {
