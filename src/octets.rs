@@ -29,20 +29,21 @@ fn have_equal_words(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
 
-/// What differs between the whole words of both; 0 where nothing does.
+/// What differs between the whole words of both; 0 where nothing does. Inlined, for a length that is known to be unrolled.
+#[inline(always)]
 fn difference(a: &[u8], b: &[u8]) -> u64 {
-    let word = |octets: &[u8]| octets.first_chunk().map_or(0, |octets| u64::from_ne_bytes(*octets));
-    a.chunks_exact(8).zip(b.chunks_exact(8)).fold(0, |found, (a, b)| found | (word(a) ^ word(b)))
+    words(a).zip(words(b)).fold(0, |found, (a, b)| found | (a ^ b))
+}
+
+#[inline(always)]
+fn words(octets: &[u8]) -> impl Iterator<Item = u64> {
+    octets.chunks_exact(8).map(|word| word.first_chunk().map_or(0, |word| u64::from_ne_bytes(*word)))
 }
 
 /// Whether any of them is an upper case letter of ASCII.
 pub fn have_upper_case(octets: &[u8]) -> bool {
     match octets.last_chunk() {
-        Some(last) => octets
-            .chunks_exact(8)
-            .filter_map(<[u8]>::first_chunk)
-            .chain([last])
-            .any(|word| has_upper_case(u64::from_ne_bytes(*word))),
+        Some(last) => words(octets).any(has_upper_case) || has_upper_case(u64::from_ne_bytes(*last)),
         None => octets.iter().any(u8::is_ascii_uppercase),
     }
 }

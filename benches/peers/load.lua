@@ -14,6 +14,9 @@ function init(arguments)
     count = count + 1
     requests[count] = wrk.format("GET", arguments[1], headers)
   end
+  -- Whoever asks for a moment only begins elsewhere each time.
+  math.randomseed(os.time())
+  position = math.random(count)
 end
 
 function request()

@@ -1,8 +1,12 @@
 //! Who asks: wrk, and one connection for single requests.
 
+#![allow(unsafe_code, reason = "kill is a system call without a safe wrapper in std")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use crate::http::{Connection, Request};
 
@@ -46,18 +50,25 @@ pub struct Wrk {
 }
 
 impl Wrk {
-    /// Asks for some seconds; returns the requests per second.
-    pub fn run(&self, port: u16, requests: &Requests, seconds: u32) -> f64 {
+    /// Asks for so long; returns the requests per second.
+    pub fn run(&self, port: u16, requests: &Requests, time: Duration) -> f64 {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/load.lua");
-        let output = Command::new(&self.program)
+        let wrk = Command::new(&self.program)
             .args(["--threads", "1", "--connections", &self.connections.to_string()])
-            .args(["--duration", &format!("{seconds}s"), "--script"])
+            // Whole seconds are all that it knows; it is interrupted before.
+            .args(["--duration", "1h", "--script"])
             .arg(script)
             .arg(format!("http://127.0.0.1:{port}"))
             .args(["--", &requests.path])
             .arg(&requests.file)
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        thread::sleep(time);
+        let process = i32::try_from(wrk.id()).expect("a process's number");
+        assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0, "wrk has ended by itself");
+        let output = wrk.wait_with_output().expect("what wrk says");
         let summary = String::from_utf8_lossy(&output.stdout);
         let rate = summary.lines().find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok());
         rate.unwrap_or_else(|| {

@@ -53,8 +53,8 @@ use crate::workload::Issuer;
 
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rows NAME,...    the rows to measure; all of them unless said (--list shows their names)
-  --rounds N         rounds of every variant (default 10)
-  --seconds N        of each variant in a round (default 2)
+  --rounds N         rounds of every variant (default 40)
+  --milliseconds N   of each variant in a round (default 400)
   --connections N    that wrk keeps open (default 16)
   --instructions N   requests to count instructions of, on a machine without counters (default 40; 0: none)
   --no-tripwire      leave out the variants with the tripwire
@@ -66,7 +66,7 @@ SCOPEGATE_ENVOY, SCOPEGATE_NODE_SERVERS and SCOPEGATE_WRK what it is measured wi
 struct Arguments {
     rows: Vec<&'static Row>,
     rounds: usize,
-    seconds: u32,
+    slice: Duration,
     connections: u32,
     instructions: usize,
     tripwire: bool,
@@ -78,8 +78,8 @@ impl Arguments {
     fn parse() -> Result<Self, String> {
         let mut parsed = Self {
             rows: ROWS.iter().collect(),
-            rounds: 10,
-            seconds: 2,
+            rounds: 40,
+            slice: Duration::from_millis(400),
             connections: 16,
             instructions: 40,
             tripwire: true,
@@ -98,7 +98,7 @@ impl Arguments {
                 }
                 "--configure" => parsed.configure = true,
                 "--rounds" => parsed.rounds = number(&value()?)?,
-                "--seconds" => parsed.seconds = number(&value()?)?,
+                "--milliseconds" => parsed.slice = Duration::from_millis(number(&value()?)?),
                 "--connections" => parsed.connections = number(&value()?)?,
                 "--instructions" => parsed.instructions = number(&value()?)?,
                 "--no-tripwire" => parsed.tripwire = false,
@@ -162,7 +162,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             }
         }
         // Every token once, and the VM's compiler has seen what is hot.
-        wrk.run(*port, &requests[&variant.tokens], 1);
+        wrk.run(*port, &requests[&variant.tokens], Duration::from_secs(2));
     }
 
     let mut measured: Vec<Measured> =
@@ -174,7 +174,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             order.reverse();
         }
         for index in order {
-            let sample = sample(&subjects[index], &gateway, &mut meter, &wrk, &requests, arguments.seconds)?;
+            let sample = sample(&subjects[index], &gateway, &mut meter, &wrk, &requests, arguments.slice)?;
             measured[index].samples.push(sample);
         }
     }
@@ -382,7 +382,7 @@ fn sample(
     meter: &mut Meter,
     wrk: &Wrk,
     requests: &HashMap<Tokens, Requests>,
-    seconds: u32,
+    slice: Duration,
 ) -> Result<Sample, String> {
     let Variant { name, tokens, status, .. } = &subject.variant;
     let prefix = format!("http.{}.downstream_rq_", stat_prefix(name));
@@ -396,7 +396,7 @@ fn sample(
     };
     let class = status / 100;
     let before = (answered(class), meter.read());
-    let per_second = wrk.run(subject.port, &requests[tokens], seconds);
+    let per_second = wrk.run(subject.port, &requests[tokens], slice);
     let after = (meter.read(), answered(class));
     let total = after.1.0 - before.0.0;
     let as_expected = after.1.1 - before.0.1;
