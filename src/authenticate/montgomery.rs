@@ -217,10 +217,9 @@ impl Modulus {
 
 /// Adds to `sums` the product of `number`, of a multiple of four digits, and the number that four digits make.
 fn add_rows(sums: &mut [u64], number: &[u64], [f0, f1, f2, f3]: [u64; ROWS]) {
-    let Some((sums, highest)) = sums.split_at_mut_checked(number.len()) else { return };
     // The three digits before.
     let (mut p1, mut p2, mut p3) = (0, 0, 0);
-    for (sums, digits) in sums.chunks_exact_mut(ROWS).zip(number.chunks_exact(ROWS)) {
+    let mut add_block = |sums: &mut [u64], digits: &[u64]| {
         if let ([s0, s1, s2, s3], &[d0, d1, d2, d3]) = (sums, digits) {
             *s0 += d0 * f0 + p1 * f1 + p2 * f2 + p3 * f3;
             *s1 += d1 * f0 + d0 * f1 + p1 * f2 + p2 * f3;
@@ -228,7 +227,18 @@ fn add_rows(sums: &mut [u64], number: &[u64], [f0, f1, f2, f3]: [u64; ROWS]) {
             *s3 += d3 * f0 + d2 * f1 + d1 * f2 + d0 * f3;
             (p1, p2, p3) = (d3, d2, d1);
         }
+    };
+    // Two blocks at a time: else the loop itself takes a quarter of what it does.
+    let paired = number.len() / (2 * ROWS) * (2 * ROWS);
+    let (pairs, last) = number.split_at(paired);
+    let Some((sums, rest)) = sums.split_at_mut_checked(paired) else { return };
+    for (sums, digits) in sums.chunks_exact_mut(2 * ROWS).zip(pairs.chunks_exact(2 * ROWS)) {
+        let ((low_sums, high_sums), (low, high)) = (sums.split_at_mut(ROWS), digits.split_at(ROWS));
+        add_block(low_sums, low);
+        add_block(high_sums, high);
     }
+    let Some((sums, highest)) = rest.split_at_mut_checked(last.len()) else { return };
+    add_block(sums, last);
     if let [s0, s1, s2, ..] = highest {
         *s0 += p1 * f1 + p2 * f2 + p3 * f3;
         *s1 += p1 * f2 + p2 * f3;
