@@ -326,10 +326,10 @@ pub(super) enum KeyMaterial {
         /// Made at first use: a host with crypto never asks for it.
         prepared: OnceLock<Option<Box<rsa_verify::PublicKey>>>,
     },
-    P256(Box<P256Key>),
+    P256(P256Key),
     P384(Box<P384Key>),
     P521(Box<P521Key>),
-    Secp256k1(Box<Secp256k1Key>),
+    Secp256k1(Secp256k1Key),
     Ed25519(Ed25519Key),
     Symmetric(Box<[u8]>),
 }
@@ -410,7 +410,7 @@ fn elliptic_curve_key(jwk: &Object) -> Result<Parsed, SkipReason> {
             let point = uncompressed_point(jwk, 32)?;
             p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
             let key = P256Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
-            let material = KeyMaterial::P256(Box::new(key));
+            let material = KeyMaterial::P256(key);
             on_curve(jwk, curve, material, Algorithm::Es256, Some(public_key_info(P256_INFO, &point)))
         }
         "P-384" => {
@@ -432,7 +432,7 @@ fn elliptic_curve_key(jwk: &Object) -> Result<Parsed, SkipReason> {
             <Es256k as jwt_compact::Algorithm>::VerifyingKey::from_slice(&point)
                 .map_err(|_| SkipReason::NotOnCurve)?;
             let key = Secp256k1Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
-            on_curve(jwk, curve, KeyMaterial::Secp256k1(Box::new(key)), Algorithm::Es256k, None)
+            on_curve(jwk, curve, KeyMaterial::Secp256k1(key), Algorithm::Es256k, None)
         }
         other => Err(SkipReason::CurveUnknown(printable(other))),
     }
