@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::base64url;
+use super::ecdsa_verify::{P256Key, P384Key, P521Key, Secp256k1Key};
 use super::json::{JsonError, Object, Value, parse_object, printable};
 use super::rsa_verify;
 
@@ -313,7 +314,6 @@ impl fmt::Debug for Key {
 }
 
 pub(super) type Ed25519Key = <Ed25519 as jwt_compact::Algorithm>::VerifyingKey;
-pub(super) type Secp256k1Key = <Es256k as jwt_compact::Algorithm>::VerifyingKey;
 
 /// A key as its algorithm's implementation takes it.
 #[derive(Clone)]
@@ -326,9 +326,9 @@ pub(super) enum KeyMaterial {
         /// Made at first use: a host with crypto never asks for it.
         prepared: OnceLock<Option<Box<rsa_verify::PublicKey>>>,
     },
-    P256(p256::ecdsa::VerifyingKey),
-    P384(Box<p384::ecdsa::VerifyingKey>),
-    P521(Box<p521::ecdsa::VerifyingKey>),
+    P256(P256Key),
+    P384(Box<P384Key>),
+    P521(Box<P521Key>),
     Secp256k1(Secp256k1Key),
     Ed25519(Ed25519Key),
     Symmetric(Box<[u8]>),
@@ -408,33 +408,30 @@ fn elliptic_curve_key(jwk: &Object) -> Result<Parsed, SkipReason> {
     match curve {
         "P-256" => {
             let point = uncompressed_point(jwk, 32)?;
-            let key =
-                p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
-            on_curve(
-                jwk,
-                curve,
-                KeyMaterial::P256(key),
-                Algorithm::Es256,
-                Some(public_key_info(P256_INFO, &point)),
-            )
+            p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            let key = P256Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
+            let material = KeyMaterial::P256(key);
+            on_curve(jwk, curve, material, Algorithm::Es256, Some(public_key_info(P256_INFO, &point)))
         }
         "P-384" => {
             let point = uncompressed_point(jwk, 48)?;
-            let key =
-                p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            let key = P384Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
             let material = KeyMaterial::P384(Box::new(key));
             on_curve(jwk, curve, material, Algorithm::Es384, Some(public_key_info(P384_INFO, &point)))
         }
         "P-521" => {
             let point = uncompressed_point(jwk, 66)?;
-            let key =
-                p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            let key = P521Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
             let material = KeyMaterial::P521(Box::new(key));
             on_curve(jwk, curve, material, Algorithm::Es512, Some(public_key_info(P521_INFO, &point)))
         }
         "secp256k1" => {
             let point = uncompressed_point(jwk, 32)?;
-            let key = Secp256k1Key::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            <Es256k as jwt_compact::Algorithm>::VerifyingKey::from_slice(&point)
+                .map_err(|_| SkipReason::NotOnCurve)?;
+            let key = Secp256k1Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
             on_curve(jwk, curve, KeyMaterial::Secp256k1(key), Algorithm::Es256k, None)
         }
         other => Err(SkipReason::CurveUnknown(printable(other))),

@@ -47,10 +47,12 @@
 pub mod algorithm;
 pub mod base64url;
 pub mod claims;
+mod ecdsa_verify;
 pub mod introspection;
 pub mod json;
 pub mod jwt;
 pub mod key_set;
+mod montgomery;
 pub mod principal;
 pub mod provider;
 pub mod remote_keys;

@@ -4,9 +4,8 @@
 //! that the algorithm gives it ([`may_verify`]). What passes it is either verified by [`PureVerifier`] or put to the
 //! host as [`host_signature_request`].
 
-use jwt_compact::alg::{Ed25519, Es256, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
+use jwt_compact::alg::{Ed25519, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as JwtCompact, AlgorithmSignature};
-use p384::ecdsa::signature::Verifier as _;
 
 use super::algorithm::Algorithm;
 use super::key_set::{Key, KeyMaterial};
@@ -33,16 +32,10 @@ impl SignatureVerifier for PureVerifier {
                 .get_or_init(|| rsa_verify::PublicKey::new(modulus, *exponent).map(Box::new))
                 .as_deref()
                 .is_some_and(|key| key.verify(algorithm, message, signature)),
-            KeyMaterial::P256(key) => verify_with(&Es256, key, message, signature),
-            KeyMaterial::P384(key) => {
-                p384::ecdsa::Signature::from_slice(signature).is_ok_and(|s| key.verify(message, &s).is_ok())
-            }
-            KeyMaterial::P521(key) => {
-                p521::ecdsa::Signature::from_slice(signature).is_ok_and(|s| key.verify(message, &s).is_ok())
-            }
-            KeyMaterial::Secp256k1(key) => {
-                verify_with(&Es256k::<sha2::Sha256>::default(), key, message, signature)
-            }
+            KeyMaterial::P256(key) => key.verify(message, signature),
+            KeyMaterial::P384(key) => key.verify(message, signature),
+            KeyMaterial::P521(key) => key.verify(message, signature),
+            KeyMaterial::Secp256k1(key) => key.verify(message, signature),
             KeyMaterial::Ed25519(key) => {
                 // jwt-compact takes signatures whose `R` is of small order, with which one signature can hold for
                 // several messages.
