@@ -2,12 +2,10 @@
 //!
 //! The reason of a 403 is the first that holds, in the order of the contract's table; [`diagnose`] is that table.
 
-use std::collections::HashSet;
-
 use super::catalog::{Access, Catalog, Enforcement, Operation};
 use super::requirement::{PermissionId, PermissionSet, Requirement};
 use super::scope::{EffectiveScopes, is_assigned};
-use super::scope_table::ScopeKind;
+use super::scope_table::{Meaning, ScopeKind};
 use super::tenant::{Application, Tenant, TenantTable};
 use crate::respond::Reason;
 use crate::route::OperationId;
@@ -159,22 +157,29 @@ struct Required<'c> {
 
 /// One of the things that are missing, with the scopes that would bring it.
 struct MissingPiece<'c> {
-    wanted: HashSet<&'c str>,
+    /// Sorted.
+    wanted: Vec<&'c str>,
     /// Those of them that the token carries under the tenant's prefix, and that do not count all the same.
     carried: Vec<&'c str>,
 }
 
 impl<'c> MissingPiece<'c> {
     fn new(
-        piece: &[PermissionId],
-        required: &'c Required<'c>,
+        piece: &'c [PermissionId],
+        required: &Required<'c>,
         tenant: &'c Tenant,
         token_scopes: &'c [Box<str>],
     ) -> Self {
-        let wanted: HashSet<&str> = required.scopes_for(piece, tenant).into_iter().collect();
+        let mut wanted = required.scopes_for(piece, tenant);
+        wanted.sort_unstable();
+        let mut piece = Self { wanted, carried: Vec::new() };
         let stripped = token_scopes.iter().filter_map(|scope| tenant.strip_prefix(scope));
-        let carried = stripped.filter(|scope| wanted.contains(scope)).collect();
-        Self { wanted, carried }
+        piece.carried = stripped.filter(|scope| piece.is_brought_by(scope)).collect();
+        piece
+    }
+
+    fn is_brought_by(&self, scope: &str) -> bool {
+        self.wanted.binary_search(&scope).is_ok()
     }
 }
 
@@ -202,7 +207,7 @@ fn diagnose(
     let not_carried = || missing.iter().filter(|piece| piece.carried.is_empty());
     let of_other_tenant = |piece: &MissingPiece<'_>| {
         let behind = |scope| table.strip_other_prefix(caller.tenant, scope);
-        token_scopes.iter().filter_map(|scope| behind(scope)).any(|scope| piece.wanted.contains(scope))
+        token_scopes.iter().filter_map(|scope| behind(scope)).any(|scope| piece.is_brought_by(scope))
     };
     if not_carried().any(of_other_tenant) {
         return Reason::ScopeOfOtherTenant;
@@ -227,77 +232,89 @@ fn diagnose(
 
 /// Whether one of `token_scopes` is a wanted scope but for ASCII case or for characters other than letters and digits,
 /// or holds one as a part of a comma list.
-fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &HashSet<&str>, tenant: &Tenant) -> bool {
-    let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
-    let essence = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &[&str], tenant: &Tenant) -> bool {
+    let prefix = tenant.scope_prefix.as_deref().unwrap_or_default().as_bytes();
+    // A token may carry thousands of scopes, and a tenant may have thousands that would do.
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable_by(|one, other| essence(one.as_bytes()).cmp(essence(other.as_bytes())));
+    let is_near_miss = |name: &[u8]| {
+        let mut rest = essence(name);
+        essence(name).next().is_some()
+            && essence(prefix).all(|letter| rest.next() == Some(letter))
+            && wanted.binary_search_by(|scope| essence(scope.as_bytes()).cmp(rest.clone())).is_ok()
     };
-    let wanted: HashSet<String> = wanted
-        .iter()
-        .map(|scope| essence(&format!("{prefix}{scope}")))
-        .filter(|essence| !essence.is_empty())
-        .collect();
-    let parts =
-        |scope: &'_ str| scope.contains(',') && scope.split(',').any(|part| wanted.contains(&essence(part)));
-    token_scopes.iter().any(|scope| wanted.contains(&essence(scope)) || parts(scope))
+    token_scopes.iter().map(|scope| scope.as_bytes()).any(|scope| {
+        is_near_miss(scope) || scope.contains(&b',') && scope.split(|byte| *byte == b',').any(is_near_miss)
+    })
 }
 
-impl Required<'_> {
-    fn names<'n>(&'n self, permissions: &[PermissionId]) -> Vec<&'n str> {
-        permissions.iter().map(|permission| self.catalog.permissions.name(*permission)).collect()
+/// The ASCII letters and digits of a name, in lower case.
+fn essence(name: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
+    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
+}
+
+impl<'c> Required<'c> {
+    /// Scopes of the right kind that stand for one of `permissions` under `tenant`, and undeclared ones that would.
+    fn scopes_for(&self, permissions: &'c [PermissionId], tenant: &'c Tenant) -> Vec<&'c str> {
+        let table = &*tenant.scope_table;
+        let is_of_right_kind = |scope: &&str| table.kind(scope).is_none_or(|kind| self.is_of(kind));
+        let names = permissions.iter().map(|permission| self.catalog.permissions.name(*permission));
+        table.meanings_of(names).map(|meaning| meaning.scope).filter(is_of_right_kind).collect()
     }
 
-    /// Scopes of the right kind that stand for one of `permissions` under `tenant`, and undeclared ones that would.
-    fn scopes_for<'t>(&'t self, permissions: &[PermissionId], tenant: &'t Tenant) -> Vec<&'t str> {
-        let names = self.names(permissions);
-        let mut scopes = tenant.scope_table.scopes_for(&names);
-        scopes.retain(|scope| match tenant.scope_table.kind(scope) {
-            Some(ScopeKind::Custom) => !self.system,
-            Some(ScopeKind::System) => self.system,
-            None => true,
-        });
-        scopes
+    fn is_of(&self, kind: ScopeKind) -> bool {
+        (kind == ScopeKind::System) == self.system
     }
 
     /// The smallest set of the tenant's token scopes that meets the requirement; among equals the one that grants
     /// least.
     fn sufficient_scope(&self, tenant: &Tenant) -> Option<String> {
         let table = &*tenant.scope_table;
-        let all: Vec<PermissionId> = self.requirement.permissions().collect();
-        let mut candidates: Vec<(&str, Vec<PermissionId>, usize)> = self
-            .scopes_for(&all, tenant)
+        let name = |permission| self.catalog.permissions.name(permission);
+        let all = self.requirement.permissions();
+        let candidates = || {
+            let meanings = table.meanings_of(all.clone().map(name));
+            meanings.filter(|meaning| table.kind(meaning.scope).is_some_and(|kind| self.is_of(kind)))
+        };
+        let first_mention =
+            |meaning: &Meaning<'_>| all.clone().position(|permission| meaning.grants(name(permission)));
+        let preference = |meaning: &Meaning<'_>| (meaning.breadth(), first_mention(meaning));
+        let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
+
+        let is_enough_alone = |meaning: &Meaning<'_>| {
+            self.requirement.is_met_where(|permission| meaning.grants(name(permission)))
+        };
+        let alone = candidates().filter(is_enough_alone).min_by(|one, other| {
+            preference(one).cmp(&preference(other)).then_with(|| one.scope.cmp(other.scope))
+        });
+        if let Some(meaning) = alone {
+            return Some([prefix, meaning.scope].concat());
+        }
+
+        let mut candidates: Vec<Meaning<'_>> = candidates().collect();
+        candidates.sort_by_cached_key(|meaning| (preference(meaning), meaning.scope));
+        candidates.dedup_by_key(|meaning| meaning.scope);
+        let candidates: Vec<(&str, Vec<PermissionId>)> = candidates
             .into_iter()
-            .filter(|scope| table.kind(scope).is_some_and(|kind| (kind == ScopeKind::System) == self.system))
-            .map(|scope| {
-                let granted: Vec<PermissionId> =
-                    table.permissions(scope).filter_map(|name| self.catalog.permissions.id(name)).collect();
-                let breadth = table.permissions(scope).count();
-                (scope, granted, breadth)
+            .map(|meaning| {
+                let granted = meaning.permissions().filter_map(|name| self.catalog.permissions.id(name));
+                (meaning.scope, granted.collect())
             })
             .collect();
-        let first_mention =
-            |granted: &[PermissionId]| all.iter().position(|permission| granted.contains(permission));
-        candidates.sort_by_key(|(scope, granted, breadth)| (*breadth, first_mention(granted), *scope));
-
-        let chosen = smallest_cover(&candidates, self.requirement)?;
-        let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
+        let chosen = smallest_cover_of_several(&candidates, self.requirement)?;
         Some(chosen.iter().map(|scope| format!("{prefix}{scope}")).collect::<Vec<_>>().join(" "))
     }
 }
 
-/// Exhaustive for up to two scopes, which covers what people write; beyond, each step takes the first candidate that
-/// adds something that is still missing.
-fn smallest_cover<'s>(
-    candidates: &[(&'s str, Vec<PermissionId>, usize)],
+/// Scopes that are enough together, where none of `candidates` is alone. Exhaustive for two, which covers what people
+/// write; beyond, each step takes the first candidate that adds something that is still missing.
+fn smallest_cover_of_several<'s>(
+    candidates: &[(&'s str, Vec<PermissionId>)],
     requirement: &Requirement,
 ) -> Option<Vec<&'s str>> {
-    let meets = |granted: &mut dyn Iterator<Item = PermissionId>| requirement.is_met_by(&granted.collect());
-    if let Some((scope, ..)) = candidates.iter().find(|(_, granted, _)| meets(&mut granted.iter().copied())) {
-        return Some(vec![scope]);
-    }
-    for (place, (first, one, _)) in candidates.iter().enumerate() {
-        for (second, two, _) in candidates.iter().skip(place + 1) {
-            if meets(&mut one.iter().chain(two).copied()) {
+    for (place, (first, one)) in candidates.iter().enumerate() {
+        for (second, two) in candidates.iter().skip(place + 1) {
+            if requirement.is_met_where(|permission| one.contains(&permission) || two.contains(&permission)) {
                 return Some(vec![first, second]);
             }
         }
@@ -313,7 +330,7 @@ fn smallest_cover<'s>(
             granted.iter().filter(|permission| missing.contains(permission)).count()
         };
         // `max_by_key` keeps the last of equals; reversed, that is the narrowest.
-        let (scope, granted, _) = candidates.iter().rev().max_by_key(|(_, granted, _)| useful(granted))?;
+        let (scope, granted) = candidates.iter().rev().max_by_key(|(_, granted)| useful(granted))?;
         if useful(granted) == 0 {
             return None;
         }
@@ -321,12 +338,12 @@ fn smallest_cover<'s>(
     }
     // What was taken early may be covered by what came later.
     for place in (0..chosen.len()).rev() {
-        let mut others = chosen
+        let others = chosen
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != place)
-            .flat_map(|(_, (_, granted))| *granted);
-        if meets(&mut others.by_ref().copied()) {
+            .flat_map(|(_, (_, granted))| granted.iter().copied());
+        if requirement.is_met_by(&others.collect()) {
             chosen.remove(place);
         }
     }
