@@ -17,7 +17,6 @@ impl HeaderPairs {
             count += 1;
             size += 8 + name.len() + 1 + size_of(&value) + 1;
         }
-        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes();
         let mut bytes = Vec::with_capacity(size);
         bytes.extend_from_slice(&number(count));
         for (name, value) in headers.clone() {
@@ -35,6 +34,18 @@ impl HeaderPairs {
         Self(bytes)
     }
 
+    /// The same headers with `pieces` before the last byte of the first one's value; none where that is empty.
+    pub fn with_in_first(&self, pieces: [&str; 2]) -> Option<Self> {
+        let count = number_at(&self.0, 0)?;
+        let (name_size, value_size) = (number_at(&self.0, 4)?, number_at(&self.0, 8)?);
+        let last = 4 + 8 * count + name_size + 1 + value_size.checked_sub(1)?;
+        let (before, after) = (self.0.get(..last)?, self.0.get(last..)?);
+        let [one, two] = pieces.map(str::as_bytes);
+        let mut bytes = [before, one, two, after].concat();
+        bytes.get_mut(8..12)?.copy_from_slice(&number(value_size + one.len() + two.len()));
+        Some(Self(bytes))
+    }
+
     /// No headers.
     pub fn none() -> Self {
         Self(0_u32.to_le_bytes().to_vec())
@@ -47,10 +58,7 @@ impl HeaderPairs {
 
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let number = |at: usize| {
-            let four = self.0.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-            four.map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
-        };
+        let number = |at| number_at(&self.0, at).unwrap_or_default();
         let count = number(0);
         let mut at = 4 + 8 * count;
         let mut next = move |size: usize| {
@@ -67,6 +75,15 @@ impl HeaderPairs {
     }
 }
 
+fn number(size: usize) -> [u8; 4] {
+    u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let four = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_le_bytes(four) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -79,6 +96,16 @@ mod tests {
         let expected = b"\x02\0\0\0\x02\0\0\0\x03\0\0\0\x01\0\0\0\0\0\0\0ab\0cde\0f\0\0";
         assert_eq!(headers.as_bytes(), expected);
         assert_eq!((headers.get("ab"), headers.get("f"), headers.get("g")), (Some("cde"), Some(""), None));
+    }
+
+    #[test]
+    fn what_is_put_into_the_first_value_stands_before_its_last_byte() {
+        let headers = HeaderPairs::new([("ab", ["\"c\""]), ("f", ["g"])]);
+        let longer = HeaderPairs::new([("ab", ["\"cde\""]), ("f", ["g"])]);
+        assert_eq!(headers.with_in_first(["d", "e"]), Some(longer));
+        assert_eq!(headers.with_in_first(["", ""]), Some(headers));
+        assert_eq!(HeaderPairs::new([("ab", [""]), ("f", ["g"])]).with_in_first(["d", "e"]), None);
+        assert_eq!(HeaderPairs::none().with_in_first(["d", "e"]), None);
     }
 
     #[test]

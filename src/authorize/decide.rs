@@ -58,12 +58,13 @@ pub fn decide(
     let system = catalog.suite(operation.suite).is_some_and(|suite| suite.system);
     // An operation that asks for scopes and has no requirement cannot be configured; if it could, nothing would meet it.
     let requirement = catalog.requirement(id, caller.tenant).ok_or(Reason::ScopeNotGranted)?;
-    if requirement.is_met_by(caller.effective.permissions(system)) {
+    let held = caller.effective.permissions(system);
+    if requirement.is_met_by(held) {
         return Ok(());
     }
-    let required = Required { requirement, system, catalog };
+    let required = Required::new(requirement, system, caller.tenant, catalog);
     Err(Refusal {
-        reason: diagnose(operation, caller, &required, table),
+        reason: diagnose(operation, caller, &required, held, table),
         sufficient_scope: required.sufficient_scope(caller.tenant),
     })
 }
@@ -148,11 +149,13 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
     }
 }
 
-/// What an operation requires, seen from its suite's side of the fence between vendor and custom scopes.
+/// What an operation requires, with the scopes that bring any of it, seen from its suite's side of the fence between
+/// vendor and custom scopes.
 struct Required<'c> {
     requirement: &'c Requirement,
-    system: bool,
     catalog: &'c Catalog,
+    /// Scopes of the right kind, and undeclared ones, of which the kind is None; sorted by name.
+    scopes: Vec<(Meaning<'c>, Option<ScopeKind>)>,
 }
 
 /// One of the things that are missing, with the scopes that would bring it.
@@ -165,14 +168,12 @@ struct MissingPiece<'c> {
 
 impl<'c> MissingPiece<'c> {
     fn new(
-        piece: &'c [PermissionId],
+        piece: &[PermissionId],
         required: &Required<'c>,
-        tenant: &'c Tenant,
+        tenant: &Tenant,
         token_scopes: &'c [Box<str>],
     ) -> Self {
-        let mut wanted = required.scopes_for(piece, tenant);
-        wanted.sort_unstable();
-        let mut piece = Self { wanted, carried: Vec::new() };
+        let mut piece = Self { wanted: required.scopes_for(piece), carried: Vec::new() };
         let stripped = token_scopes.iter().filter_map(|scope| tenant.strip_prefix(scope));
         piece.carried = stripped.filter(|scope| piece.is_brought_by(scope)).collect();
         piece
@@ -188,6 +189,7 @@ fn diagnose(
     operation: &Operation,
     caller: &Caller<'_>,
     required: &Required<'_>,
+    held: &PermissionSet,
     table: &TenantTable,
 ) -> Reason {
     if caller.scope_absent_from_introspection {
@@ -197,7 +199,6 @@ fn diagnose(
     if token_scopes.is_empty() {
         return Reason::NoScopesInToken;
     }
-    let held = caller.effective.permissions(required.system);
     let missing: Vec<MissingPiece<'_>> = required
         .requirement
         .missing_pieces(held)
@@ -254,46 +255,48 @@ fn essence(name: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
 }
 
 impl<'c> Required<'c> {
-    /// Scopes of the right kind that stand for one of `permissions` under `tenant`, and undeclared ones that would.
-    fn scopes_for(&self, permissions: &'c [PermissionId], tenant: &'c Tenant) -> Vec<&'c str> {
+    fn new(requirement: &'c Requirement, system: bool, tenant: &'c Tenant, catalog: &'c Catalog) -> Self {
         let table = &*tenant.scope_table;
-        let is_of_right_kind = |scope: &&str| table.kind(scope).is_none_or(|kind| self.is_of(kind));
-        let names = permissions.iter().map(|permission| self.catalog.permissions.name(*permission));
-        table.meanings_of(names).map(|meaning| meaning.scope).filter(is_of_right_kind).collect()
+        let names = requirement.permissions().map(|permission| catalog.permissions.name(permission));
+        let with_kind = |meaning: Meaning<'c>| (meaning, table.kind(meaning.scope));
+        let is_of_right_kind = |(_, kind): &(_, Option<ScopeKind>)| {
+            kind.is_none_or(|kind| (kind == ScopeKind::System) == system)
+        };
+        let mut scopes: Vec<_> = table.meanings_of(names).map(with_kind).filter(is_of_right_kind).collect();
+        scopes.sort_unstable_by_key(|(meaning, _)| meaning.scope);
+        scopes.dedup_by_key(|(meaning, _)| meaning.scope);
+        Self { requirement, catalog, scopes }
     }
 
-    fn is_of(&self, kind: ScopeKind) -> bool {
-        (kind == ScopeKind::System) == self.system
+    /// Those of the scopes that stand for one of `permissions`, sorted.
+    fn scopes_for(&self, permissions: &[PermissionId]) -> Vec<&'c str> {
+        let brings = |meaning: &Meaning<'_>| permissions.iter().any(|id| self.brings(meaning, *id));
+        self.scopes.iter().filter(|(meaning, _)| brings(meaning)).map(|(meaning, _)| meaning.scope).collect()
+    }
+
+    fn brings(&self, meaning: &Meaning<'_>, permission: PermissionId) -> bool {
+        meaning.grants(self.catalog.permissions.name(permission))
     }
 
     /// The smallest set of the tenant's token scopes that meets the requirement; among equals the one that grants
     /// least.
     fn sufficient_scope(&self, tenant: &Tenant) -> Option<String> {
-        let table = &*tenant.scope_table;
-        let name = |permission| self.catalog.permissions.name(permission);
-        let all = self.requirement.permissions();
-        let candidates = || {
-            let meanings = table.meanings_of(all.clone().map(name));
-            meanings.filter(|meaning| table.kind(meaning.scope).is_some_and(|kind| self.is_of(kind)))
-        };
-        let first_mention =
-            |meaning: &Meaning<'_>| all.clone().position(|permission| meaning.grants(name(permission)));
-        let preference = |meaning: &Meaning<'_>| (meaning.breadth(), first_mention(meaning));
         let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
-
-        let is_enough_alone = |meaning: &Meaning<'_>| {
-            self.requirement.is_met_where(|permission| meaning.grants(name(permission)))
+        let declared = || self.scopes.iter().filter(|(_, kind)| kind.is_some()).map(|(meaning, _)| meaning);
+        let first_mention = |meaning: &Meaning<'_>| {
+            self.requirement.permissions().position(|permission| self.brings(meaning, permission))
         };
-        let alone = candidates().filter(is_enough_alone).min_by(|one, other| {
-            preference(one).cmp(&preference(other)).then_with(|| one.scope.cmp(other.scope))
-        });
-        if let Some(meaning) = alone {
+        let preference = |meaning: &&Meaning<'_>| (meaning.breadth(), first_mention(meaning));
+
+        let is_enough_alone = |meaning: &&Meaning<'_>| {
+            self.requirement.is_met_where(|permission| self.brings(meaning, permission))
+        };
+        if let Some(meaning) = declared().filter(is_enough_alone).min_by_key(preference) {
             return Some([prefix, meaning.scope].concat());
         }
 
-        let mut candidates: Vec<Meaning<'_>> = candidates().collect();
-        candidates.sort_by_cached_key(|meaning| (preference(meaning), meaning.scope));
-        candidates.dedup_by_key(|meaning| meaning.scope);
+        let mut candidates: Vec<&Meaning<'_>> = declared().collect();
+        candidates.sort_by_cached_key(preference);
         let candidates: Vec<(&str, Vec<PermissionId>)> = candidates
             .into_iter()
             .map(|meaning| {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use super::reason::Reason;
+use super::reason::{ErrorClass, Reason};
 use super::rejection::{Answer, DEFAULT_RETRY_AFTER, Rejection};
 
 /// The answers to refusals under one policy. One that the reason alone makes is made once and kept, two for each reason
@@ -25,19 +25,27 @@ impl Answers {
 
     /// The answer to `rejection`.
     pub fn to(&self, rejection: &Rejection, is_grpc: bool) -> Cow<'_, Answer> {
-        let make = || match is_grpc {
+        let make = |rejection: &Rejection| match is_grpc {
             true => Answer::to_grpc(rejection, &self.realm, self.strip),
             false => Answer::new(rejection, &self.realm, self.strip),
         };
-        let Rejection { reason, about, sufficient_scope, retry_after } = rejection;
-        let is_of_reason_alone =
-            about.is_none() && sufficient_scope.is_none() && *retry_after == DEFAULT_RETRY_AFTER;
-        let kept =
-            self.of_reasons.get(*reason as usize).map(|[other, grpc]| if is_grpc { grpc } else { other });
-        match kept.filter(|_| is_of_reason_alone) {
-            Some(kept) => Cow::Borrowed(kept.get_or_init(make)),
-            None => Cow::Owned(make()),
-        }
+        let of_reason = |reason: Reason| {
+            let [other, grpc] = self.of_reasons.get(reason as usize)?;
+            let kept = if is_grpc { grpc } else { other };
+            Some(kept.get_or_init(|| make(&reason.into())))
+        };
+        let answer = match rejection {
+            Rejection { reason, about: None, sufficient_scope: None, retry_after: DEFAULT_RETRY_AFTER } => {
+                of_reason(*reason).map(Cow::Borrowed)
+            }
+            Rejection { reason, about: None, sufficient_scope: Some(scope), .. }
+                if reason.class() == ErrorClass::InsufficientScope =>
+            {
+                of_reason(*reason).and_then(|answer| answer.with_scope(scope)).map(Cow::Owned)
+            }
+            Rejection { .. } => None,
+        };
+        answer.unwrap_or_else(|| Cow::Owned(make(rejection)))
     }
 }
 
@@ -76,6 +84,25 @@ mod tests {
                             let answer = answers.to(&rejection, is_grpc);
                             assert!(matches!(answer, Cow::Borrowed(_)), "{reason}");
                             assert_eq!(*answer, made(&rejection, realm, strip, is_grpc), "{reason} {round}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_scope_that_would_do_stands_in_the_answer_as_if_it_had_always() {
+        for realm in ["plm", "q\"b\\s", ""] {
+            for strip in [false, true] {
+                let answers = Answers::new(realm, strip);
+                for reason in Reason::ALL {
+                    for scope in ["a:read b", "", "\"\\\n}"] {
+                        for is_grpc in [false, true] {
+                            let rejection =
+                                Rejection { sufficient_scope: Some(scope.into()), ..(*reason).into() };
+                            let answer = answers.to(&rejection, is_grpc);
+                            assert_eq!(*answer, made(&rejection, realm, strip, is_grpc), "{reason}");
                         }
                     }
                 }

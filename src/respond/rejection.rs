@@ -85,6 +85,17 @@ impl Answer {
         Self::of(rejection, realm, strip, true)
     }
 
+    /// The answer to a refusal for the same reason that names the scopes that would do. `self` is a 403 that names none.
+    pub(super) fn with_scope(&self, scope: &str) -> Option<Self> {
+        let body = match self.body.strip_suffix("\"}") {
+            Some(body) => [body, "\",\"scope\":\"", &escape(scope), "\"}"].concat(),
+            // It is stripped, or the message of a gRPC answer.
+            None => self.body.clone(),
+        };
+        let headers = self.headers.with_in_first(["\", scope=\"", scope])?;
+        Some(Self { headers, body, ..*self })
+    }
+
     fn of(rejection: &Rejection, realm: &str, strip: bool, is_grpc: bool) -> Self {
         let class = rejection.reason.class();
         let about = rejection.about.as_deref().map(quotable).unwrap_or_default();
