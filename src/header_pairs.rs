@@ -62,7 +62,7 @@ impl HeaderPairs {
         let count = number(0);
         let mut at = 4 + 8 * count;
         let mut next = move |size: usize| {
-            let text = self.0.get(at..at + size).and_then(|bytes| str::from_utf8(bytes).ok());
+            let text = self.0.get(at..at + size).and_then(|bytes| std::str::from_utf8(bytes).ok());
             at += size + 1;
             text.unwrap_or_default()
         };

@@ -199,21 +199,23 @@ fn diagnose(
     if token_scopes.is_empty() {
         return Reason::NoScopesInToken;
     }
-    let missing: Vec<MissingPiece<'_>> = required
+    let mut missing: Vec<MissingPiece<'_>> = required
         .requirement
         .missing_pieces(held)
         .map(|piece| MissingPiece::new(piece, required, caller.tenant, token_scopes))
         .collect();
 
-    let not_carried = || missing.iter().filter(|piece| piece.carried.is_empty());
-    let of_other_tenant = |piece: &MissingPiece<'_>| {
+    let is_carried = |piece: &MissingPiece<'_>| !piece.carried.is_empty();
+    let is_of_other_tenant = |piece: &MissingPiece<'_>| {
         let behind = |scope| table.strip_other_prefix(caller.tenant, scope);
         token_scopes.iter().filter_map(|scope| behind(scope)).any(|scope| piece.is_brought_by(scope))
     };
-    if not_carried().any(of_other_tenant) {
+    if missing.iter().any(|piece| !is_carried(piece) && is_of_other_tenant(piece)) {
         return Reason::ScopeOfOtherTenant;
     }
-    if not_carried().any(|piece| carries_a_near_miss(token_scopes, &piece.wanted, caller.tenant)) {
+    let is_misspelt =
+        |piece: &mut MissingPiece<'_>| carries_a_near_miss(token_scopes, &mut piece.wanted, caller.tenant);
+    if missing.iter_mut().any(|piece| !is_carried(piece) && is_misspelt(piece)) {
         return Reason::ScopeNameMismatch;
     }
     let carried = || missing.iter().flat_map(|piece| &piece.carried);
@@ -232,26 +234,28 @@ fn diagnose(
 }
 
 /// Whether one of `token_scopes` is a wanted scope but for ASCII case or for characters other than letters and digits,
-/// or holds one as a part of a comma list.
-fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &[&str], tenant: &Tenant) -> bool {
+/// or holds one as a part of a comma list. `wanted` is sorted anew.
+fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &mut [&str], tenant: &Tenant) -> bool {
     let prefix = tenant.scope_prefix.as_deref().unwrap_or_default().as_bytes();
-    // A token may carry thousands of scopes, and a tenant may have thousands that would do.
-    let mut wanted = wanted.to_vec();
-    wanted.sort_unstable_by(|one, other| essence(one.as_bytes()).cmp(essence(other.as_bytes())));
+    // A token may carry thousands of scopes, and a tenant may have hundreds that would do.
+    wanted.sort_unstable_by(|one, other| {
+        essence(prefix, one.as_bytes()).cmp(essence(prefix, other.as_bytes()))
+    });
     let is_near_miss = |name: &[u8]| {
-        let mut rest = essence(name);
-        essence(name).next().is_some()
-            && essence(prefix).all(|letter| rest.next() == Some(letter))
-            && wanted.binary_search_by(|scope| essence(scope.as_bytes()).cmp(rest.clone())).is_ok()
+        let letters = essence(&[], name);
+        letters.clone().next().is_some()
+            && wanted.binary_search_by(|scope| essence(prefix, scope.as_bytes()).cmp(letters.clone())).is_ok()
     };
     token_scopes.iter().map(|scope| scope.as_bytes()).any(|scope| {
         is_near_miss(scope) || scope.contains(&b',') && scope.split(|byte| *byte == b',').any(is_near_miss)
     })
 }
 
-/// The ASCII letters and digits of a name, in lower case.
-fn essence(name: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
-    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase)
+/// The ASCII letters and digits of a prefixed name, in lower case. Backwards: names of one tenant begin alike, so that
+/// most differ at once.
+fn essence<'n>(prefix: &'n [u8], name: &'n [u8]) -> impl Iterator<Item = u8> + Clone + 'n {
+    let letters = prefix.iter().chain(name).filter(|byte| byte.is_ascii_alphanumeric());
+    letters.map(u8::to_ascii_lowercase).rev()
 }
 
 impl<'c> Required<'c> {

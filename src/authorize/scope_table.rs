@@ -68,13 +68,35 @@ impl<'t> Meaning<'t> {
     /// Whether it stands for `permission`.
     pub fn grants(self, permission: &str) -> bool {
         match self.mapped {
-            Some(granted) => granted.iter().any(|granted| **granted == *permission),
-            None => *self.scope == *permission,
+            Some(granted) => granted.iter().any(|granted| are_same(granted, permission)),
+            None => are_same(self.scope, permission),
         }
     }
 
     /// How many permissions it stands for.
     pub fn breadth(self) -> usize {
         self.mapped.map_or(1, <[_]>::len)
+    }
+}
+
+/// Whether two names are the same, compared from their ends: names of one file often begin alike.
+fn are_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().rev().zip(other.bytes().rev()).all(|(one, other)| one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_any_one_byte_or_in_length_are_different() {
+        let name = "billing:read";
+        assert!(are_same(name, &name.to_owned()) && are_same("", ""));
+        for place in 0..name.len() {
+            let mut other = name.to_owned();
+            other.replace_range(place..=place, "_");
+            assert!(!are_same(name, &other), "{other}");
+            assert!(!are_same(name, &name[place + 1..]) && !are_same(name, &name[..place]));
+        }
     }
 }
