@@ -1,6 +1,8 @@
 //! JSON objects written straight into a text (RFC 8259), for answers and log lines: a map of values first would take ten
 //! times as long.
 
+use std::borrow::Cow;
+
 /// An object that is being written, member by member in the order given.
 #[derive(Default)]
 pub struct ObjectText {
@@ -8,20 +10,21 @@ pub struct ObjectText {
 }
 
 impl ObjectText {
+    /// An object whose text is expected to take up to `size` bytes.
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        allow(dead_code, reason = "log lines are written by the edge alone")
+    )]
+    pub fn with_capacity(size: usize) -> Self {
+        Self { text: String::with_capacity(size) }
+    }
+
     /// Adds a member that is a string, if there is a value. Names are not escaped: they are ours.
     pub fn text(&mut self, name: &'static str, value: Option<&str>) {
         let Some(value) = value else { return };
         self.name(name);
         self.text.push('"');
-        let mut plain = 0;
-        for (at, byte) in value.bytes().enumerate() {
-            if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
-                self.text.push_str(value.get(plain..at).unwrap_or_default());
-                self.text.push_str(&escaped(byte));
-                plain = at + 1;
-            }
-        }
-        self.text.push_str(value.get(plain..).unwrap_or_default());
+        self.text.push_str(&escape(value));
         self.text.push('"');
     }
 
@@ -48,12 +51,21 @@ impl ObjectText {
     }
 }
 
-/// RFC 8259 section 7.
-fn escaped(byte: u8) -> String {
-    match byte {
-        b'"' | b'\\' => format!("\\{}", char::from(byte)),
-        control => format!("\\u{control:04x}"),
+/// What stands between the quotes of a string (RFC 8259 section 7).
+pub fn escape(value: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+    if value.bytes().all(is_plain) {
+        return Cow::Borrowed(value);
     }
+    let mut escaped = String::with_capacity(value.len() + 8);
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => escaped.extend(['\\', letter]),
+            '\0'..='\x1f' => escaped.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            _ => escaped.push(letter),
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 #[cfg(test)]

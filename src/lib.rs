@@ -24,6 +24,7 @@ pub mod credential;
 #[cfg(target_arch = "wasm32")]
 mod edge;
 pub mod exchange;
+pub mod header_pairs;
 pub mod headers;
 pub mod hex;
 mod json_text;

@@ -309,7 +309,7 @@ fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_contract() {
         assert_eq!(refused.answer.status, status, "{reason}");
         assert_eq!(refused.header("content-type"), Some("application/json"), "{reason}");
         assert_eq!(refused.header("cache-control"), Some("no-store"), "{reason}");
-        let names: Vec<&str> = refused.answer.headers.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = refused.answer.headers.iter().map(|(name, _)| name).collect();
         assert!(
             names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1),
             "{names:?}"
@@ -376,7 +376,7 @@ fn no_refusal_repeats_what_the_client_sent() {
     for case in cases() {
         let refused = case.run(|_| {});
         let mut told = refused.answer.body.clone();
-        told.extend(refused.answer.headers.iter().map(|(_, value)| value.as_str()));
+        told.extend(refused.answer.headers.iter().map(|(_, value)| value));
         for sent in
             ["nobody", "foreign", "twin", "app2", "api2", "opaque-token", "alice", "%2e", "logout", "k2"]
         {
@@ -399,8 +399,8 @@ fn a_stripped_refusal_is_the_status_and_the_challenge() {
         assert_eq!(stripped.answer.status, whole.answer.status);
         assert_eq!(stripped.answer.body, "");
         assert_eq!(stripped.header("www-authenticate"), whole.header("www-authenticate"));
-        for (name, _) in &stripped.answer.headers {
-            assert!(["www-authenticate", "retry-after"].contains(name), "{}: {name}", case.reason);
+        for (name, _) in stripped.answer.headers.iter() {
+            assert!(["www-authenticate", "retry-after"].contains(&name), "{}: {name}", case.reason);
         }
     }
 }

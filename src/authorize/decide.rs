@@ -2,12 +2,10 @@
 //!
 //! The reason of a 403 is the first that holds, in the order of the contract's table; [`diagnose`] is that table.
 
-use std::collections::HashSet;
-
 use super::catalog::{Access, Catalog, Enforcement, Operation};
 use super::requirement::{PermissionId, PermissionSet, Requirement};
 use super::scope::{EffectiveScopes, is_assigned};
-use super::scope_table::ScopeKind;
+use super::scope_table::{Meaning, ScopeKind};
 use super::tenant::{Application, Tenant, TenantTable};
 use crate::respond::Reason;
 use crate::route::OperationId;
@@ -60,12 +58,13 @@ pub fn decide(
     let system = catalog.suite(operation.suite).is_some_and(|suite| suite.system);
     // An operation that asks for scopes and has no requirement cannot be configured; if it could, nothing would meet it.
     let requirement = catalog.requirement(id, caller.tenant).ok_or(Reason::ScopeNotGranted)?;
-    if requirement.is_met_by(caller.effective.permissions(system)) {
+    let held = caller.effective.permissions(system);
+    if requirement.is_met_by(held) {
         return Ok(());
     }
-    let required = Required { requirement, system, catalog };
+    let required = Required::new(requirement, system, caller.tenant, catalog);
     Err(Refusal {
-        reason: diagnose(operation, caller, &required, table),
+        reason: diagnose(operation, caller, &required, held, table),
         sufficient_scope: required.sufficient_scope(caller.tenant),
     })
 }
@@ -150,16 +149,19 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
     }
 }
 
-/// What an operation requires, seen from its suite's side of the fence between vendor and custom scopes.
+/// What an operation requires, with the scopes that bring any of it, seen from its suite's side of the fence between
+/// vendor and custom scopes.
 struct Required<'c> {
     requirement: &'c Requirement,
-    system: bool,
     catalog: &'c Catalog,
+    /// Scopes of the right kind, and undeclared ones, of which the kind is None; sorted by name.
+    scopes: Vec<(Meaning<'c>, Option<ScopeKind>)>,
 }
 
 /// One of the things that are missing, with the scopes that would bring it.
 struct MissingPiece<'c> {
-    wanted: HashSet<&'c str>,
+    /// Sorted.
+    wanted: Vec<&'c str>,
     /// Those of them that the token carries under the tenant's prefix, and that do not count all the same.
     carried: Vec<&'c str>,
 }
@@ -167,14 +169,18 @@ struct MissingPiece<'c> {
 impl<'c> MissingPiece<'c> {
     fn new(
         piece: &[PermissionId],
-        required: &'c Required<'c>,
-        tenant: &'c Tenant,
+        required: &Required<'c>,
+        tenant: &Tenant,
         token_scopes: &'c [Box<str>],
     ) -> Self {
-        let wanted: HashSet<&str> = required.scopes_for(piece, tenant).into_iter().collect();
+        let mut piece = Self { wanted: required.scopes_for(piece), carried: Vec::new() };
         let stripped = token_scopes.iter().filter_map(|scope| tenant.strip_prefix(scope));
-        let carried = stripped.filter(|scope| wanted.contains(scope)).collect();
-        Self { wanted, carried }
+        piece.carried = stripped.filter(|scope| piece.is_brought_by(scope)).collect();
+        piece
+    }
+
+    fn is_brought_by(&self, scope: &str) -> bool {
+        self.wanted.binary_search(&scope).is_ok()
     }
 }
 
@@ -183,6 +189,7 @@ fn diagnose(
     operation: &Operation,
     caller: &Caller<'_>,
     required: &Required<'_>,
+    held: &PermissionSet,
     table: &TenantTable,
 ) -> Reason {
     if caller.scope_absent_from_introspection {
@@ -192,22 +199,23 @@ fn diagnose(
     if token_scopes.is_empty() {
         return Reason::NoScopesInToken;
     }
-    let held = caller.effective.permissions(required.system);
-    let missing: Vec<MissingPiece<'_>> = required
+    let mut missing: Vec<MissingPiece<'_>> = required
         .requirement
         .missing_pieces(held)
         .map(|piece| MissingPiece::new(piece, required, caller.tenant, token_scopes))
         .collect();
 
-    let not_carried = || missing.iter().filter(|piece| piece.carried.is_empty());
-    let of_other_tenant = |piece: &MissingPiece<'_>| {
+    let is_carried = |piece: &MissingPiece<'_>| !piece.carried.is_empty();
+    let is_of_other_tenant = |piece: &MissingPiece<'_>| {
         let behind = |scope| table.strip_other_prefix(caller.tenant, scope);
-        token_scopes.iter().filter_map(|scope| behind(scope)).any(|scope| piece.wanted.contains(scope))
+        token_scopes.iter().filter_map(|scope| behind(scope)).any(|scope| piece.is_brought_by(scope))
     };
-    if not_carried().any(of_other_tenant) {
+    if missing.iter().any(|piece| !is_carried(piece) && is_of_other_tenant(piece)) {
         return Reason::ScopeOfOtherTenant;
     }
-    if not_carried().any(|piece| carries_a_near_miss(token_scopes, &piece.wanted, caller.tenant)) {
+    let is_misspelt =
+        |piece: &mut MissingPiece<'_>| carries_a_near_miss(token_scopes, &mut piece.wanted, caller.tenant);
+    if missing.iter_mut().any(|piece| !is_carried(piece) && is_misspelt(piece)) {
         return Reason::ScopeNameMismatch;
     }
     let carried = || missing.iter().flat_map(|piece| &piece.carried);
@@ -226,78 +234,94 @@ fn diagnose(
 }
 
 /// Whether one of `token_scopes` is a wanted scope but for ASCII case or for characters other than letters and digits,
-/// or holds one as a part of a comma list.
-fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &HashSet<&str>, tenant: &Tenant) -> bool {
-    let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
-    let essence = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+/// or holds one as a part of a comma list. `wanted` is sorted anew.
+fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &mut [&str], tenant: &Tenant) -> bool {
+    let prefix = tenant.scope_prefix.as_deref().unwrap_or_default().as_bytes();
+    // A token may carry thousands of scopes, and a tenant may have hundreds that would do.
+    wanted.sort_unstable_by(|one, other| {
+        essence(prefix, one.as_bytes()).cmp(essence(prefix, other.as_bytes()))
+    });
+    let is_near_miss = |name: &[u8]| {
+        let letters = essence(&[], name);
+        letters.clone().next().is_some()
+            && wanted.binary_search_by(|scope| essence(prefix, scope.as_bytes()).cmp(letters.clone())).is_ok()
     };
-    let wanted: HashSet<String> = wanted
-        .iter()
-        .map(|scope| essence(&format!("{prefix}{scope}")))
-        .filter(|essence| !essence.is_empty())
-        .collect();
-    let parts =
-        |scope: &'_ str| scope.contains(',') && scope.split(',').any(|part| wanted.contains(&essence(part)));
-    token_scopes.iter().any(|scope| wanted.contains(&essence(scope)) || parts(scope))
+    token_scopes.iter().map(|scope| scope.as_bytes()).any(|scope| {
+        is_near_miss(scope) || scope.contains(&b',') && scope.split(|byte| *byte == b',').any(is_near_miss)
+    })
 }
 
-impl Required<'_> {
-    fn names<'n>(&'n self, permissions: &[PermissionId]) -> Vec<&'n str> {
-        permissions.iter().map(|permission| self.catalog.permissions.name(*permission)).collect()
+/// The ASCII letters and digits of a prefixed name, in lower case. Backwards: names of one tenant begin alike, so that
+/// most differ at once.
+fn essence<'n>(prefix: &'n [u8], name: &'n [u8]) -> impl Iterator<Item = u8> + Clone + 'n {
+    let letters = prefix.iter().chain(name).filter(|byte| byte.is_ascii_alphanumeric());
+    letters.map(u8::to_ascii_lowercase).rev()
+}
+
+impl<'c> Required<'c> {
+    fn new(requirement: &'c Requirement, system: bool, tenant: &'c Tenant, catalog: &'c Catalog) -> Self {
+        let table = &*tenant.scope_table;
+        let names = requirement.permissions().map(|permission| catalog.permissions.name(permission));
+        let with_kind = |meaning: Meaning<'c>| (meaning, table.kind(meaning.scope));
+        let is_of_right_kind = |(_, kind): &(_, Option<ScopeKind>)| {
+            kind.is_none_or(|kind| (kind == ScopeKind::System) == system)
+        };
+        let mut scopes: Vec<_> = table.meanings_of(names).map(with_kind).filter(is_of_right_kind).collect();
+        scopes.sort_unstable_by_key(|(meaning, _)| meaning.scope);
+        scopes.dedup_by_key(|(meaning, _)| meaning.scope);
+        Self { requirement, catalog, scopes }
     }
 
-    /// Scopes of the right kind that stand for one of `permissions` under `tenant`, and undeclared ones that would.
-    fn scopes_for<'t>(&'t self, permissions: &[PermissionId], tenant: &'t Tenant) -> Vec<&'t str> {
-        let names = self.names(permissions);
-        let mut scopes = tenant.scope_table.scopes_for(&names);
-        scopes.retain(|scope| match tenant.scope_table.kind(scope) {
-            Some(ScopeKind::Custom) => !self.system,
-            Some(ScopeKind::System) => self.system,
-            None => true,
-        });
-        scopes
+    /// Those of the scopes that stand for one of `permissions`, sorted.
+    fn scopes_for(&self, permissions: &[PermissionId]) -> Vec<&'c str> {
+        let brings = |meaning: &Meaning<'_>| permissions.iter().any(|id| self.brings(meaning, *id));
+        self.scopes.iter().filter(|(meaning, _)| brings(meaning)).map(|(meaning, _)| meaning.scope).collect()
+    }
+
+    fn brings(&self, meaning: &Meaning<'_>, permission: PermissionId) -> bool {
+        meaning.grants(self.catalog.permissions.name(permission))
     }
 
     /// The smallest set of the tenant's token scopes that meets the requirement; among equals the one that grants
     /// least.
     fn sufficient_scope(&self, tenant: &Tenant) -> Option<String> {
-        let table = &*tenant.scope_table;
-        let all: Vec<PermissionId> = self.requirement.permissions().collect();
-        let mut candidates: Vec<(&str, Vec<PermissionId>, usize)> = self
-            .scopes_for(&all, tenant)
+        let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
+        let declared = || self.scopes.iter().filter(|(_, kind)| kind.is_some()).map(|(meaning, _)| meaning);
+        let first_mention = |meaning: &Meaning<'_>| {
+            self.requirement.permissions().position(|permission| self.brings(meaning, permission))
+        };
+        let preference = |meaning: &&Meaning<'_>| (meaning.breadth(), first_mention(meaning));
+
+        let is_enough_alone = |meaning: &&Meaning<'_>| {
+            self.requirement.is_met_where(|permission| self.brings(meaning, permission))
+        };
+        if let Some(meaning) = declared().filter(is_enough_alone).min_by_key(preference) {
+            return Some([prefix, meaning.scope].concat());
+        }
+
+        let mut candidates: Vec<&Meaning<'_>> = declared().collect();
+        candidates.sort_by_cached_key(preference);
+        let candidates: Vec<(&str, Vec<PermissionId>)> = candidates
             .into_iter()
-            .filter(|scope| table.kind(scope).is_some_and(|kind| (kind == ScopeKind::System) == self.system))
-            .map(|scope| {
-                let granted: Vec<PermissionId> =
-                    table.permissions(scope).filter_map(|name| self.catalog.permissions.id(name)).collect();
-                let breadth = table.permissions(scope).count();
-                (scope, granted, breadth)
+            .map(|meaning| {
+                let granted = meaning.permissions().filter_map(|name| self.catalog.permissions.id(name));
+                (meaning.scope, granted.collect())
             })
             .collect();
-        let first_mention =
-            |granted: &[PermissionId]| all.iter().position(|permission| granted.contains(permission));
-        candidates.sort_by_key(|(scope, granted, breadth)| (*breadth, first_mention(granted), *scope));
-
-        let chosen = smallest_cover(&candidates, self.requirement)?;
-        let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
+        let chosen = smallest_cover_of_several(&candidates, self.requirement)?;
         Some(chosen.iter().map(|scope| format!("{prefix}{scope}")).collect::<Vec<_>>().join(" "))
     }
 }
 
-/// Exhaustive for up to two scopes, which covers what people write; beyond, each step takes the first candidate that
-/// adds something that is still missing.
-fn smallest_cover<'s>(
-    candidates: &[(&'s str, Vec<PermissionId>, usize)],
+/// Scopes that are enough together, where none of `candidates` is alone. Exhaustive for two, which covers what people
+/// write; beyond, each step takes the first candidate that adds something that is still missing.
+fn smallest_cover_of_several<'s>(
+    candidates: &[(&'s str, Vec<PermissionId>)],
     requirement: &Requirement,
 ) -> Option<Vec<&'s str>> {
-    let meets = |granted: &mut dyn Iterator<Item = PermissionId>| requirement.is_met_by(&granted.collect());
-    if let Some((scope, ..)) = candidates.iter().find(|(_, granted, _)| meets(&mut granted.iter().copied())) {
-        return Some(vec![scope]);
-    }
-    for (place, (first, one, _)) in candidates.iter().enumerate() {
-        for (second, two, _) in candidates.iter().skip(place + 1) {
-            if meets(&mut one.iter().chain(two).copied()) {
+    for (place, (first, one)) in candidates.iter().enumerate() {
+        for (second, two) in candidates.iter().skip(place + 1) {
+            if requirement.is_met_where(|permission| one.contains(&permission) || two.contains(&permission)) {
                 return Some(vec![first, second]);
             }
         }
@@ -313,7 +337,7 @@ fn smallest_cover<'s>(
             granted.iter().filter(|permission| missing.contains(permission)).count()
         };
         // `max_by_key` keeps the last of equals; reversed, that is the narrowest.
-        let (scope, granted, _) = candidates.iter().rev().max_by_key(|(_, granted, _)| useful(granted))?;
+        let (scope, granted) = candidates.iter().rev().max_by_key(|(_, granted)| useful(granted))?;
         if useful(granted) == 0 {
             return None;
         }
@@ -321,12 +345,12 @@ fn smallest_cover<'s>(
     }
     // What was taken early may be covered by what came later.
     for place in (0..chosen.len()).rev() {
-        let mut others = chosen
+        let others = chosen
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != place)
-            .flat_map(|(_, (_, granted))| *granted);
-        if meets(&mut others.by_ref().copied()) {
+            .flat_map(|(_, (_, granted))| granted.iter().copied());
+        if requirement.is_met_by(&others.collect()) {
             chosen.remove(place);
         }
     }

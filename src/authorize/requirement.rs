@@ -83,10 +83,16 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// Whether `held` is enough. A requirement of nothing is never met: it is not a way to open an operation.
+    /// Whether `held` is enough.
     pub fn is_met_by(&self, held: &PermissionSet) -> bool {
-        let all = self.all_of.iter().all(|permission| held.contains(*permission));
-        let any = self.any_of.is_empty() || self.any_of.iter().any(|permission| held.contains(*permission));
+        self.is_met_where(|permission| held.contains(permission))
+    }
+
+    /// Whether what `holds` says is held is enough. A requirement of nothing is never met: it is not a way to open an
+    /// operation.
+    pub fn is_met_where(&self, holds: impl Fn(PermissionId) -> bool) -> bool {
+        let all = self.all_of.iter().all(|permission| holds(*permission));
+        let any = self.any_of.is_empty() || self.any_of.iter().any(|permission| holds(*permission));
         all && any && !(self.all_of.is_empty() && self.any_of.is_empty())
     }
 
@@ -109,7 +115,7 @@ impl Requirement {
     }
 
     /// Every permission it mentions.
-    pub fn permissions(&self) -> impl Iterator<Item = PermissionId> + '_ {
+    pub fn permissions(&self) -> impl Iterator<Item = PermissionId> + Clone + '_ {
         self.all_of.iter().chain(&self.any_of).copied()
     }
 }

@@ -31,23 +31,72 @@ impl ScopeTable {
 
     /// The permissions that `scope` stands for, declared or not.
     pub fn permissions<'t>(&'t self, scope: &'t str) -> impl Iterator<Item = &'t str> {
-        let mapped = self.mapping.get(scope);
-        let own_name = if mapped.is_none() { Some(scope) } else { None };
-        mapped.into_iter().flatten().map(|permission| &**permission).chain(own_name)
+        Meaning { scope, mapped: self.mapping.get(scope).map(|granted| &**granted) }.permissions()
     }
 
-    /// Every scope name that stands for one of `permissions`, declared or not, sorted.
-    pub fn scopes_for<'t>(&'t self, permissions: &[&'t str]) -> Vec<&'t str> {
-        let mapped = self
-            .mapping
+    /// Every scope that stands for one of `permissions`, declared or not, in no particular order. One that `permissions`
+    /// repeats may come repeatedly.
+    pub fn meanings_of<'t>(
+        &'t self,
+        permissions: impl Iterator<Item = &'t str> + Clone,
+    ) -> impl Iterator<Item = Meaning<'t>> {
+        let own_names = permissions.clone().filter(|permission| !self.mapping.contains_key(*permission));
+        self.mapping
             .iter()
-            .filter(|(_, granted)| granted.iter().any(|permission| permissions.contains(&&**permission)))
-            .map(|(scope, _)| &**scope);
-        let own_name =
-            permissions.iter().copied().filter(|permission| !self.mapping.contains_key(*permission));
-        let mut scopes: Vec<&str> = mapped.chain(own_name).collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        scopes
+            .map(|(scope, granted)| Meaning { scope, mapped: Some(granted) })
+            .filter(move |meaning| permissions.clone().any(|permission| meaning.grants(permission)))
+            .chain(own_names.map(|scope| Meaning { scope, mapped: None }))
+    }
+}
+
+/// A scope with what it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Meaning<'t> {
+    /// The scope, without the tenant's prefix.
+    pub scope: &'t str,
+    /// None: it stands for the permission of its own name.
+    mapped: Option<&'t [Box<str>]>,
+}
+
+impl<'t> Meaning<'t> {
+    /// The permissions that it stands for.
+    pub fn permissions(self) -> impl Iterator<Item = &'t str> {
+        let own_name = if self.mapped.is_none() { Some(self.scope) } else { None };
+        self.mapped.into_iter().flatten().map(|permission| &**permission).chain(own_name)
+    }
+
+    /// Whether it stands for `permission`.
+    pub fn grants(self, permission: &str) -> bool {
+        match self.mapped {
+            Some(granted) => granted.iter().any(|granted| are_same(granted, permission)),
+            None => are_same(self.scope, permission),
+        }
+    }
+
+    /// How many permissions it stands for.
+    pub fn breadth(self) -> usize {
+        self.mapped.map_or(1, <[_]>::len)
+    }
+}
+
+/// Whether two names are the same, compared from their ends: names of one file often begin alike.
+fn are_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().rev().zip(other.bytes().rev()).all(|(one, other)| one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_any_one_byte_or_in_length_are_different() {
+        let name = "billing:read";
+        assert!(are_same(name, &name.to_owned()) && are_same("", ""));
+        for place in 0..name.len() {
+            let mut other = name.to_owned();
+            other.replace_range(place..=place, "_");
+            assert!(!are_same(name, &other), "{other}");
+            assert!(!are_same(name, &name[place + 1..]) && !are_same(name, &name[..place]));
+        }
     }
 }

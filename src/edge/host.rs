@@ -11,7 +11,9 @@
 use std::ptr::null_mut;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::header_pairs::HeaderPairs;
 use crate::octets::have_upper_case;
+use crate::respond::Answer;
 
 const OK: u32 = 0;
 const REQUEST_HEADERS: u32 = 0;
@@ -242,18 +244,18 @@ pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Answers the request in the upstream's place. False where the host refuses.
-pub fn send_local_response(status: u16, headers: &[(&str, String)], body: &[u8], grpc_status: i32) -> bool {
-    let headers = serialize(headers);
+pub fn send_local_response(answer: &Answer) -> bool {
+    let (body, headers) = (answer.body.as_bytes(), answer.headers.as_bytes());
     let sent = unsafe {
         proxy_send_local_response(
-            u32::from(status),
+            u32::from(answer.status),
             null_mut(),
             0,
             body.as_ptr(),
             body.len(),
             headers.as_ptr(),
             headers.len(),
-            grpc_status,
+            answer.grpc_status,
         )
     };
     sent == OK
@@ -261,8 +263,9 @@ pub fn send_local_response(status: u16, headers: &[(&str, String)], body: &[u8],
 
 /// Makes an HTTP call. The token under which its answer will come, or None where the host does not make it.
 pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Duration) -> Option<u32> {
-    let headers = serialize(headers);
-    let no_trailers = serialize(&[]);
+    let headers = HeaderPairs::new(headers.iter().map(|(name, value)| (*name, [value.as_str()])));
+    let (headers, no_trailers) = (headers.as_bytes(), HeaderPairs::none());
+    let no_trailers = no_trailers.as_bytes();
     let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     let mut token = 0;
     let status = unsafe {
@@ -280,22 +283,6 @@ pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Dur
         )
     };
     (status == OK).then_some(token)
-}
-
-fn serialize(headers: &[(&str, String)]) -> Vec<u8> {
-    let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
-    for (name, value) in headers {
-        bytes.extend(size(name));
-        bytes.extend(size(value));
-    }
-    for (name, value) in headers {
-        bytes.extend(name.as_bytes());
-        bytes.push(0);
-        bytes.extend(value.as_bytes());
-        bytes.push(0);
-    }
-    bytes
 }
 
 /// Lets the paused request of the effective context go on.

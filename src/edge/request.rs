@@ -9,8 +9,9 @@ use super::{telemetry, with_vm};
 use crate::exchange::{
     Errand, Exchange, HeaderEdits, InForce, Request, Step, Surroundings, Verdict, WaiterId,
 };
+use crate::header_pairs::HeaderPairs;
 use crate::headers::values;
-use crate::respond::{Answer, Rejection};
+use crate::respond::Answer;
 use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 /// The context that the host makes for each request.
@@ -135,13 +136,14 @@ fn resume(id: u32, body_size: usize, body: Result<Vec<u8>, Fault>) -> Outcome {
 
 /// Answers a request that cannot be decided.
 pub fn fail(id: u32) -> Outcome {
-    respond(id, 500, &[], b"", -1)
+    let answer = Answer { status: 500, headers: HeaderPairs::none(), body: String::new(), grpc_status: -1 };
+    respond(id, &answer)
 }
 
 /// Answers a request, once and for all.
-fn respond(id: u32, status: u16, headers: &[(&str, String)], body: &[u8], grpc_status: i32) -> Outcome {
+fn respond(id: u32, answer: &Answer) -> Outcome {
     with_vm(|vm| vm.answered.insert(id));
-    host::send_local_response(status, headers, body, grpc_status);
+    host::send_local_response(answer);
     Outcome::Answered
 }
 
@@ -238,13 +240,13 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
         }
         Step::Reject(rejection, facts) => {
             telemetry::record(&facts, &in_force, now);
-            answer(id, &rejection, &request, policy)
+            respond(id, &in_force.answers.to(&rejection, request.is_grpc))
         }
         Step::RejectTokenRequest(fault, facts) => {
             telemetry::record(&facts, &in_force, now);
             let has_authorization = values(request.headers, "authorization").next().is_some();
             let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
-            respond(id, answer.status, &answer.headers, answer.body.as_bytes(), answer.grpc_status)
+            respond(id, &answer)
         }
         Step::AwaitBody => {
             if with_vm(|vm| vm.held.len() >= policy.max_waiting_requests) {
@@ -273,27 +275,6 @@ fn leave_errands(root: u32, queue: Option<u32>, in_force: &Rc<InForce>, errands:
     if let Some(queue) = queue {
         // Where it fails the next tick runs the errand.
         host::enqueue(queue);
-    }
-}
-
-fn answer(
-    id: u32,
-    rejection: &Rejection,
-    request: &Request<'_>,
-    policy: &crate::config::policy::Policy,
-) -> Outcome {
-    let mut answer = Answer::new(rejection, &policy.realm, policy.strip_failure_response);
-    if request.is_grpc {
-        // The host makes a gRPC answer of it: the body becomes `grpc-message`, and the content type its own.
-        answer.headers.retain(|(name, _)| *name != "content-type");
-        let message = if policy.strip_failure_response {
-            String::new()
-        } else {
-            format!("{}: {}", rejection.reason, rejection.description())
-        };
-        respond(id, answer.status, &answer.headers, message.as_bytes(), answer.grpc_status)
-    } else {
-        respond(id, answer.status, &answer.headers, answer.body.as_bytes(), -1)
     }
 }
 

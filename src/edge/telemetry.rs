@@ -10,6 +10,9 @@ use crate::exchange::{Facts, InForce};
 use crate::hex::hex;
 use crate::json_text::ObjectText;
 
+/// What a log line takes at most, nearly always.
+const LINE_SIZE: usize = 320;
+
 thread_local! {
     /// The second that lines are being counted in, how many were written in it, how many were left out since the last.
     static LINES: Cell<(u64, u32, u64)> = const { Cell::new((0, 0, 0)) };
@@ -87,7 +90,7 @@ impl<'f> Described<'f> {
 
     fn line(&self, facts: &Facts, suppressed: u64) -> String {
         let token = facts.token_digest.map(|digest| hex(&digest));
-        let mut line = ObjectText::default();
+        let mut line = ObjectText::with_capacity(LINE_SIZE);
         for (name, value) in [
             ("event", Some("decision")),
             ("decision", Some(self.decision)),

@@ -21,7 +21,7 @@ use crate::authenticate::{AudienceRule, KeySet, KeySource, SkippedKey, TokenErro
 use crate::authorize::TenantTable;
 use crate::bounded_cache::BoundedCache;
 use crate::config::policy::Policy;
-use crate::respond::{Reason, Rejection};
+use crate::respond::{Answers, Reason, Rejection};
 use crate::seeded_hash::SeededMap;
 
 /// What an answer may take beyond its own timeout before it is given up as lost.
@@ -45,6 +45,8 @@ pub struct InForce {
     pub policy: Policy,
     /// Unlike that of any other policy in this VM.
     pub generation: u64,
+    /// What is answered to requests that are refused under it.
+    pub answers: Answers,
     providers: Vec<Rc<RefCell<ProviderState>>>,
     waiting: Rc<Cell<usize>>,
 }
@@ -67,6 +69,7 @@ impl Worker {
             })
             .collect();
         Rc::new(InForce {
+            answers: Answers::new(&policy.realm, policy.strip_failure_response),
             policy,
             generation: self.generations,
             providers,

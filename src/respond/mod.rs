@@ -1,7 +1,9 @@
 //! What the client and the upstream are told.
 
+mod answers;
 pub mod reason;
 pub mod rejection;
 
+pub use answers::Answers;
 pub use reason::{ErrorClass, Reason};
 pub use rejection::{Answer, Rejection};

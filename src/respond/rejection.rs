@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::reason::{ErrorClass, Reason};
-use crate::json_text::ObjectText;
+use crate::header_pairs::HeaderPairs;
+use crate::json_text::escape;
 
 /// Why a request is refused, with what the client is told besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +36,24 @@ impl Rejection {
 
     /// The text for the client's developer, in the characters that RFC 6750 section 3 allows in `error_description`.
     pub fn description(&self) -> Cow<'static, str> {
-        let meaning = self.reason.meaning();
-        let Some(about) = &self.about else { return Cow::Borrowed(meaning) };
-        let about = about.chars().filter(|letter| is_quotable(*letter));
-        Cow::Owned(meaning.chars().chain(": ".chars()).chain(about).collect())
+        match &self.about {
+            None => Cow::Borrowed(self.reason.meaning()),
+            Some(about) => Cow::Owned(self.description_pieces(&quotable(about)).concat()),
+        }
     }
+
+    /// The description in pieces. `about` is what the refusal is about, in characters that are allowed.
+    fn description_pieces<'r>(&self, about: &'r str) -> [&'r str; 3] {
+        [self.reason.meaning(), if self.about.is_some() { ": " } else { "" }, about]
+    }
+}
+
+/// The characters of a text that may stand between the quotes of a challenge.
+fn quotable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_quotable) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().filter(|letter| is_quotable(*letter)).collect())
 }
 
 /// Whether a character may stand between the quotes of a challenge as it is (RFC 6750 section 3).
@@ -53,68 +67,99 @@ pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// Response headers, names in lower case.
-    pub headers: Vec<(&'static str, String)>,
-    /// The JSON body; empty where refusals are stripped.
+    pub headers: HeaderPairs,
+    /// The JSON body, for a gRPC request the message; empty where refusals are stripped.
     pub body: String,
-    /// The gRPC status, for gRPC requests.
+    /// The gRPC status, for gRPC requests; -1 for others.
     pub grpc_status: i32,
 }
 
 impl Answer {
     /// The answer to `rejection`. With `strip`, it is the status and the challenge alone.
     pub fn new(rejection: &Rejection, realm: &str, strip: bool) -> Self {
+        Self::of(rejection, realm, strip, false)
+    }
+
+    /// The answer to `rejection` of a gRPC request: its body becomes `grpc-message`, and the content type is the host's.
+    pub fn to_grpc(rejection: &Rejection, realm: &str, strip: bool) -> Self {
+        Self::of(rejection, realm, strip, true)
+    }
+
+    /// The answer to a refusal for the same reason that names the scopes that would do. `self` is a 403 that names none.
+    pub(super) fn with_scope(&self, scope: &str) -> Option<Self> {
+        let body = match self.body.strip_suffix("\"}") {
+            Some(body) => [body, "\",\"scope\":\"", &escape(scope), "\"}"].concat(),
+            // It is stripped, or the message of a gRPC answer.
+            None => self.body.clone(),
+        };
+        let headers = self.headers.with_in_first(["\", scope=\"", scope])?;
+        Some(Self { headers, body, ..*self })
+    }
+
+    fn of(rejection: &Rejection, realm: &str, strip: bool, is_grpc: bool) -> Self {
         let class = rejection.reason.class();
-        let mut headers = Vec::with_capacity(3);
-        if let Some(challenge) = challenge(rejection, realm) {
-            headers.push(("www-authenticate", challenge));
+        let about = rejection.about.as_deref().map(quotable).unwrap_or_default();
+        let description = rejection.description_pieces(&about);
+
+        let [meaning, colon, about] = description;
+        let [open_scope, scope] = match rejection.sufficient_scope.as_deref() {
+            Some(scope) => ["\", scope=\"", scope],
+            None => [""; 2],
+        };
+        let error = class.error().unwrap_or_default();
+        // RFC 6750 section 3.1: without an error code where no token came.
+        let bare_challenge = ["Bearer realm=\"", realm, "\""];
+        #[rustfmt::skip]
+        let full_challenge = [
+            "Bearer realm=\"", realm, "\", error=\"", error,
+            "\", error_description=\"", meaning, colon, about, open_scope, scope, "\"",
+        ];
+        let challenge = match class {
+            ErrorClass::InvalidRequest | ErrorClass::TemporarilyUnavailable => None,
+            ErrorClass::NoCredential => Some(&bare_challenge[..]),
+            ErrorClass::InvalidToken | ErrorClass::InsufficientScope => Some(&full_challenge[..]),
+        };
+        let retry_after =
+            (class == ErrorClass::TemporarilyUnavailable).then(|| rejection.retry_after.max(1).to_string());
+        let retry_after = retry_after.as_deref().map(|seconds| [seconds]);
+        let headers = [
+            challenge.map(|challenge| ("www-authenticate", challenge)),
+            (!strip && !is_grpc).then_some(("content-type", &["application/json"])),
+            (!strip).then_some(("cache-control", &["no-store"])),
+            retry_after.as_ref().map(|seconds| ("retry-after", &seconds[..])),
+        ];
+        let body = match (strip, is_grpc) {
+            (true, _) => String::new(),
+            (false, true) => [rejection.reason.as_str(), ": ", meaning, colon, about].concat(),
+            (false, false) => json_body(rejection, description),
+        };
+        Self {
+            status: class.status(),
+            headers: HeaderPairs::new(headers.into_iter().flatten()),
+            body,
+            grpc_status: if is_grpc { class.grpc_status() } else { -1 },
         }
-        let mut body = String::new();
-        if !strip {
-            headers.push(("content-type", "application/json".to_owned()));
-            headers.push(("cache-control", "no-store".to_owned()));
-            body = json_body(rejection);
-        }
-        if class == ErrorClass::TemporarilyUnavailable {
-            headers.push(("retry-after", rejection.retry_after.max(1).to_string()));
-        }
-        Self { status: class.status(), headers, body, grpc_status: class.grpc_status() }
     }
 }
 
-/// The `WWW-Authenticate` value of a 401 or 403; without an error code where no token came (RFC 6750 section 3.1).
-fn challenge(rejection: &Rejection, realm: &str) -> Option<String> {
-    let class = rejection.reason.class();
-    match class {
-        ErrorClass::InvalidRequest | ErrorClass::TemporarilyUnavailable => return None,
-        ErrorClass::NoCredential | ErrorClass::InvalidToken | ErrorClass::InsufficientScope => {}
-    }
-    let mut challenge = format!("Bearer realm=\"{realm}\"");
-    if let Some(error) = class.error() {
-        challenge
-            .push_str(&format!(", error=\"{error}\", error_description=\"{}\"", rejection.description()));
-        if let Some(scope) = &rejection.sufficient_scope {
-            challenge.push_str(&format!(", scope=\"{scope}\""));
-        }
-    }
-    Some(challenge)
-}
-
-fn json_body(rejection: &Rejection) -> String {
-    let mut body = ObjectText::default();
-    body.text("error", rejection.reason.class().error());
-    body.text("error_description", Some(&rejection.description()));
-    body.text("reason", Some(rejection.reason.as_str()));
-    body.text("scope", rejection.sufficient_scope.as_deref());
-    body.finish()
+/// What may stand in a challenge needs no escape in JSON either; of a scope nobody has made sure here.
+fn json_body(rejection: &Rejection, [meaning, colon, about]: [&str; 3]) -> String {
+    let [open, error, describe] = match rejection.reason.class().error() {
+        Some(error) => ["{\"error\":\"", error, "\",\"error_description\":\""],
+        None => ["{\"error_description\":\"", "", ""],
+    };
+    let reason = rejection.reason.as_str();
+    let (open_scope, scope) = match rejection.sufficient_scope.as_deref() {
+        Some(scope) => ("\",\"scope\":\"", escape(scope)),
+        None => ("", Cow::Borrowed("")),
+    };
+    [open, error, describe, meaning, colon, about, "\",\"reason\":\"", reason, open_scope, &scope, "\"}"]
+        .concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-        answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
-    }
 
     #[test]
     fn a_missing_scope_is_challenged_with_the_scopes_that_would_do() {
@@ -123,7 +168,7 @@ mod tests {
         let answer = Answer::new(&rejection, "plm", false);
         assert_eq!(answer.status, 403);
         assert_eq!(
-            header(&answer, "www-authenticate"),
+            answer.headers.get("www-authenticate"),
             Some(
                 "Bearer realm=\"plm\", error=\"insufficient_scope\", error_description=\"the token does not carry a \
                  scope that the operation requires\", scope=\"a:read b\""
@@ -133,14 +178,14 @@ mod tests {
         assert_eq!(body["error"], "insufficient_scope");
         assert_eq!(body["reason"], "scope_not_granted");
         assert_eq!(body["scope"], "a:read b");
-        assert_eq!(header(&answer, "cache-control"), Some("no-store"));
-        assert_eq!(header(&answer, "content-type"), Some("application/json"));
+        assert_eq!(answer.headers.get("cache-control"), Some("no-store"));
+        assert_eq!(answer.headers.get("content-type"), Some("application/json"));
     }
 
     #[test]
     fn no_error_code_is_given_where_no_token_came() {
         let answer = Answer::new(&Reason::CredentialMissing.into(), "plm", false);
-        assert_eq!(header(&answer, "www-authenticate"), Some("Bearer realm=\"plm\""));
+        assert_eq!(answer.headers.get("www-authenticate"), Some("Bearer realm=\"plm\""));
         let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(body.get("error"), None);
         assert_eq!(body["reason"], "credential_missing");
@@ -150,9 +195,9 @@ mod tests {
     fn only_a_503_says_when_to_come_back_and_it_is_no_challenge() {
         for reason in Reason::ALL {
             let answer = Answer::new(&(*reason).into(), "r", false);
-            assert_eq!(header(&answer, "retry-after").is_some(), answer.status == 503, "{reason}");
+            assert_eq!(answer.headers.get("retry-after").is_some(), answer.status == 503, "{reason}");
             assert_eq!(
-                header(&answer, "www-authenticate").is_some(),
+                answer.headers.get("www-authenticate").is_some(),
                 matches!(answer.status, 401 | 403),
                 "{reason}"
             );
@@ -169,7 +214,7 @@ mod tests {
     #[test]
     fn a_stripped_refusal_is_status_and_challenge() {
         let answer = Answer::new(&Reason::TokenExpired.into(), "r", true);
-        assert_eq!((answer.status, answer.body.as_str(), answer.headers.len()), (401, "", 1));
+        assert_eq!((answer.status, answer.body.as_str(), answer.headers.iter().count()), (401, "", 1));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::MAX_BODY_BYTES;
 use super::form::FormFault;
+use crate::header_pairs::HeaderPairs;
+use crate::json_text::ObjectText;
 use crate::respond::Answer;
 use crate::respond::rejection::DEFAULT_RETRY_AFTER;
 
@@ -149,26 +151,25 @@ impl Fault {
     /// more than the error code, which RFC 6749 requires.
     pub fn answer(&self, realm: &str, has_authorization: bool, strip: bool) -> Answer {
         let error = self.error();
-        // RFC 6749 section 5.1 and 5.2.
-        let mut headers = vec![
-            ("content-type", "application/json".to_owned()),
-            ("cache-control", "no-store".to_owned()),
-            ("pragma", "no-cache".to_owned()),
-        ];
         let status = error.status(has_authorization);
-        if status == 401 {
-            headers.push(("www-authenticate", format!("Basic realm=\"{realm}\"")));
-        }
-        if status == 503 {
-            headers.push(("retry-after", DEFAULT_RETRY_AFTER.to_string()));
-        }
-        let mut members = serde_json::Map::new();
-        members.insert("error".to_owned(), error.as_str().into());
+        let challenge = ["Basic realm=\"", realm, "\""];
+        let retry_after = DEFAULT_RETRY_AFTER.to_string();
+        let retry_after = [retry_after.as_str()];
+        // RFC 6749 section 5.1 and 5.2.
+        let headers = [
+            Some(("content-type", &["application/json"][..])),
+            Some(("cache-control", &["no-store"])),
+            Some(("pragma", &["no-cache"])),
+            (status == 401).then_some(("www-authenticate", &challenge)),
+            (status == 503).then_some(("retry-after", &retry_after)),
+        ];
+        let mut body = ObjectText::default();
+        body.text("error", Some(error.as_str()));
         if !strip {
-            members.insert("error_description".to_owned(), self.description().into());
+            body.text("error_description", Some(&self.description()));
         }
-        let body = serde_json::Value::Object(members).to_string();
-        Answer { status, headers, body, grpc_status: -1 }
+        let headers = HeaderPairs::new(headers.into_iter().flatten());
+        Answer { status, headers, body: body.finish(), grpc_status: -1 }
     }
 
     /// The text for the client's developer, in the characters that RFC 6749 section 5.2 allows.

@@ -190,7 +190,8 @@ impl Gateway {
         };
         let step = pending.exchange.advance(&request, &mut surroundings);
         // A request ends under the policy that it began with.
-        let policy = &Rc::clone(pending.exchange.in_force()).policy;
+        let in_force = Rc::clone(pending.exchange.in_force());
+        let policy = &in_force.policy;
         let tenant_of = |facts: &scopegate::exchange::Facts| {
             let tenant = facts.standing.as_ref().map(|standing| standing.tenant)?;
             Some(policy.tenants.tenant(tenant)?.id.to_string())
@@ -215,7 +216,7 @@ impl Gateway {
                 stage: facts.stage,
                 tenant: tenant_of(&facts),
                 is_grpc: request.is_grpc,
-                answer: Answer::new(&rejection, &policy.realm, policy.strip_failure_response),
+                answer: in_force.answers.to(&rejection, request.is_grpc).into_owned(),
             }),
         }))
     }
@@ -321,7 +322,7 @@ impl Passed {
 impl Refused {
     /// A header of the answer.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        self.answer.headers.get(name)
     }
 
     /// The body of the answer.

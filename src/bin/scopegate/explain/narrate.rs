@@ -886,7 +886,7 @@ impl Explanation {
         text.push('\n');
         if let Some(answer) = &self.answer {
             text.push_str(&format!("answer     {}\n", answer.status));
-            for (name, value) in &answer.headers {
+            for (name, value) in answer.headers.iter() {
                 text.push_str(&format!("           {name}: {}\n", shown(value)));
             }
             if !answer.body.is_empty() {
