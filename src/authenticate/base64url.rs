@@ -7,8 +7,66 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 
 /// Decodes the one canonical form: the URL-safe alphabet, no padding, no white space, unused bits zero. Two texts
 /// never decode to the same bytes, so a token cannot be rewritten without its signature noticing.
+///
+/// Four characters a step, by tables: the crate `base64` does the same in three times the WebAssembly (13 instructions
+/// a character), and a token is all base64url. It is what the tests compare this with.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
+    let groups = text.as_bytes().chunks_exact(4);
+    let rest = groups.remainder();
+    let mut bytes = vec![0; groups.len() * 3 + rest.len() * 3 / 4];
+    let mut triples = bytes.chunks_exact_mut(3);
+    let mut seen = 0;
+    for (group, triple) in groups.zip(&mut triples) {
+        let &[first, second, third, fourth] = group else { return None };
+        let bits = FIRST.of(first) | SECOND.of(second) | THIRD.of(third) | FOURTH.of(fourth);
+        seen |= bits;
+        let [low, middle, high, _] = bits.to_le_bytes();
+        triple.copy_from_slice(&[low, middle, high]);
+    }
+    // Bits behind the last whole byte have to be zero.
+    let (bits, unused) = match *rest {
+        [] => (0, 0),
+        [first, second] => (FIRST.of(first) | SECOND.of(second), 0x00_ff00),
+        [first, second, third] => (FIRST.of(first) | SECOND.of(second) | THIRD.of(third), 0xff_0000),
+        _ => return None,
+    };
+    seen |= bits;
+    for (byte, decoded) in triples.into_remainder().iter_mut().zip(bits.to_le_bytes()) {
+        *byte = decoded;
+    }
+    (seen & NO_CHARACTER == 0 && bits & unused == 0).then_some(bytes)
+}
+
+/// What a character at one of the four places of a group adds to the group's three bytes, of which the first is the
+/// lowest byte of the number.
+struct Place([u32; 256]);
+
+/// The mark of a byte that is no character of the alphabet.
+const NO_CHARACTER: u32 = 1 << 31;
+
+static FIRST: Place = Place::shifted_by(18);
+static SECOND: Place = Place::shifted_by(12);
+static THIRD: Place = Place::shifted_by(6);
+static FOURTH: Place = Place::shifted_by(0);
+
+impl Place {
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would say so")]
+    const fn shifted_by(shift: u32) -> Self {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut table = [NO_CHARACTER; 256];
+        let mut value = 0;
+        while value < ALPHABET.len() {
+            // From the order in which the bits are read to that in which the bytes are written.
+            let [_, first, second, third] = ((value as u32) << shift).to_be_bytes();
+            table[ALPHABET[value] as usize] = u32::from_le_bytes([first, second, third, 0]);
+            value += 1;
+        }
+        Self(table)
+    }
+
+    fn of(&self, character: u8) -> u32 {
+        self.0.get(usize::from(character)).copied().unwrap_or(NO_CHARACTER)
+    }
 }
 
 /// Encodes in the canonical form.
@@ -31,6 +89,8 @@ pub(crate) fn decode_leniently(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -53,5 +113,40 @@ mod tests {
             assert_eq!(decode_leniently(text), Some(vec![3, 236, 255, 224, 193]), "{text:?}");
         }
         assert_eq!(decode_leniently("A.z"), None);
+    }
+
+    #[test]
+    fn any_byte_at_any_place_is_decoded_as_the_crate_does() {
+        for length in 0..=12 {
+            for place in 0..length {
+                for byte in 0..=0x7f {
+                    for filler in [b'A', b'_', b'0'] {
+                        let mut text = vec![filler; length];
+                        text[place] = byte;
+                        let text = std::str::from_utf8(&text).unwrap();
+                        assert_eq!(decode(text), URL_SAFE_NO_PAD.decode(text).ok(), "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(bytes in any::<Vec<u8>>()) {
+            prop_assert_eq!(decode(&encode(&bytes)), Some(bytes));
+        }
+
+        #[test]
+        fn texts_are_decoded_as_the_crate_does(text in "[A-Za-z0-9_-]{0,40}[+/=. \n\u{e9}A]{0,2}[A-Za-z0-9_-]{0,6}") {
+            prop_assert_eq!(decode(&text), URL_SAFE_NO_PAD.decode(&text).ok());
+        }
+
+        #[test]
+        fn no_other_text_is_decoded_than_the_encoding_of_its_bytes(text in "[A-Za-z0-9_-]{0,9}") {
+            if let Some(bytes) = decode(&text) {
+                prop_assert_eq!(encode(&bytes), text);
+            }
+        }
     }
 }
