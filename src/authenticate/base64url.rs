@@ -8,33 +8,52 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 /// Decodes the one canonical form: the URL-safe alphabet, no padding, no white space, unused bits zero. Two texts
 /// never decode to the same bytes, so a token cannot be rewritten without its signature noticing.
 ///
-/// Four characters a step, by tables: the crate `base64` does the same in three times the WebAssembly (13 instructions
-/// a character), and a token is all base64url. It is what the tests compare this with.
+/// By tables, eight characters a step: the crate `base64` takes three times the WebAssembly for the same (13
+/// instructions a character), and a token is all base64url. It is what the tests compare this with.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let groups = text.as_bytes().chunks_exact(4);
-    let rest = groups.remainder();
-    let mut bytes = vec![0; groups.len() * 3 + rest.len() * 3 / 4];
-    let mut triples = bytes.chunks_exact_mut(3);
+    let characters = text.as_bytes();
+    let octets = characters.chunks_exact(8);
+    let last = octets.remainder();
+    let mut bytes = vec![0; octets.len() * 6 + last.len() * 3 / 4];
+    let (whole, end) = bytes.split_at_mut_checked(octets.len() * 6)?;
     let mut seen = 0;
-    for (group, triple) in groups.zip(&mut triples) {
-        let &[first, second, third, fourth] = group else { return None };
-        let bits = FIRST.of(first) | SECOND.of(second) | THIRD.of(third) | FOURTH.of(fourth);
+    for (octet, six) in octets.zip(whole.chunks_exact_mut(6)) {
+        let (&[a, b, c, d, e, f, g, h], Some((four, two))) = (octet, six.split_at_mut_checked(4)) else {
+            return None;
+        };
+        let (first, second) = (bits_of(a, b, c, d), bits_of(e, f, g, h));
+        seen |= first | second;
+        four.copy_from_slice(&(first | second << 24).to_le_bytes());
+        two.copy_from_slice(&((second >> 8) as u16).to_le_bytes());
+    }
+    let (group, rest) = last.split_at_checked(last.len() & 4)?;
+    let (triple, tail) = end.split_at_mut_checked(group.len() * 3 / 4)?;
+    if let &[a, b, c, d] = group {
+        let bits = bits_of(a, b, c, d);
         seen |= bits;
-        let [low, middle, high, _] = bits.to_le_bytes();
-        triple.copy_from_slice(&[low, middle, high]);
+        put(triple, bits);
     }
     // Bits behind the last whole byte have to be zero.
     let (bits, unused) = match *rest {
         [] => (0, 0),
-        [first, second] => (FIRST.of(first) | SECOND.of(second), 0x00_ff00),
-        [first, second, third] => (FIRST.of(first) | SECOND.of(second) | THIRD.of(third), 0xff_0000),
+        [a, b] => (FIRST.of(a) | SECOND.of(b), 0x00_ff00),
+        [a, b, c] => (FIRST.of(a) | SECOND.of(b) | THIRD.of(c), 0xff_0000),
         _ => return None,
     };
-    seen |= bits;
-    for (byte, decoded) in triples.into_remainder().iter_mut().zip(bits.to_le_bytes()) {
+    put(tail, bits);
+    ((seen | bits) & NO_CHARACTER == 0 && bits & unused == 0).then_some(bytes)
+}
+
+/// Up to three bytes, of which the first is the lowest of `bits`.
+fn put(bytes: &mut [u8], bits: u32) {
+    for (byte, decoded) in bytes.iter_mut().zip(bits.to_le_bytes()) {
         *byte = decoded;
     }
-    (seen & NO_CHARACTER == 0 && bits & unused == 0).then_some(bytes)
+}
+
+/// What four characters stand for.
+fn bits_of(a: u8, b: u8, c: u8, d: u8) -> u32 {
+    FIRST.of(a) | SECOND.of(b) | THIRD.of(c) | FOURTH.of(d)
 }
 
 /// What a character at one of the four places of a group adds to the group's three bytes, of which the first is the
@@ -117,7 +136,7 @@ mod tests {
 
     #[test]
     fn any_byte_at_any_place_is_decoded_as_the_crate_does() {
-        for length in 0..=12 {
+        for length in 0..=20 {
             for place in 0..length {
                 for byte in 0..=0x7f {
                     for filler in [b'A', b'_', b'0'] {

@@ -321,11 +321,18 @@ fn audiences(value: Value<'_>) -> Option<Box<[Box<str>]>> {
 fn scope_tokens(value: Value<'_>) -> Option<Box<[Box<str>]>> {
     let tokens = match value {
         Value::Text(scope) => {
-            // Two passes, for a list of the right size; a closure, since `char` patterns call `memchr` for each token.
-            let tokens = || scope.split(|character| character == ' ').filter(|token| !token.is_empty());
-            let mut list = Vec::with_capacity(tokens().count());
-            list.extend(tokens().map(Box::from));
-            return Some(list.into());
+            // Room for each at once; the standard library's search for spaces takes longer than the tokens are.
+            let mut tokens = Vec::with_capacity(1 + scope.bytes().filter(|byte| *byte == b' ').count());
+            let mut rest = Some(scope);
+            while let Some(text) = rest {
+                let end = text.bytes().position(|byte| byte == b' ');
+                let token = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+                if !token.is_empty() {
+                    tokens.push(token.into());
+                }
+                rest = end.and_then(|end| text.get(end + 1..));
+            }
+            return Some(tokens.into());
         }
         Value::Array(tokens) => texts(tokens)?,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
