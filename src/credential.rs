@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::byte_search;
 use crate::headers::{Headers, trim, values};
 use crate::route::path::escaped_octet;
 
@@ -329,7 +330,7 @@ impl HeaderPlaces {
         for value in values(headers, &self.name) {
             lines += 1;
             let value = trim(value);
-            if value.contains(&b',') {
+            if byte_search::position(b',', value).is_some() {
                 carriers += self.find_in_list(value, found);
             } else if let Some((token, providers)) = self.carried_by(value) {
                 carriers += 1;

@@ -232,9 +232,9 @@ impl Claims {
     /// A claim of a wrong shape is present here.
     fn check_presence(&self, rules: &TokenRules) -> Result<(), TokenError> {
         let needed = [
-            ("exp", rules.require_expiration),
-            ("iat", rules.max_token_age.is_some()),
-            ("aud", rules.audiences != AudienceRule::Any),
+            ("exp", rules.require_expiration && self.expires_at.is_none()),
+            ("iat", rules.max_token_age.is_some() && self.issued_at.is_none()),
+            ("aud", matches!(rules.audiences, AudienceRule::OneOf(_)) && self.audiences.is_none()),
         ];
         for (name, needed) in needed {
             if needed && !self.has(name) {

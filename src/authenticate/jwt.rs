@@ -18,40 +18,27 @@ use super::members::Members;
 use super::rules::TokenRules;
 use super::signature::SignatureVerifier;
 use crate::bounded_cache::BoundedCache;
+use crate::byte_search;
 use crate::respond::Reason;
 
 /// Whether some reader somewhere would take the text for a JWT: three or five parts, the first of which is a JSON
 /// object in base64 of any dialect; or a dot, and the `ey` with which the encoding of `{"` begins. Such a text is a
 /// JWT, good or bad, and never an opaque token.
-pub fn looks_like_jwt(token: &str) -> bool {
+pub fn looks_like_jwt(token: &(impl AsRef<[u8]> + ?Sized)) -> bool {
+    let token = token.as_ref();
     let Some((first, rest)) = split_at_dot(token) else { return false };
-    token.starts_with("ey") || (matches!(rest.split('.').count(), 2 | 4) && encodes_object(first))
+    let parts = || rest.split(|byte| *byte == b'.').count();
+    token.starts_with(b"ey") || (matches!(parts(), 2 | 4) && encodes_object(first))
 }
 
-/// What stands before and after the first dot, looked for eight bytes at a time: the standard library's search, made for
-/// longer texts, takes twice the WebAssembly.
-fn split_at_dot(text: &str) -> Option<(&str, &str)> {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const DOTS: u64 = u64::from_ne_bytes([b'.'; 8]);
-    let words = text.as_bytes().chunks_exact(8);
-    let rest = words.remainder();
-    let mut at = 0;
-    for word in words {
-        let word = word.try_into().map_or(0, u64::from_le_bytes) ^ DOTS;
-        // The lowest byte that is zero now, and perhaps some above it, borrow.
-        let borrows = word.wrapping_sub(ONES) & !word & (ONES << 7);
-        if borrows != 0 {
-            at += borrows.trailing_zeros() as usize / 8;
-            return Some((text.get(..at)?, text.get(at + 1..)?));
-        }
-        at += 8;
-    }
-    at += rest.iter().position(|byte| *byte == b'.')?;
-    Some((text.get(..at)?, text.get(at + 1..)?))
+/// What stands before and after the first dot.
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = byte_search::position(b'.', text)?;
+    Some((text.get(..dot)?, text.get(dot + 1..)?))
 }
 
-fn encodes_object(segment: &str) -> bool {
-    base64url::decode_leniently(segment).is_some_and(|bytes| {
+fn encodes_object(segment: &[u8]) -> bool {
+    std::str::from_utf8(segment).ok().and_then(base64url::decode_leniently).is_some_and(|bytes| {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         // `IgnoredAny` is read without recursion, so that no depth makes an object look like something else.
@@ -69,7 +56,7 @@ struct Header {
 }
 
 impl Header {
-    fn parse(segment: &str) -> Result<Self, TokenError> {
+    fn parse(segment: &[u8]) -> Result<Self, TokenError> {
         let header = decode_text(segment).and_then(Members::parse);
         let header = header.ok_or(TokenError::Malformed(Part::Header))?;
         // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
@@ -101,13 +88,13 @@ impl RecentHeaders {
     /// Of a header in base64url. Longer ones are read anew each time.
     const MAX_LENGTH: usize = 512;
 
-    fn parse(&mut self, segment: &str) -> Result<Rc<Header>, TokenError> {
-        if let Some(header) = self.0.lookup(segment.as_bytes()) {
+    fn parse(&mut self, segment: &[u8]) -> Result<Rc<Header>, TokenError> {
+        if let Some(header) = self.0.lookup(segment) {
             return Ok(Rc::clone(header));
         }
         let header = Rc::new(Header::parse(segment)?);
         if segment.len() <= Self::MAX_LENGTH {
-            self.0.insert(segment.as_bytes(), Rc::clone(&header));
+            self.0.insert(segment, Rc::clone(&header));
         }
         Ok(header)
     }
@@ -123,7 +110,7 @@ impl Default for RecentHeaders {
 /// verified.
 #[derive(Clone, Debug)]
 pub struct Jws<'t> {
-    signing_input: &'t str,
+    signing_input: &'t [u8],
     header: Rc<Header>,
     payload: Vec<u8>,
     signature: Vec<u8>,
@@ -131,13 +118,13 @@ pub struct Jws<'t> {
 
 impl<'t> Jws<'t> {
     /// Parses three parts. A JWE, which has five, is none.
-    pub fn parse(token: &'t str) -> Result<Self, TokenError> {
-        Self::parse_with(token, |header| Header::parse(header).map(Rc::new))
+    pub fn parse(token: &'t (impl AsRef<[u8]> + ?Sized)) -> Result<Self, TokenError> {
+        Self::parse_with(token.as_ref(), |header| Header::parse(header).map(Rc::new))
     }
 
     fn parse_with(
-        token: &'t str,
-        parse_header: impl FnOnce(&str) -> Result<Rc<Header>, TokenError>,
+        token: &'t [u8],
+        parse_header: impl FnOnce(&[u8]) -> Result<Rc<Header>, TokenError>,
     ) -> Result<Self, TokenError> {
         let no_parts = || TokenError::Malformed(Part::Token);
         let (header, rest) = split_at_dot(token).ok_or_else(no_parts)?;
@@ -152,7 +139,9 @@ impl<'t> Jws<'t> {
             })
         };
         // A fourth part, which no base64url is, comes before whatever else is wrong.
-        parse().map_err(|error| if signature.contains('.') { no_parts() } else { error })
+        parse().map_err(
+            |error| if byte_search::position(b'.', signature).is_some() { no_parts() } else { error },
+        )
     }
 
     /// Verifies the signature with a key of the set: the fingerprint of the key, and the payload.
@@ -177,7 +166,7 @@ impl<'t> Jws<'t> {
         let algorithm = self.allowed_algorithm(algorithms)?;
         let mut error = TokenError::KeyNotFound;
         for key in keys.candidates(algorithm, self.header.key_id.as_deref()) {
-            if verifier.verify(algorithm, key, self.signing_input.as_bytes(), &self.signature) {
+            if verifier.verify(algorithm, key, self.signing_input, &self.signature) {
                 return Ok(*key.fingerprint());
             }
             error = TokenError::SignatureInvalid;
@@ -202,12 +191,12 @@ pub struct UntrustedToken<'t> {
 
 impl<'t> UntrustedToken<'t> {
     /// Parses strictly: canonical base64url, UTF-8, each member named once, no `crit`, no `b64`.
-    pub fn parse(token: &'t str) -> Result<Self, TokenError> {
+    pub fn parse(token: &'t (impl AsRef<[u8]> + ?Sized)) -> Result<Self, TokenError> {
         Self::of(Jws::parse(token)?)
     }
 
     /// The same, where the header may be one of those that were read last.
-    pub fn parse_with(token: &'t str, recent_headers: &mut RecentHeaders) -> Result<Self, TokenError> {
+    pub fn parse_with(token: &'t [u8], recent_headers: &mut RecentHeaders) -> Result<Self, TokenError> {
         Self::of(Jws::parse_with(token, |header| recent_headers.parse(header))?)
     }
 
@@ -392,21 +381,6 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-fn decode_text(segment: &str) -> Option<String> {
+fn decode_text(segment: &[u8]) -> Option<String> {
     String::from_utf8(base64url::decode(segment)?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_text_is_split_at_its_first_dot(text in "[a./\\-\u{ae}\u{12e}]{0,40}", other in any::<String>()) {
-            prop_assert_eq!(split_at_dot(&text), text.split_once('.'));
-            prop_assert_eq!(split_at_dot(&other), other.split_once('.'));
-        }
-    }
 }

@@ -120,6 +120,11 @@ impl Members {
         text_at(&self.text, span)
     }
 
+    fn is_named(&self, node: &Node, name: &str) -> bool {
+        // A name of three bytes is in its mark, whole.
+        node.name.length == name.len() && (name.len() <= 3 || self.text(node.name) == name)
+    }
+
     fn value(&self, place: usize, node: &Node) -> Value<'_> {
         let inside = Inside { members: self, next: place + 1, end: node.end };
         match node.content {
@@ -153,12 +158,15 @@ impl<'m> Value<'m> {
 
 impl<'m> Inside<'m> {
     /// The member of this name, `null` included; of an object.
-    pub fn get(mut self, name: &str) -> Option<Value<'m>> {
+    pub fn get(self, name: &str) -> Option<Value<'m>> {
         let mark = mark(name);
-        while let Some((place, node)) = self.step() {
-            if node.mark == mark && self.members.text(node.name) == name {
+        let nodes = self.members.nodes.get(..self.end)?;
+        let mut place = self.next;
+        while let Some(node) = nodes.get(place) {
+            if node.mark == mark && self.members.is_named(node, name) {
                 return Some(self.members.value(place, node));
             }
+            place = node.end;
         }
         None
     }
@@ -236,23 +244,37 @@ impl Reader<'_> {
 
     /// Whether the object at `place`, which ends the list and has `count` members, names one twice.
     fn has_repeated_name(&self, place: usize, count: usize) -> bool {
-        /// Up to here each pair is compared; beyond, sorting takes fewer comparisons. Senders choose the number.
+        /// Up to here each pair of marks is compared; beyond, sorting takes fewer comparisons. Senders choose the
+        /// number.
         const FEW: usize = 24;
-        let members_from = |mut next: usize| {
-            std::iter::from_fn(move || {
-                let node = self.nodes.get(next)?;
-                next = node.end;
-                Some(node)
-            })
-        };
-        if count > FEW {
-            let mut names: Vec<&str> = members_from(place + 1).map(|member| self.text(member.name)).collect();
-            names.sort_unstable();
-            return names.windows(2).any(|pair| matches!(pair, [one, other] if one == other));
+        let mut marks = [0; FEW];
+        if let Some(marks) = marks.get_mut(..count) {
+            for (mark, member) in marks.iter_mut().zip(self.members_of(place)) {
+                *mark = member.mark;
+            }
+            let mut left = &*marks;
+            while let [mark, others @ ..] = left {
+                if others.contains(mark) {
+                    break;
+                }
+                left = others;
+            }
+            if left.is_empty() {
+                return false;
+            }
         }
-        members_from(place + 1).any(|one| {
-            members_from(one.end)
-                .any(|other| one.mark == other.mark && self.text(one.name) == self.text(other.name))
+        let mut names: Vec<&str> = self.members_of(place).map(|member| self.text(member.name)).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| matches!(pair, [one, other] if one == other))
+    }
+
+    /// The members of the object at `place`, which ends the list.
+    fn members_of(&self, place: usize) -> impl Iterator<Item = &Node> {
+        let mut next = place + 1;
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(next)?;
+            next = node.end;
+            Some(node)
         })
     }
 }

@@ -326,13 +326,13 @@ impl<'w> Walk<'w, '_, '_> {
         credential: &Credential<'_>,
         evidence: &RequestEvidence<'_>,
     ) -> Result<Known, Halt> {
-        let token = credential.text();
-        if looks_like_jwt(token) {
+        if looks_like_jwt(&credential.token) {
             self.facts.stage = Stage::Token;
             self.facts.cache_use = Some(CacheUse::TokenMiss);
-            let verified = self.verify(token, credential.providers)?;
+            let verified = self.verify(&credential.token, credential.providers)?;
             return self.narrowed(verified, credential);
         }
+        let token = credential.text();
         if !is_b64token(token) {
             return Err(Reason::CredentialMalformed.into());
         }
@@ -370,7 +370,7 @@ impl<'w> Walk<'w, '_, '_> {
         })
     }
 
-    fn verify(&mut self, text: &str, providers: &ProviderSet) -> Result<Known, Halt> {
+    fn verify(&mut self, text: &[u8], providers: &ProviderSet) -> Result<Known, Halt> {
         let policy = &self.in_force.policy;
         let token = UntrustedToken::parse_with(text, &mut self.in_force.recent_headers.borrow_mut())?;
         let found = token
@@ -401,7 +401,7 @@ impl<'w> Walk<'w, '_, '_> {
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
         let identity = Rc::new(Identity::new(provider, tenant.as_deref(), claims, Some(fingerprint)));
         if let Some(state) = self.in_force.state(id) {
-            state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
+            state.borrow_mut().tokens.insert(text, Rc::clone(&identity));
         }
         Ok((id, identity))
     }
