@@ -18,18 +18,17 @@ pub fn decode(text: &(impl AsRef<[u8]> + ?Sized)) -> Option<Vec<u8>> {
     let (whole, end) = bytes.split_at_mut_checked(octets.len() * 6)?;
     let mut seen = 0;
     for (octet, six) in octets.zip(whole.chunks_exact_mut(6)) {
-        let (&[a, b, c, d, e, f, g, h], Some((four, two))) = (octet, six.split_at_mut_checked(4)) else {
-            return None;
-        };
-        let (first, second) = (bits_of(a, b, c, d), bits_of(e, f, g, h));
+        let (first, second) = octet.split_first_chunk()?;
+        let (four, two) = six.split_first_chunk_mut()?;
+        let (first, second) = (bits_of(*first), bits_of(*second.first_chunk()?));
         seen |= first | second;
-        four.copy_from_slice(&(first | second << 24).to_le_bytes());
+        *four = (first | second << 24).to_le_bytes();
         two.copy_from_slice(&((second >> 8) as u16).to_le_bytes());
     }
     let (group, rest) = last.split_at_checked(last.len() & 4)?;
     let (triple, tail) = end.split_at_mut_checked(group.len() * 3 / 4)?;
-    if let &[a, b, c, d] = group {
-        let bits = bits_of(a, b, c, d);
+    if let Ok(group) = <[u8; 4]>::try_from(group) {
+        let bits = bits_of(group);
         seen |= bits;
         put(triple, bits);
     }
@@ -51,9 +50,13 @@ fn put(bytes: &mut [u8], bits: u32) {
     }
 }
 
-/// What four characters stand for.
-fn bits_of(a: u8, b: u8, c: u8, d: u8) -> u32 {
-    FIRST.of(a) | SECOND.of(b) | THIRD.of(c) | FOURTH.of(d)
+/// What four characters stand for. They are taken from one number: that saves a load for each.
+fn bits_of(group: [u8; 4]) -> u32 {
+    let group = u32::from_le_bytes(group);
+    FIRST.of(group as u8)
+        | SECOND.of((group >> 8) as u8)
+        | THIRD.of((group >> 16) as u8)
+        | FOURTH.of((group >> 24) as u8)
 }
 
 /// What a character at one of the four places of a group adds to the group's three bytes, of which the first is the

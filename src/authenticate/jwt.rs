@@ -80,7 +80,7 @@ impl Header {
 }
 
 /// The headers that were read last. An issuer's tokens have one and the same, and what it says depends on its text
-/// alone, whoever sent it. Saves 2,500 instructions of WebAssembly a token.
+/// alone, whoever sent it.
 pub struct RecentHeaders(BoundedCache<Rc<Header>>);
 
 impl RecentHeaders {
