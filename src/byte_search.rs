@@ -1,21 +1,23 @@
 //! Where a byte stands in a short text.
 
-/// The place of the first `byte` in `text`, looked for sixteen bytes at a time: the standard library's search, made for
-/// longer texts, takes more than twice the WebAssembly of a token.
+/// The place of the first `byte` in `text`, looked for eight bytes at a time: the standard library's search, made for
+/// longer texts, takes half as much WebAssembly again.
 pub fn position(byte: u8, text: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     let sought = ONES * u64::from(byte);
-    // A byte that is zero borrows from its highest bit.
-    let borrows = |word: [u8; 8]| {
-        let word = u64::from_ne_bytes(word) ^ sought;
-        word.wrapping_sub(ONES) & !word & (ONES << 7)
-    };
-    let is_in = |chunk: &&[u8]| {
-        let (Some(first), Some(last)) = (chunk.first_chunk(), chunk.last_chunk()) else { return true };
-        borrows(*first) | borrows(*last) != 0
-    };
-    let start = 16 * text.chunks_exact(16).take_while(|chunk| !is_in(chunk)).count();
-    text.get(start..)?.iter().position(|other| *other == byte).map(|place| start + place)
+    let words = text.chunks_exact(8);
+    let rest = words.remainder();
+    let mut at = 0;
+    for word in words {
+        let word = word.try_into().map_or(0, u64::from_le_bytes) ^ sought;
+        // The lowest byte that is zero now, and perhaps some above it, borrow.
+        let borrows = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if borrows != 0 {
+            return Some(at + borrows.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    rest.iter().position(|other| *other == byte).map(|place| at + place)
 }
 
 #[cfg(test)]
