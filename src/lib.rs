@@ -19,6 +19,7 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod bounded_cache;
+mod byte_search;
 pub mod config;
 pub mod credential;
 #[cfg(target_arch = "wasm32")]

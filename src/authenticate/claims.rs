@@ -7,19 +7,20 @@
 use std::time::Duration;
 
 use super::base64url;
-use super::json::{Object, Value};
 use super::jwt::TokenError;
+use super::members::{Inside, Members, Number, Value};
+use super::principal::{OddTenantClaim, Principal};
 use super::rules::{AudienceRule, ClaimPath, ClaimPaths, TokenRules};
 
 /// Claims, read into types.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
-    object: Object,
+    members: Members,
     issuer: Option<Box<str>>,
     subject: Option<Box<str>>,
     client: Option<Box<str>>,
-    scope: Option<Vec<Box<str>>>,
-    audiences: Option<Vec<Box<str>>>,
+    scope: Option<Box<[Box<str>]>>,
+    audiences: Option<Box<[Box<str>]>>,
     expires_at: Option<Duration>,
     not_before: Option<Duration>,
     issued_at: Option<Duration>,
@@ -38,9 +39,9 @@ pub enum Confirmation {
 }
 
 impl Claims {
-    /// Reads `object`; the error names the first member of a wrong shape.
-    pub fn read(object: Object, paths: &ClaimPaths) -> Result<Self, TokenError> {
-        match Self::read_leniently(object, paths) {
+    /// Reads `members`; the error names the first one of a wrong shape.
+    pub fn read(members: Members, paths: &ClaimPaths) -> Result<Self, TokenError> {
+        match Self::read_leniently(members, paths) {
             (claims, None) => Ok(claims),
             (_, Some(fault)) => Err(fault),
         }
@@ -69,7 +70,7 @@ impl Claims {
     pub fn require<'a>(&self, paths: impl IntoIterator<Item = &'a ClaimPath>) -> Result<(), TokenError> {
         let mut malformed = None;
         for path in paths {
-            match path.lookup(&self.object) {
+            match path.find(&self.members) {
                 None => return Err(TokenError::ClaimMissing(path.to_string().into())),
                 Some(Value::Null) => malformed = malformed.or(Some(path)),
                 Some(_) => {}
@@ -81,18 +82,39 @@ impl Claims {
     /// The names of tenants at those of the paths that lead to a value, in their order. Each must be a non-empty
     /// string.
     pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Vec<&str>, TokenError> {
-        paths
-            .iter()
-            .filter_map(|path| path.lookup(&self.object).map(|value| (path, value)))
-            .map(|(path, value)| {
-                non_empty_text(value).ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))
-            })
-            .collect()
+        let mut names = Vec::with_capacity(paths.len());
+        for path in paths {
+            let Some(value) = path.find(&self.members) else { continue };
+            let name = non_empty_text(value);
+            names.push(name.ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))?);
+        }
+        Ok(names)
     }
 
-    /// All claims.
-    pub fn object(&self) -> &Object {
-        &self.object
+    /// Who the claims say calls. `issuer_tenant` is what stands at `{tenant}` in the issuer, and `tenant_paths` where
+    /// the tenant's names stand.
+    pub fn into_principal(self, issuer_tenant: Option<&str>, tenant_paths: &[ClaimPath]) -> Principal {
+        let tenant_claims = self
+            .tenants(tenant_paths)
+            .map(|names| names.into_iter().map(Box::from).collect())
+            .map_err(|_| OddTenantClaim);
+        Principal {
+            issuer: self.issuer,
+            issuer_tenant: issuer_tenant.map(Box::from),
+            subject: self.subject,
+            client: self.client,
+            audiences: self.audiences,
+            tenant_claims,
+            scopes: self.scope,
+            scope_absent_from_introspection: false,
+            issued_at: self.issued_at,
+            claims: self.members.into_json(),
+        }
+    }
+
+    /// Whether there is a claim of this name, `null` included.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.get(name).is_some()
     }
 
     /// `iss`.
@@ -141,20 +163,20 @@ impl Claims {
         self.confirmation
     }
 
-    /// Reads `object`, and says what was malformed first. A malformed claim is left empty: the claims are of use for
+    /// Reads `members`, and says what was malformed first. A malformed claim is left empty: the claims are of use for
     /// the checks whose reasons come before that of a malformed claim, and for nothing else.
-    pub(super) fn read_leniently(object: Object, paths: &ClaimPaths) -> (Self, Option<TokenError>) {
+    pub(super) fn read_leniently(members: Members, paths: &ClaimPaths) -> (Self, Option<TokenError>) {
         let mut fault = None;
-        let expires_at = keep_fault(numeric_date(&object, "exp"), &mut fault);
-        let not_before = keep_fault(numeric_date(&object, "nbf"), &mut fault);
-        let issued_at = keep_fault(numeric_date(&object, "iat"), &mut fault);
-        let audiences = keep_fault(top_level(&object, "aud", audiences), &mut fault);
-        let issuer = keep_fault(top_level(&object, "iss", |value| value.as_str().map(Box::from)), &mut fault);
-        let subject = keep_fault(first_present(&object, &paths.subject, boxed_non_empty_text), &mut fault);
-        let client = keep_fault(first_present(&object, &paths.client, boxed_non_empty_text), &mut fault);
-        let scope = keep_fault(first_present(&object, &paths.scope, scope_tokens), &mut fault);
+        let expires_at = keep_fault(numeric_date(&members, "exp"), &mut fault);
+        let not_before = keep_fault(numeric_date(&members, "nbf"), &mut fault);
+        let issued_at = keep_fault(numeric_date(&members, "iat"), &mut fault);
+        let audiences = keep_fault(top_level(&members, "aud", audiences), &mut fault);
+        let issuer = keep_fault(top_level(&members, "iss", boxed_text), &mut fault);
+        let subject = keep_fault(first_present(&members, &paths.subject, boxed_non_empty_text), &mut fault);
+        let client = keep_fault(first_present(&members, &paths.client, boxed_non_empty_text), &mut fault);
+        let scope = keep_fault(first_present(&members, &paths.scope, scope_tokens), &mut fault);
         let confirmation =
-            keep_fault(top_level(&object, "cnf", confirmation), &mut fault).unwrap_or(Confirmation::None);
+            keep_fault(top_level(&members, "cnf", confirmation), &mut fault).unwrap_or(Confirmation::None);
         let claims = Self {
             issuer,
             subject,
@@ -165,7 +187,7 @@ impl Claims {
             not_before,
             issued_at,
             confirmation,
-            object,
+            members,
         };
         (claims, fault)
     }
@@ -210,12 +232,12 @@ impl Claims {
     /// A claim of a wrong shape is present here.
     fn check_presence(&self, rules: &TokenRules) -> Result<(), TokenError> {
         let needed = [
-            ("exp", rules.require_expiration),
-            ("iat", rules.max_token_age.is_some()),
-            ("aud", rules.audiences != AudienceRule::Any),
+            ("exp", rules.require_expiration && self.expires_at.is_none()),
+            ("iat", rules.max_token_age.is_some() && self.issued_at.is_none()),
+            ("aud", matches!(rules.audiences, AudienceRule::OneOf(_)) && self.audiences.is_none()),
         ];
         for (name, needed) in needed {
-            if needed && !self.object.contains_key(name) {
+            if needed && !self.has(name) {
                 return Err(TokenError::ClaimMissing(name.into()));
             }
         }
@@ -231,54 +253,64 @@ fn keep_fault<T>(read: Result<Option<T>, TokenError>, fault: &mut Option<TokenEr
 }
 
 fn top_level<T>(
-    object: &Object,
+    members: &Members,
     name: &'static str,
-    read: impl Fn(&Value) -> Option<T>,
+    read: impl Fn(Value<'_>) -> Option<T>,
 ) -> Result<Option<T>, TokenError> {
-    let Some(value) = object.get(name) else { return Ok(None) };
+    let Some(value) = members.get(name) else { return Ok(None) };
     read(value).map(Some).ok_or(TokenError::ClaimMalformed(name.into()))
 }
 
 fn first_present<T>(
-    object: &Object,
+    members: &Members,
     paths: &[ClaimPath],
-    read: impl Fn(&Value) -> Option<T>,
+    read: impl Fn(Value<'_>) -> Option<T>,
 ) -> Result<Option<T>, TokenError> {
-    let Some((path, value)) = paths.iter().find_map(|path| path.lookup(object).map(|value| (path, value)))
+    let Some((path, value)) = paths.iter().find_map(|path| path.find(members).map(|value| (path, value)))
     else {
         return Ok(None);
     };
     read(value).map(Some).ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))
 }
 
-fn non_empty_text(value: &Value) -> Option<&str> {
-    value.as_str().filter(|text| !text.is_empty())
+fn non_empty_text(value: Value<'_>) -> Option<&str> {
+    value.as_text().filter(|text| !text.is_empty())
 }
 
-fn boxed_non_empty_text(value: &Value) -> Option<Box<str>> {
+fn boxed_text(value: Value<'_>) -> Option<Box<str>> {
+    value.as_text().map(Box::from)
+}
+
+fn boxed_non_empty_text(value: Value<'_>) -> Option<Box<str>> {
     non_empty_text(value).map(Box::from)
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds since the epoch, a fraction allowed.
-fn numeric_date(object: &Object, name: &'static str) -> Result<Option<Duration>, TokenError> {
-    top_level(object, name, |value| {
+fn numeric_date(members: &Members, name: &'static str) -> Result<Option<Duration>, TokenError> {
+    top_level(members, name, |value| {
         /// Beyond this a JSON number is not exact (RFC 8259 section 6), and no date is meant.
         const MAX_SECONDS: u64 = 1 << 53;
-        let number = value.as_number()?;
-        match number.as_u64() {
-            Some(seconds) => (seconds <= MAX_SECONDS).then(|| Duration::from_secs(seconds)),
-            None => number
-                .as_f64()
-                .filter(|&seconds| seconds <= MAX_SECONDS as f64)
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        match value {
+            Value::Number(Number::Unsigned(seconds)) => {
+                (seconds <= MAX_SECONDS).then(|| Duration::from_secs(seconds))
+            }
+            Value::Number(Number::Float(seconds)) if seconds <= MAX_SECONDS as f64 => {
+                Duration::try_from_secs_f64(seconds).ok()
+            }
+            Value::Number(Number::Float(_) | Number::Negative(_))
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Text(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         }
     })
 }
 
 /// RFC 7519 section 4.1.3: an array of strings, or one string.
-fn audiences(value: &Value) -> Option<Vec<Box<str>>> {
+fn audiences(value: Value<'_>) -> Option<Box<[Box<str>]>> {
     match value {
-        Value::String(audience) => Some(vec![audience.as_str().into()]),
+        Value::Text(audience) => Some(Box::new([audience.into()])),
         Value::Array(audiences) => texts(audiences),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
@@ -286,26 +318,38 @@ fn audiences(value: &Value) -> Option<Vec<Box<str>>> {
 
 /// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens, none of
 /// which is split further.
-fn scope_tokens(value: &Value) -> Option<Vec<Box<str>>> {
-    let mut tokens = match value {
-        Value::String(scope) => scope.split(' ').map(Box::from).collect(),
+fn scope_tokens(value: Value<'_>) -> Option<Box<[Box<str>]>> {
+    let tokens = match value {
+        Value::Text(scope) => {
+            // Room for each at once; the standard library's search for spaces takes longer than the tokens are.
+            let mut tokens = Vec::with_capacity(1 + scope.bytes().filter(|byte| *byte == b' ').count());
+            let mut rest = Some(scope);
+            while let Some(text) = rest {
+                let end = text.bytes().position(|byte| byte == b' ');
+                let token = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+                if !token.is_empty() {
+                    tokens.push(token.into());
+                }
+                rest = end.and_then(|end| text.get(end + 1..));
+            }
+            return Some(tokens.into());
+        }
         Value::Array(tokens) => texts(tokens)?,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
     };
-    tokens.retain(|token| !token.is_empty());
-    Some(tokens)
+    Some(tokens.into_iter().filter(|token| !token.is_empty()).collect())
 }
 
-fn texts(values: &[Value]) -> Option<Vec<Box<str>>> {
-    values.iter().map(|value| value.as_str().map(Box::from)).collect()
+fn texts(values: Inside<'_>) -> Option<Box<[Box<str>]>> {
+    values.values().map(boxed_text).collect()
 }
 
-fn confirmation(value: &Value) -> Option<Confirmation> {
+fn confirmation(value: Value<'_>) -> Option<Confirmation> {
     const CERTIFICATE_SHA256: &str = "x5t#S256";
     let methods = value.as_object()?;
     match methods.get(CERTIFICATE_SHA256) {
-        Some(thumbprint) if methods.len() == 1 => {
-            let digest = base64url::decode(thumbprint.as_str()?)?;
+        Some(thumbprint) if methods.count() == 1 => {
+            let digest = base64url::decode(thumbprint.as_text()?)?;
             digest.try_into().ok().map(Confirmation::CertificateSha256)
         }
         Some(_) | None => Some(Confirmation::Unsupported),

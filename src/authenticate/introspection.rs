@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::claims::Claims;
-use super::json::{Value, parse_object};
+use super::members::{Members, Value};
 use super::provider::{ClientAuthentication, Introspection, SecretSource};
 use super::rules::ClaimPaths;
 
@@ -119,11 +119,12 @@ pub fn read_response(
     if body.len() > max_response_bytes {
         return Err(IssuerFault::TooLarge);
     }
-    let members = parse_object(body).map_err(|_| IssuerFault::NotAnObject)?;
+    let text = std::str::from_utf8(body).map_err(|_| IssuerFault::NotAnObject)?;
+    let members = Members::parse(text.to_owned()).ok_or(IssuerFault::NotAnObject)?;
     match members.get("active") {
         Some(Value::Bool(false)) => Ok(Response::Inactive),
         Some(Value::Bool(true)) => {
-            let is_text = |name: &&str| members.get(*name).is_none_or(Value::is_string);
+            let is_text = |name: &&str| members.get(name).is_none_or(|value| value.as_text().is_some());
             if !TEXT_MEMBERS.iter().all(is_text) {
                 return Err(IssuerFault::MemberMalformed);
             }
@@ -132,8 +133,9 @@ pub fn read_response(
                 Err(_) => Err(IssuerFault::MemberMalformed),
             }
         }
-        Some(Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))
-        | None => Err(IssuerFault::ActiveNotBoolean),
+        Some(Value::Null | Value::Number(_) | Value::Text(_) | Value::Array(_) | Value::Object(_)) | None => {
+            Err(IssuerFault::ActiveNotBoolean)
+        }
     }
 }
 

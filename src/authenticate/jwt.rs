@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
@@ -12,22 +13,32 @@ use serde::de::IgnoredAny;
 use super::algorithm::{Algorithm, AlgorithmSet};
 use super::base64url;
 use super::claims::Claims;
-use super::json::{Object, Value, parse_object, parse_object_text};
 use super::key_set::{KeyFingerprint, KeySet};
+use super::members::Members;
 use super::rules::TokenRules;
 use super::signature::SignatureVerifier;
+use crate::bounded_cache::BoundedCache;
+use crate::byte_search;
 use crate::respond::Reason;
 
 /// Whether some reader somewhere would take the text for a JWT: three or five parts, the first of which is a JSON
 /// object in base64 of any dialect; or a dot, and the `ey` with which the encoding of `{"` begins. Such a text is a
 /// JWT, good or bad, and never an opaque token.
-pub fn looks_like_jwt(token: &str) -> bool {
-    let Some((first, rest)) = token.split_once('.') else { return false };
-    token.starts_with("ey") || (matches!(rest.split('.').count(), 2 | 4) && encodes_object(first))
+pub fn looks_like_jwt(token: &(impl AsRef<[u8]> + ?Sized)) -> bool {
+    let token = token.as_ref();
+    let Some((first, rest)) = split_at_dot(token) else { return false };
+    let parts = || rest.split(|byte| *byte == b'.').count();
+    token.starts_with(b"ey") || (matches!(parts(), 2 | 4) && encodes_object(first))
 }
 
-fn encodes_object(segment: &str) -> bool {
-    base64url::decode_leniently(segment).is_some_and(|bytes| {
+/// What stands before and after the first dot.
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = byte_search::position(b'.', text)?;
+    Some((text.get(..dot)?, text.get(dot + 1..)?))
+}
+
+fn encodes_object(segment: &[u8]) -> bool {
+    std::str::from_utf8(segment).ok().and_then(base64url::decode_leniently).is_some_and(|bytes| {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         // `IgnoredAny` is read without recursion, so that no depth makes an object look like something else.
@@ -35,44 +46,102 @@ fn encodes_object(segment: &str) -> bool {
     })
 }
 
-/// A compact JWS (RFC 7515 section 7.1) that is well-formed, its payload not looked at and its signature not
-/// verified.
-#[derive(Clone, Debug)]
-pub struct Jws {
-    signing_input: Box<str>,
+/// What is read of a JOSE header (RFC 7515 section 4.1).
+#[derive(Debug)]
+struct Header {
     token_type: Option<Box<str>>,
     /// The `alg`, if it is one that is implemented.
     algorithm: Option<Algorithm>,
     key_id: Option<Box<str>>,
+}
+
+impl Header {
+    fn parse(segment: &[u8]) -> Result<Self, TokenError> {
+        let header = decode_text(segment).and_then(Members::parse);
+        let header = header.ok_or(TokenError::Malformed(Part::Header))?;
+        // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
+        // but whoever writes it without means something else than what would be verified.
+        for extension in ["crit", "b64"] {
+            if header.get(extension).is_some() {
+                return Err(TokenError::HeaderMember(extension));
+            }
+        }
+        let text = |name| match header.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_text().map(Some).ok_or(TokenError::HeaderMember(name)),
+        };
+        let algorithm = text("alg")?.ok_or(TokenError::HeaderMember("alg"))?;
+        Ok(Self {
+            algorithm: Algorithm::parse(algorithm),
+            token_type: text("typ")?.map(Box::from),
+            key_id: text("kid")?.map(Box::from),
+        })
+    }
+}
+
+/// The headers that were read last. An issuer's tokens have one and the same, and what it says depends on its text
+/// alone, whoever sent it.
+pub struct RecentHeaders(BoundedCache<Rc<Header>>);
+
+impl RecentHeaders {
+    const MAX_ENTRIES: usize = 16;
+    /// Of a header in base64url. Longer ones are read anew each time.
+    const MAX_LENGTH: usize = 512;
+
+    fn parse(&mut self, segment: &[u8]) -> Result<Rc<Header>, TokenError> {
+        if let Some(header) = self.0.lookup(segment) {
+            return Ok(Rc::clone(header));
+        }
+        let header = Rc::new(Header::parse(segment)?);
+        if segment.len() <= Self::MAX_LENGTH {
+            self.0.insert(segment, Rc::clone(&header));
+        }
+        Ok(header)
+    }
+}
+
+impl Default for RecentHeaders {
+    fn default() -> Self {
+        Self(BoundedCache::new(Self::MAX_ENTRIES))
+    }
+}
+
+/// A compact JWS (RFC 7515 section 7.1) that is well-formed, its payload not looked at and its signature not
+/// verified.
+#[derive(Clone, Debug)]
+pub struct Jws<'t> {
+    signing_input: &'t [u8],
+    header: Rc<Header>,
     payload: Vec<u8>,
     signature: Vec<u8>,
 }
 
-impl Jws {
+impl<'t> Jws<'t> {
     /// Parses three parts. A JWE, which has five, is none.
-    pub fn parse(token: &str) -> Result<Self, TokenError> {
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed(Part::Token))?;
-        let (header, payload) = signing_input.split_once('.').ok_or(TokenError::Malformed(Part::Token))?;
-        if payload.contains('.') {
-            return Err(TokenError::Malformed(Part::Token));
-        }
-        let header = decode_object(header).ok_or(TokenError::Malformed(Part::Header))?;
-        // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
-        // but whoever writes it without means something else than what would be verified.
-        for extension in ["crit", "b64"] {
-            if header.contains_key(extension) {
-                return Err(TokenError::HeaderMember(extension));
-            }
-        }
-        let algorithm = header_text(&header, "alg")?.ok_or(TokenError::HeaderMember("alg"))?;
-        Ok(Self {
-            algorithm: Algorithm::parse(algorithm),
-            token_type: header_text(&header, "typ")?.map(Box::from),
-            key_id: header_text(&header, "kid")?.map(Box::from),
-            signing_input: signing_input.into(),
-            payload: base64url::decode(payload).ok_or(TokenError::Malformed(Part::Payload))?,
-            signature: base64url::decode(signature).ok_or(TokenError::Malformed(Part::Signature))?,
-        })
+    pub fn parse(token: &'t (impl AsRef<[u8]> + ?Sized)) -> Result<Self, TokenError> {
+        Self::parse_with(token.as_ref(), |header| Header::parse(header).map(Rc::new))
+    }
+
+    fn parse_with(
+        token: &'t [u8],
+        parse_header: impl FnOnce(&[u8]) -> Result<Rc<Header>, TokenError>,
+    ) -> Result<Self, TokenError> {
+        let no_parts = || TokenError::Malformed(Part::Token);
+        let (header, rest) = split_at_dot(token).ok_or_else(no_parts)?;
+        let (payload, signature) = split_at_dot(rest).ok_or_else(no_parts)?;
+        let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or_else(no_parts)?;
+        let parse = || {
+            Ok(Self {
+                signing_input,
+                header: parse_header(header)?,
+                payload: base64url::decode(payload).ok_or(TokenError::Malformed(Part::Payload))?,
+                signature: base64url::decode(signature).ok_or(TokenError::Malformed(Part::Signature))?,
+            })
+        };
+        // A fourth part, which no base64url is, comes before whatever else is wrong.
+        parse().map_err(
+            |error| if byte_search::position(b'.', signature).is_some() { no_parts() } else { error },
+        )
     }
 
     /// Verifies the signature with a key of the set: the fingerprint of the key, and the payload.
@@ -96,8 +165,8 @@ impl Jws {
     ) -> Result<KeyFingerprint, TokenError> {
         let algorithm = self.allowed_algorithm(algorithms)?;
         let mut error = TokenError::KeyNotFound;
-        for key in keys.candidates(algorithm, self.key_id.as_deref()) {
-            if verifier.verify(algorithm, key, self.signing_input.as_bytes(), &self.signature) {
+        for key in keys.candidates(algorithm, self.header.key_id.as_deref()) {
+            if verifier.verify(algorithm, key, self.signing_input, &self.signature) {
                 return Ok(*key.fingerprint());
             }
             error = TokenError::SignatureInvalid;
@@ -106,7 +175,8 @@ impl Jws {
     }
 
     fn allowed_algorithm(&self, algorithms: AlgorithmSet) -> Result<Algorithm, TokenError> {
-        self.algorithm
+        self.header
+            .algorithm
             .filter(|&algorithm| algorithms.contains(algorithm))
             .ok_or(TokenError::AlgorithmNotAllowed)
     }
@@ -114,44 +184,49 @@ impl Jws {
 
 /// A well-formed JWT of which nothing may be believed yet.
 #[derive(Clone, Debug)]
-pub struct UntrustedToken {
-    jws: Jws,
-    claims: Object,
-    /// What the claims were read from.
-    text: String,
+pub struct UntrustedToken<'t> {
+    jws: Jws<'t>,
+    claims: Members,
 }
 
-impl UntrustedToken {
+impl<'t> UntrustedToken<'t> {
     /// Parses strictly: canonical base64url, UTF-8, each member named once, no `crit`, no `b64`.
-    pub fn parse(token: &str) -> Result<Self, TokenError> {
-        let mut jws = Jws::parse(token)?;
-        let payload = std::mem::take(&mut jws.payload);
-        let text = String::from_utf8(payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
-        let claims = parse_object_text(&text).map_err(|_| TokenError::Malformed(Part::Payload))?;
-        Ok(Self { jws, claims, text })
+    pub fn parse(token: &'t (impl AsRef<[u8]> + ?Sized)) -> Result<Self, TokenError> {
+        Self::of(Jws::parse(token)?)
+    }
+
+    /// The same, where the header may be one of those that were read last.
+    pub fn parse_with(token: &'t [u8], recent_headers: &mut RecentHeaders) -> Result<Self, TokenError> {
+        Self::of(Jws::parse_with(token, |header| recent_headers.parse(header))?)
+    }
+
+    fn of(mut jws: Jws<'t>) -> Result<Self, TokenError> {
+        let payload = String::from_utf8(std::mem::take(&mut jws.payload)).ok();
+        let claims = payload.and_then(Members::parse).ok_or(TokenError::Malformed(Part::Payload))?;
+        Ok(Self { jws, claims })
     }
 
     /// `iss`, by which the provider is found; None where the token has none.
     pub fn issuer(&self) -> Result<Option<&str>, TokenError> {
         match self.claims.get("iss") {
             None => Ok(None),
-            Some(issuer) => issuer.as_str().map(Some).ok_or(TokenError::ClaimMalformed("iss".into())),
+            Some(issuer) => issuer.as_text().map(Some).ok_or(TokenError::ClaimMalformed("iss".into())),
         }
     }
 
     /// The `alg`, where it is one that is implemented.
     pub fn algorithm(&self) -> Option<Algorithm> {
-        self.jws.algorithm
+        self.jws.header.algorithm
     }
 
     /// The `kid`.
     pub fn key_id(&self) -> Option<&str> {
-        self.jws.key_id.as_deref()
+        self.jws.header.key_id.as_deref()
     }
 
     /// `typ` and `alg` against a provider's rules. [`Self::verify_signature`] asks the same again.
     pub fn check_header(&self, rules: &TokenRules) -> Result<(), TokenError> {
-        if !rules.accepts_type(self.jws.token_type.as_deref()) {
+        if !rules.accepts_type(self.jws.header.token_type.as_deref()) {
             return Err(TokenError::TypeNotAccepted);
         }
         self.jws.allowed_algorithm(rules.algorithms).map(|_| ())
@@ -174,17 +249,16 @@ impl UntrustedToken {
     ) -> Result<SignedToken, TokenError> {
         self.check_header(rules)?;
         let key_fingerprint = self.jws.signer(rules.algorithms, keys, verifier)?;
-        Ok(SignedToken { claims: self.claims, text: self.text, key_fingerprint, key_id: self.jws.key_id })
+        Ok(SignedToken { claims: self.claims, key_fingerprint, header: self.jws.header })
     }
 }
 
 /// A JWT that its issuer signed. Whether it holds now and here is not known yet.
 #[derive(Clone, Debug)]
 pub struct SignedToken {
-    claims: Object,
-    text: String,
+    claims: Members,
     key_fingerprint: KeyFingerprint,
-    key_id: Option<Box<str>>,
+    header: Rc<Header>,
 }
 
 impl SignedToken {
@@ -195,12 +269,7 @@ impl SignedToken {
 
     /// The `kid` of its header.
     pub fn key_id(&self) -> Option<&str> {
-        self.key_id.as_deref()
-    }
-
-    /// Takes out the claims as the JSON text that was signed. [`Self::validate`] needs it no more.
-    pub fn take_text(&mut self) -> Box<str> {
-        std::mem::take(&mut self.text).into_boxed_str()
+        self.header.key_id.as_deref()
     }
 
     /// Validates the claims at `now` (since the Unix epoch). `is_tenant` knows the ids and aliases of the configured
@@ -312,16 +381,6 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-fn decode_object(segment: &str) -> Option<Object> {
-    parse_object(&base64url::decode(segment)?).ok()
-}
-
-fn header_text<'a>(header: &'a Object, name: &'static str) -> Result<Option<&'a str>, TokenError> {
-    match header.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(TokenError::HeaderMember(name))
-        }
-    }
+fn decode_text(segment: &[u8]) -> Option<String> {
+    String::from_utf8(base64url::decode(segment)?).ok()
 }

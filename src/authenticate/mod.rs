@@ -52,6 +52,7 @@ pub mod introspection;
 pub mod json;
 pub mod jwt;
 pub mod key_set;
+pub mod members;
 mod montgomery;
 pub mod principal;
 pub mod provider;
@@ -68,7 +69,7 @@ mod tests;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
 pub use claims::{Claims, Confirmation};
-pub use jwt::{Jws, Part, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
+pub use jwt::{Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
 pub use key_set::{Key, KeyFingerprint, KeySet, KeySetError, KeySource, SkipReason, SkippedKey};
 pub use principal::{OddTenantClaim, Principal};
 pub use provider::{Provider, ProviderId};

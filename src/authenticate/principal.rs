@@ -25,8 +25,8 @@ pub struct Principal {
     pub scope_absent_from_introspection: bool,
     /// `iat`, since the epoch.
     pub issued_at: Option<Duration>,
-    /// All claims (of an introspected opaque token: all members), as compact JSON: what `forward.headers` and
-    /// `required_claims` of an operation read.
+    /// All claims (of an introspected opaque token: all members) as the JSON that the issuer wrote: what
+    /// `forward.headers` and `required_claims` of an operation read.
     pub claims: Box<str>,
 }
 

@@ -100,26 +100,8 @@ pub fn host_signature_request(
     put_field(&mut request, 2, public_key);
     match key.material() {
         KeyMaterial::Rsa { .. } => put_field(&mut request, 3, signature),
-        KeyMaterial::P256(_) => {
-            put_field(
-                &mut request,
-                3,
-                p256::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes(),
-            );
-        }
-        KeyMaterial::P384(_) => {
-            put_field(
-                &mut request,
-                3,
-                p384::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes(),
-            );
-        }
-        KeyMaterial::P521(_) => {
-            put_field(
-                &mut request,
-                3,
-                p521::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes(),
-            );
+        KeyMaterial::P256(_) | KeyMaterial::P384(_) | KeyMaterial::P521(_) => {
+            put_ecdsa_signature(&mut request, 3, signature);
         }
         KeyMaterial::Secp256k1(_) | KeyMaterial::Ed25519(_) | KeyMaterial::Symmetric(_) => return None,
     }
@@ -197,14 +179,43 @@ fn host_hash_function(algorithm: Algorithm) -> Option<&'static str> {
 
 /// Appends a length-delimited protobuf field.
 fn put_field(message: &mut Vec<u8>, number: u8, content: &[u8]) {
+    put_field_head(message, number, content.len());
+    message.extend_from_slice(content);
+}
+
+fn put_field_head(message: &mut Vec<u8>, number: u8, mut length: usize) {
     message.push(number << 3 | 2);
-    let mut length = content.len();
     while length >= 0x80 {
         message.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
     }
     message.push(length as u8);
-    message.extend_from_slice(content);
+}
+
+/// Appends an ECDSA signature, r and s each in half of the bytes (RFC 7518 section 3.4), as the DER
+/// `SEQUENCE { INTEGER, INTEGER }` (RFC 3279 section 2.2.3). The bytes are enough for that; the curves' own types would
+/// make scalars of them again.
+fn put_ecdsa_signature(message: &mut Vec<u8>, number: u8, signature: &[u8]) {
+    let (r, s) = signature.split_at(signature.len() / 2);
+    let integers = [r, s].map(|half| {
+        let zeros = half.iter().take_while(|byte| **byte == 0).count();
+        let digits = half.get(zeros..).unwrap_or_default();
+        // A first byte of 0x80 and more would make it negative.
+        let sign = if digits.first().is_some_and(|first| *first < 0x80) { &[][..] } else { &[0] };
+        (sign, digits)
+    });
+    let content: usize = integers.iter().map(|(sign, digits)| 2 + sign.len() + digits.len()).sum();
+    // No curve's sequence takes 256 bytes.
+    let long_form = if content < 0x80 { &[][..] } else { &[0x81] };
+    put_field_head(message, number, 2 + long_form.len() + content);
+    message.push(0x30);
+    message.extend_from_slice(long_form);
+    message.push(content as u8);
+    for (sign, digits) in integers {
+        message.extend_from_slice(&[0x02, (sign.len() + digits.len()) as u8]);
+        message.extend_from_slice(sign);
+        message.extend_from_slice(digits);
+    }
 }
 
 /// Reads a protobuf varint of at most four bytes.
@@ -319,6 +330,44 @@ mod tests {
                 assert!(host(&request), "{name}");
                 let forged = host_signature_request(algorithm, &key, b"header.forged", &signature).unwrap();
                 assert!(!host(&forged), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_ecdsa_signature_is_written_in_the_der_of_its_curve() {
+        let der = |signature: &[u8]| {
+            let mut message = Vec::new();
+            put_ecdsa_signature(&mut message, 3, signature);
+            fields(&message).remove(0).1
+        };
+        // Halves that need a sign, that begin with zeros, and that are long.
+        let halves = |length: usize| {
+            [1, 0x7f, 0x80, 0xff].into_iter().flat_map(move |first| {
+                (0..length).map(move |zeros| {
+                    let mut half = vec![0; length];
+                    half[zeros..].fill(0x35);
+                    half[zeros] = first;
+                    half
+                })
+            })
+        };
+        for (r, s) in halves(32).flat_map(|r| halves(32).map(move |s| (r.clone(), s))) {
+            let signature = [r, s].concat();
+            if let Ok(scalars) = p256::ecdsa::Signature::from_slice(&signature) {
+                assert_eq!(der(&signature), scalars.to_der().as_bytes(), "{signature:x?}");
+            }
+        }
+        for half in halves(48) {
+            let signature = [half.clone(), half].concat();
+            if let Ok(scalars) = p384::ecdsa::Signature::from_slice(&signature) {
+                assert_eq!(der(&signature), scalars.to_der().as_bytes(), "{signature:x?}");
+            }
+        }
+        for half in halves(66) {
+            let signature = [half.clone(), half].concat();
+            if let Ok(scalars) = p521::ecdsa::Signature::from_slice(&signature) {
+                assert_eq!(der(&signature), scalars.to_der().as_bytes(), "{signature:x?}");
             }
         }
     }

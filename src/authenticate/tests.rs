@@ -6,7 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::json::{Object, Value, parse_object};
+use super::json::{Value, parse_object};
+use super::members::Members;
 use super::mint::{ALGORITHMS, Signer, jwks};
 use super::*;
 use crate::respond::Reason;
@@ -683,16 +684,16 @@ fn a_confirmation_is_a_certificate_alone_or_not_supported() {
 #[test]
 fn an_introspection_response_is_read_and_checked_as_a_token_is() {
     let paths = ClaimPaths::introspection(Vec::new());
-    let object = |text: &str| -> Object { parse_object(text.as_bytes()).unwrap() };
+    let members = |text: &str| Members::parse(text.to_owned()).unwrap();
     let response =
         r#"{"active":true,"scope":"a b","client_id":"c","sub":"s","azp":1,"aud":["api"],"exp":1800000000}"#;
-    let claims = Claims::read(object(response), &paths).unwrap();
+    let claims = Claims::read(members(response), &paths).unwrap();
     assert_eq!((claims.client(), claims.subject()), (Some("c"), Some("s")));
     let lax = TokenRules { require_expiration: false, ..rules() };
     let check = |now| claims.check(&lax, Duration::from_secs(now), &|_| false);
     assert_eq!(check(1_800_000_059), Ok(()));
     assert_eq!(check(1_800_000_060), Err(TokenError::Expired));
-    let malformed = Claims::read(object(r#"{"active":true,"exp":"1800000000"}"#), &paths);
+    let malformed = Claims::read(members(r#"{"active":true,"exp":"1800000000"}"#), &paths);
     assert_eq!(malformed, Err(TokenError::ClaimMalformed("exp".into())));
 }
 

@@ -4,7 +4,7 @@
 //! Scopes are case-sensitive and compared whole (RFC 6749 section 3.3).
 
 use super::requirement::{PermissionSet, Permissions};
-use super::scope_table::ScopeKind;
+use super::scope_table::{ScopeKind, ScopeTable};
 use super::tenant::{Application, Tenant};
 
 /// The scopes of a token that count under a tenant, and the permissions that they stand for.
@@ -12,8 +12,6 @@ use super::tenant::{Application, Tenant};
 pub struct EffectiveScopes {
     /// Scopes that count, without the tenant's prefix, in the token's order.
     pub scopes: Vec<Box<str>>,
-    /// Names of all their permissions, in the order of the scopes.
-    pub permission_names: Vec<Box<str>>,
     custom: PermissionSet,
     system: PermissionSet,
 }
@@ -27,7 +25,7 @@ impl EffectiveScopes {
         permissions: &Permissions,
     ) -> Self {
         let table = &*tenant.scope_table;
-        let mut effective = Self::default();
+        let mut effective = Self { scopes: Vec::with_capacity(token_scopes.len()), ..Self::default() };
         let mut held: [Vec<_>; 2] = [Vec::new(), Vec::new()];
         for token_scope in token_scopes {
             let Some(scope) = tenant.strip_prefix(token_scope) else { continue };
@@ -44,17 +42,23 @@ impl EffectiveScopes {
                 ScopeKind::Custom => custom,
                 ScopeKind::System => system,
             };
-            for name in table.permissions(scope) {
-                held.extend(permissions.id(name));
-                if !effective.permission_names.iter().any(|known| &**known == name) {
-                    effective.permission_names.push(name.into());
-                }
-            }
+            held.extend(table.permissions(scope).filter_map(|name| permissions.id(name)));
         }
         let [custom, system] = held;
         effective.custom = custom.into_iter().collect();
         effective.system = system.into_iter().collect();
         effective
+    }
+
+    /// Names of all the permissions that they stand for by `table`, the tenant's, in the order of the scopes.
+    pub fn permission_names<'n>(&'n self, table: &'n ScopeTable) -> Vec<&'n str> {
+        let mut names = Vec::new();
+        for name in self.scopes.iter().flat_map(|scope| table.permissions(scope)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The permissions that count for suites of the vendor (`system`) or for all others.

@@ -193,6 +193,11 @@ impl TenantTable {
         self.by_name.get(name).copied()
     }
 
+    /// The same as a list of one.
+    fn alone(&self, name: &str) -> Option<&[TenantId]> {
+        self.by_name.get(name).map(std::slice::from_ref)
+    }
+
     /// Every id and alias with its tenant, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = (&str, TenantId)> {
         self.by_name.iter().map(|(name, tenant)| (&**name, *tenant))
@@ -239,8 +244,8 @@ impl TenantTable {
         if own.scope_prefix.as_ref() == Some(prefix) { None } else { token_scope.strip_prefix(&**prefix) }
     }
 
-    fn speaks_for(&self, provider: ProviderId) -> (usize, Option<TenantId>) {
-        self.by_provider.get(&provider).map_or((0, None), |known| (known.count, known.first))
+    fn speaks_for(&self, provider: ProviderId) -> (usize, &[TenantId]) {
+        self.by_provider.get(&provider).map_or((0, &[]), |known| (known.count, known.first.as_slice()))
     }
 }
 
@@ -343,7 +348,7 @@ impl From<Reason> for TenantFault {
 }
 
 /// What a token's own evidence says of the tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenEvidence {
     /// A tenant claim that is not a non-empty string.
     odd_claim: bool,
@@ -351,7 +356,7 @@ pub struct TokenEvidence {
     conclusion: TokenConclusion,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenConclusion {
     /// The one tenant that all of the token's evidence has in common.
     Tenant(TenantId),
@@ -369,7 +374,7 @@ impl TokenEvidence {
     ) -> Self {
         let mut kinds = EvidenceKinds::default();
         // Each entry is one piece of evidence: the tenants of which it allows one.
-        let mut naming: Vec<Vec<TenantId>> = Vec::new();
+        let mut naming: Vec<&[TenantId]> = Vec::with_capacity(8);
         let mut unknown = false;
 
         let mut odd_claim = false;
@@ -378,8 +383,8 @@ impl TokenEvidence {
             Ok(names) => {
                 for name in names {
                     kinds = kinds.with(EvidenceKind::Claim);
-                    match table.named(name) {
-                        Some(tenant) => naming.push(vec![tenant]),
+                    match table.alone(name) {
+                        Some(tenant) => naming.push(tenant),
                         None => unknown = true,
                     }
                 }
@@ -388,8 +393,8 @@ impl TokenEvidence {
         let (speaks_for, first) = table.speaks_for(provider);
         if let Some(name) = &principal.issuer_tenant {
             kinds = kinds.with(EvidenceKind::Issuer);
-            match table.named(name) {
-                Some(tenant) => naming.push(vec![tenant]),
+            match table.alone(name) {
+                Some(tenant) => naming.push(tenant),
                 None => unknown = true,
             }
         } else if speaks_for > 0 {
@@ -397,7 +402,7 @@ impl TokenEvidence {
         }
         if !audiences.0.is_empty() {
             kinds = kinds.with(EvidenceKind::Audience);
-            naming.push(audiences.0.clone());
+            naming.push(&audiences.0);
         }
         let registered =
             principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
@@ -405,11 +410,11 @@ impl TokenEvidence {
             kinds = kinds.with(EvidenceKind::Application);
         }
         // What only ever names a tenant by being the last one left.
-        if speaks_for == 1 {
-            naming.extend(first.map(|tenant| vec![tenant]));
+        if speaks_for == 1 && !first.is_empty() {
+            naming.push(first);
         }
-        if let [tenant] = registered {
-            naming.push(vec![*tenant]);
+        if registered.len() == 1 {
+            naming.push(registered);
         }
 
         let conclusion = if unknown {
@@ -442,42 +447,33 @@ impl AudienceTenants {
 /// The one tenant that every piece of `naming` evidence allows, that the provider may speak for and that takes the
 /// client. The order of the checks is the contract's.
 fn common_tenant(
-    naming: &[Vec<TenantId>],
+    naming: &[&[TenantId]],
     registered: &[TenantId],
     principal: &Principal,
     provider: ProviderId,
     table: &TenantTable,
 ) -> Result<TenantId, Reason> {
-    let spoken_for = |tenants: &Vec<TenantId>| -> Vec<TenantId> {
-        tenants.iter().copied().filter(|tenant| table.may_speak(provider, *tenant)).collect()
-    };
-    let mut allowed = Vec::with_capacity(naming.len());
-    for tenants in naming {
-        let spoken_for = spoken_for(tenants);
-        if spoken_for.is_empty() {
-            return Err(Reason::IssuerNotAllowedForTenant);
-        }
-        allowed.push(spoken_for);
+    let is_spoken_for = |tenant: &&TenantId| table.may_speak(provider, **tenant);
+    if naming.iter().any(|tenants| !tenants.iter().any(|tenant| is_spoken_for(&tenant))) {
+        return Err(Reason::IssuerNotAllowedForTenant);
     }
-    for tenants in &allowed {
-        if !tenants.iter().any(|tenant| client_check(*tenant, principal, provider, table).is_ok()) {
-            return Err(match principal.client {
-                Some(_) => Reason::ApplicationNotRegistered,
-                None => Reason::ClaimMissing,
-            });
-        }
+    let takes_client = |tenant: &TenantId| client_check(*tenant, principal, provider, table).is_ok();
+    if naming.iter().any(|tenants| !tenants.iter().filter(is_spoken_for).any(takes_client)) {
+        return Err(match principal.client {
+            Some(_) => Reason::ApplicationNotRegistered,
+            None => Reason::ClaimMissing,
+        });
     }
-    let (first, rest) = allowed.split_first().ok_or(Reason::TenantMissing)?;
-    let common: Vec<TenantId> = first
+    let (first, rest) = naming.split_first().ok_or(Reason::TenantMissing)?;
+    let mut common = first
         .iter()
-        .copied()
         .filter(|tenant| rest.iter().all(|tenants| tenants.contains(tenant)))
         .filter(|tenant| registered.is_empty() || registered.contains(tenant))
-        .collect();
-    match common.as_slice() {
-        [] => Err(Reason::TenantMismatch),
-        [tenant] => client_check(*tenant, principal, provider, table).map(|()| *tenant),
-        _ => Err(Reason::TenantAmbiguous),
+        .filter(is_spoken_for);
+    match (common.next(), common.next()) {
+        (None, _) => Err(Reason::TenantMismatch),
+        (Some(tenant), None) => client_check(*tenant, principal, provider, table).map(|()| *tenant),
+        (Some(_), Some(_)) => Err(Reason::TenantAmbiguous),
     }
 }
 

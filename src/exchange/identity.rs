@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::authenticate::claims::{Claims, Confirmation};
 use crate::authenticate::provider::Provider;
-use crate::authenticate::{AudienceRule, KeyFingerprint, OddTenantClaim, Principal, ProviderId};
+use crate::authenticate::{AudienceRule, KeyFingerprint, Principal, ProviderId};
 use crate::authorize::decide::Caller;
 use crate::authorize::scope::EffectiveScopes;
 use crate::authorize::tenant::{AudienceTenants, TokenEvidence};
@@ -36,7 +36,7 @@ struct Memo {
     generation: u64,
     /// Two providers of one configuration may be alike to the letter and yet speak for different tenants.
     provider: ProviderId,
-    evidence: Result<Rc<TokenEvidence>, Reason>,
+    evidence: Result<TokenEvidence, Reason>,
     standing: Option<Rc<Standing>>,
 }
 
@@ -61,34 +61,16 @@ pub struct Standing {
 pub type ForwardedValues = Result<Box<[Option<Box<str>>]>, Box<str>>;
 
 impl Identity {
-    /// The identity that `claims` give under `provider`'s rules; `text` is all of them as JSON.
+    /// The identity that `claims` give under `provider`'s rules.
     pub fn new(
         provider: &Provider,
         issuer_tenant: Option<&str>,
-        claims: &Claims,
-        text: Box<str>,
+        claims: Claims,
         key_fingerprint: Option<KeyFingerprint>,
     ) -> Self {
         let rules = &provider.rules;
         let skewed = |time: Duration| time.saturating_add(rules.clock_skew);
-        let tenant_claims = claims
-            .tenants(&rules.claims.tenant)
-            .map(|names| names.into_iter().map(Box::from).collect())
-            .map_err(|_| OddTenantClaim);
-        let principal = Principal {
-            issuer: claims.issuer().map(Box::from),
-            issuer_tenant: issuer_tenant.map(Box::from),
-            subject: claims.subject().map(Box::from),
-            client: claims.client().map(Box::from),
-            audiences: claims.audiences().map(Box::from),
-            tenant_claims,
-            scopes: claims.scope().map(Box::from),
-            scope_absent_from_introspection: false,
-            issued_at: claims.issued_at(),
-            claims: text,
-        };
         Self {
-            principal,
             expires_at: claims.expires_at().map(skewed),
             too_old_after: claims
                 .issued_at()
@@ -96,6 +78,7 @@ impl Identity {
                 .map(|(issued_at, age)| skewed(issued_at.saturating_add(age))),
             confirmation: claims.confirmation(),
             key_fingerprint,
+            principal: claims.into_principal(issuer_tenant, &rules.claims.tenant),
             memo: RefCell::new(None),
         }
     }
@@ -148,14 +131,13 @@ impl Identity {
         provider: ProviderId,
         policy: &Policy,
         generation: u64,
-    ) -> Result<Rc<TokenEvidence>, Reason> {
+    ) -> Result<TokenEvidence, Reason> {
         let is_current = |memo: &&Memo| memo.generation == generation && memo.provider == provider;
         if let Some(memo) = self.memo.borrow().as_ref().filter(is_current) {
-            return memo.evidence.clone();
+            return memo.evidence;
         }
-        let evidence = self.read_evidence(provider, policy).map(Rc::new);
-        *self.memo.borrow_mut() =
-            Some(Memo { generation, provider, evidence: evidence.clone(), standing: None });
+        let evidence = self.read_evidence(provider, policy);
+        *self.memo.borrow_mut() = Some(Memo { generation, provider, evidence, standing: None });
         evidence
     }
 
@@ -261,7 +243,10 @@ impl Identity {
                 ForwardedValue::Subject => principal.subject.as_deref().map(str::to_owned),
                 ForwardedValue::Issuer => principal.issuer.as_deref().map(str::to_owned),
                 ForwardedValue::Scopes => Some(effective.scopes.join(" ")),
-                ForwardedValue::Permissions => Some(effective.permission_names.join(" ")),
+                ForwardedValue::Permissions => policy
+                    .tenants
+                    .tenant(tenant)
+                    .map(|tenant| effective.permission_names(&tenant.scope_table).join(" ")),
                 ForwardedValue::Suite | ForwardedValue::Operation => None,
                 ForwardedValue::Claim(path) => {
                     claims.as_ref().and_then(|claims| path.lookup(claims.as_object()?)).map(claim_text)

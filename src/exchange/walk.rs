@@ -326,13 +326,13 @@ impl<'w> Walk<'w, '_, '_> {
         credential: &Credential<'_>,
         evidence: &RequestEvidence<'_>,
     ) -> Result<Known, Halt> {
-        let token = credential.text();
-        if looks_like_jwt(token) {
+        if looks_like_jwt(&credential.token) {
             self.facts.stage = Stage::Token;
             self.facts.cache_use = Some(CacheUse::TokenMiss);
-            let verified = self.verify(token, credential.providers)?;
+            let verified = self.verify(&credential.token, credential.providers)?;
             return self.narrowed(verified, credential);
         }
+        let token = credential.text();
         if !is_b64token(token) {
             return Err(Reason::CredentialMalformed.into());
         }
@@ -370,9 +370,9 @@ impl<'w> Walk<'w, '_, '_> {
         })
     }
 
-    fn verify(&mut self, text: &str, providers: &ProviderSet) -> Result<Known, Halt> {
+    fn verify(&mut self, text: &[u8], providers: &ProviderSet) -> Result<Known, Halt> {
         let policy = &self.in_force.policy;
-        let token = UntrustedToken::parse(text)?;
+        let token = UntrustedToken::parse_with(text, &mut self.in_force.recent_headers.borrow_mut())?;
         let found = token
             .issuer()?
             .and_then(|issuer| policy.issuers.find(issuer, &policy.tenants))
@@ -388,7 +388,7 @@ impl<'w> Walk<'w, '_, '_> {
         // Keys without a `kid` are tried for a `kid` that is unknown: where none of them signed, a newer set may be there.
         let is_unknown_kid = token.key_id().is_some_and(|key_id| !keys.knows_key_id(key_id));
         let unverified = is_unknown_kid.then(|| token.clone());
-        let mut signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
+        let signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
             Ok(signed) => signed,
             Err(error) => {
                 if let Some(token) = unverified {
@@ -398,12 +398,10 @@ impl<'w> Walk<'w, '_, '_> {
             }
         };
         let fingerprint = *signed.key_fingerprint();
-        let claims_text = signed.take_text();
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
-        let identity =
-            Rc::new(Identity::new(provider, tenant.as_deref(), &claims, claims_text, Some(fingerprint)));
+        let identity = Rc::new(Identity::new(provider, tenant.as_deref(), claims, Some(fingerprint)));
         if let Some(state) = self.in_force.state(id) {
-            state.borrow_mut().tokens.insert(text.as_bytes(), Rc::clone(&identity));
+            state.borrow_mut().tokens.insert(text, Rc::clone(&identity));
         }
         Ok((id, identity))
     }
@@ -413,7 +411,7 @@ impl<'w> Walk<'w, '_, '_> {
         &mut self,
         provider: ProviderId,
         tenant: Option<&str>,
-        token: &UntrustedToken,
+        token: &UntrustedToken<'_>,
         at_hand_tried: bool,
     ) -> Result<Arc<KeySet>, Halt> {
         let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };

@@ -2,8 +2,8 @@
 //!
 //! State is kept per *provider configuration*, by its digest: what was learnt under one decides nothing under another,
 //! and what is still valid survives a reload. The maps are bounded: tokens and answers by the provider's cache sizes,
-//! key sets by the configured providers and tenant names, waiting requests by `max_waiting_requests`, of which one
-//! provider holds at most half.
+//! key sets by the configured providers and tenant names, headers of tokens by a number of their own, waiting requests
+//! by `max_waiting_requests`, of which one provider holds at most half.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -17,7 +17,9 @@ use crate::authenticate::claims::{Claims, Confirmation};
 use crate::authenticate::introspection::{IssuerFault, Response, read_response};
 use crate::authenticate::provider::{Introspection, KeysSource, Provider, ProviderId};
 use crate::authenticate::remote_keys::{Cause, Need, RemoteKeys, Wanted};
-use crate::authenticate::{AudienceRule, KeySet, KeySource, SkippedKey, TokenError, TokenRules};
+use crate::authenticate::{
+    AudienceRule, KeySet, KeySource, RecentHeaders, SkippedKey, TokenError, TokenRules,
+};
 use crate::authorize::TenantTable;
 use crate::bounded_cache::BoundedCache;
 use crate::config::policy::Policy;
@@ -35,6 +37,7 @@ pub struct WaiterId(pub u32);
 #[derive(Default)]
 pub struct Worker {
     providers: SeededMap<[u8; 32], Weak<RefCell<ProviderState>>>,
+    recent_headers: Rc<RefCell<RecentHeaders>>,
     waiting: Rc<Cell<usize>>,
     generations: u64,
 }
@@ -48,6 +51,8 @@ pub struct InForce {
     /// What is answered to requests that are refused under it.
     pub answers: Answers,
     providers: Vec<Rc<RefCell<ProviderState>>>,
+    /// The tokens' headers that this VM read last, whatever the policy.
+    pub recent_headers: Rc<RefCell<RecentHeaders>>,
     waiting: Rc<Cell<usize>>,
 }
 
@@ -73,6 +78,7 @@ impl Worker {
             policy,
             generation: self.generations,
             providers,
+            recent_headers: Rc::clone(&self.recent_headers),
             waiting: Rc::clone(&self.waiting),
         })
     }
@@ -547,23 +553,26 @@ impl InForce {
                 let rejection = Reason::TokenInactive.into();
                 (Verdict::Refused { rejection, under: None }, refused_until)
             }
-            Ok(Response::Active(claims)) => match self.judge(rules, introspection, jwt, &claims, now) {
-                Ok(identity) => {
-                    let oldest = received_at.saturating_add(introspection.max_ttl);
-                    let until = claims.expires_at().map_or(oldest, |expires_at| oldest.min(expires_at));
-                    (Verdict::Active(Rc::new(identity)), until)
+            Ok(Response::Active(claims)) => {
+                let expires_at = claims.expires_at();
+                match self.judge(rules, introspection, jwt, *claims, now) {
+                    Ok(identity) => {
+                        let oldest = received_at.saturating_add(introspection.max_ttl);
+                        let until = expires_at.map_or(oldest, |expires_at| oldest.min(expires_at));
+                        (Verdict::Active(Rc::new(identity)), until)
+                    }
+                    Err(Judgement::Fault(fault)) => (Verdict::Fault(fault), now),
+                    Err(Judgement::Refused(error)) => {
+                        // What time alone decides is not remembered.
+                        let until = match error {
+                            TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => now,
+                            _ => refused_until,
+                        };
+                        let under = Some(self.generation);
+                        (Verdict::Refused { rejection: error.into(), under }, until)
+                    }
                 }
-                Err(Judgement::Fault(fault)) => (Verdict::Fault(fault), now),
-                Err(Judgement::Refused(error)) => {
-                    // What time alone decides is not remembered.
-                    let until = match error {
-                        TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => now,
-                        _ => refused_until,
-                    };
-                    let under = Some(self.generation);
-                    (Verdict::Refused { rejection: error.into(), under }, until)
-                }
-            },
+            }
         }
     }
 
@@ -633,13 +642,13 @@ impl InForce {
         provider: &Provider,
         introspection: &Introspection,
         jwt: Option<&Rc<Identity>>,
-        claims: &Claims,
+        claims: Claims,
         now: Duration,
     ) -> Result<Identity, Judgement> {
         if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
             return Err(Judgement::Fault(IssuerFault::Contradiction));
         }
-        let issuer_tenant = self.issuer_tenant(provider, claims)?;
+        let issuer_tenant = self.issuer_tenant(provider, &claims)?;
         // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
         let audiences =
             if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
@@ -652,14 +661,12 @@ impl InForce {
         };
         let is_tenant = |name: &str| self.policy.tenants.named(name).is_some();
         claims.check(&rules, now, &is_tenant)?;
-        let absent =
-            introspection.required_members.iter().find(|name| !claims.object().contains_key(&***name));
+        let absent = introspection.required_members.iter().find(|name| !claims.has(name));
         if let Some(name) = absent {
             return Err(TokenError::ClaimMissing(name.to_string().into()).into());
         }
-        let text = serde_json::to_string(claims.object()).unwrap_or_default().into();
-        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, text, None);
-        identity.principal.scope_absent_from_introspection = claims.scope().is_none();
+        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
+        identity.principal.scope_absent_from_introspection = identity.principal.scopes.is_none();
         match jwt {
             None => Ok(identity),
             Some(jwt) => combine(jwt, &identity, &self.policy.tenants).map_err(Judgement::Fault),
