@@ -19,7 +19,6 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod bounded_cache;
-mod byte_search;
 pub mod config;
 pub mod credential;
 #[cfg(target_arch = "wasm32")]

@@ -18,7 +18,7 @@ use super::members::Members;
 use super::rules::TokenRules;
 use super::signature::SignatureVerifier;
 use crate::bounded_cache::BoundedCache;
-use crate::byte_search;
+use crate::octets::position;
 use crate::respond::Reason;
 
 /// Whether some reader somewhere would take the text for a JWT: three or five parts, the first of which is a JSON
@@ -33,7 +33,7 @@ pub fn looks_like_jwt(token: &(impl AsRef<[u8]> + ?Sized)) -> bool {
 
 /// What stands before and after the first dot.
 fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let dot = byte_search::position(b'.', text)?;
+    let dot = position(b'.', text)?;
     Some((text.get(..dot)?, text.get(dot + 1..)?))
 }
 
@@ -139,9 +139,7 @@ impl<'t> Jws<'t> {
             })
         };
         // A fourth part, which no base64url is, comes before whatever else is wrong.
-        parse().map_err(
-            |error| if byte_search::position(b'.', signature).is_some() { no_parts() } else { error },
-        )
+        parse().map_err(|error| if position(b'.', signature).is_some() { no_parts() } else { error })
     }
 
     /// Verifies the signature with a key of the set: the fingerprint of the key, and the payload.
