@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn names_that_differ_in_any_one_byte_or_in_length_are_different() {
         let name = "billing:read";
-        assert!(are_same(name, &name.to_owned()) && are_same("", ""));
+        assert!(are_same(name, name) && are_same("", ""));
         for place in 0..name.len() {
             let mut other = name.to_owned();
             other.replace_range(place..=place, "_");
