@@ -43,7 +43,7 @@ impl Callgrind {
         let path = format!("{}.{}", self.output.display(), self.dumps);
         let dump = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let total = dump.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
-        // KEEP let _ = fs::remove_file(&path);
+        let _ = fs::remove_file(&path);
         total.unwrap_or_else(|| panic!("{path} holds no total"))
     }
 
