@@ -3,7 +3,7 @@
 //! One Envoy with one worker on a processor of its own, and in it one listener for each variant: HTTP filters in front
 //! of a route that answers 200 itself. wrk asks one listener after the other from another processor, in rounds, each
 //! round in the opposite order of the one before. What a variant adds in a round is what Envoy used per request less
-//! what it used for the same requests without any filter in the same round.
+//! what it used for the same requests without any filter right before.
 
 #![allow(
     clippy::unwrap_used,
@@ -54,7 +54,7 @@ use crate::workload::Issuer;
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rows NAME,...    the rows to measure; all of them unless said (--list shows their names)
   --rounds N         rounds of every variant (default 30)
-  --milliseconds N   of each variant in a round (default 400)
+  --milliseconds N   of each variant in a round, and of requests without a filter beside it (default 250)
   --connections N    that wrk keeps open (default 16)
   --instructions N   requests to count instructions of, on a machine without counters (default 40; 0: none)
   --no-tripwire      leave out the variants with the tripwire
@@ -79,7 +79,7 @@ impl Arguments {
         let mut parsed = Self {
             rows: ROWS.iter().collect(),
             rounds: 30,
-            slice: Duration::from_millis(400),
+            slice: Duration::from_millis(250),
             connections: 16,
             instructions: 40,
             tripwire: true,
@@ -174,7 +174,18 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             order.reverse();
         }
         for index in order {
-            let sample = sample(&subjects[index], &gateway, &mut meter, &wrk, &requests, arguments.slice)?;
+            let tokens = subjects[index].variant.tokens;
+            let bare = subjects.iter().position(|subject| subject.variant.tokens == tokens).unwrap_or(index);
+            if bare == index {
+                continue;
+            }
+            let mut take = |index: usize| {
+                sample(&subjects[index], &gateway, &mut meter, &wrk, &requests, arguments.slice)
+            };
+            // Within a second of each other, so that a machine's drift is in both.
+            let (beside, sample) = (take(bare)?, take(index)?);
+            measured[bare].samples.push(beside);
+            measured[index].beside.push(beside);
             measured[index].samples.push(sample);
         }
     }

@@ -11,6 +11,7 @@ use crate::plot::{self, Bars};
 use crate::rows::{self, Row, TRIPWIRE, Tokens};
 
 /// What one request of a variant used in a round, in thousands: nanoseconds, cycles, instructions.
+#[derive(Clone, Copy)]
 pub struct Sample {
     microseconds: f64,
     kilocycles: Option<f64>,
@@ -36,13 +37,22 @@ pub struct Measured {
     name: String,
     tokens: Tokens,
     pub samples: Vec<Sample>,
+    /// For each sample, the one of the same requests without a filter that was taken beside it. Requests without a filter
+    /// have none.
+    pub beside: Vec<Sample>,
     /// Instructions of one request, several times, where valgrind counted them.
     pub instructions: Vec<u64>,
 }
 
 impl Measured {
     pub fn new(name: &str, tokens: Tokens) -> Self {
-        Self { name: name.to_owned(), tokens, samples: Vec::new(), instructions: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            tokens,
+            samples: Vec::new(),
+            beside: Vec::new(),
+            instructions: Vec::new(),
+        }
     }
 }
 
@@ -216,7 +226,7 @@ impl Report {
 fn add(measured: &Measured, bare: Option<&Measured>) -> Added {
     let difference = |of: &dyn Fn(&Sample) -> Option<f64>| {
         let values = measured.samples.iter().enumerate().filter_map(|(round, sample)| {
-            Some(of(sample)? - bare.map_or(Some(0.0), |bare| of(&bare.samples[round]))?)
+            Some(of(sample)? - measured.beside.get(round).map_or(Some(0.0), of)?)
         });
         Spread::of(values.collect())
     };
