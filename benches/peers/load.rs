@@ -53,7 +53,7 @@ impl Wrk {
     /// Asks for so long; returns the requests per second.
     pub fn run(&self, port: u16, requests: &Requests, time: Duration) -> f64 {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/load.lua");
-        let wrk = Command::new(&self.program)
+        let mut wrk = Command::new(&self.program)
             .args(["--threads", "1", "--connections", &self.connections.to_string()])
             // Whole seconds are all that it knows; it is interrupted before.
             .args(["--duration", "1h", "--script"])
@@ -67,7 +67,11 @@ impl Wrk {
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         thread::sleep(time);
         let process = i32::try_from(wrk.id()).expect("a process's number");
-        assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0, "wrk has ended by itself");
+        // One that has only just begun may pass over an interrupt.
+        while wrk.try_wait().expect("how wrk fares").is_none() {
+            assert_eq!(unsafe { libc::kill(process, libc::SIGINT) }, 0, "wrk cannot be interrupted");
+            thread::sleep(Duration::from_millis(5));
+        }
         let output = wrk.wait_with_output().expect("what wrk says");
         let summary = String::from_utf8_lossy(&output.stdout);
         let rate = summary.lines().find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok());

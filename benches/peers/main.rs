@@ -53,7 +53,7 @@ use crate::workload::Issuer;
 
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rows NAME,...    the rows to measure; all of them unless said (--list shows their names)
-  --rounds N         rounds of every variant (default 30)
+  --rounds N         rounds of every variant (default 15)
   --milliseconds N   of each variant in a round, and of requests without a filter beside it (default 250)
   --connections N    that wrk keeps open (default 16)
   --instructions N   requests to count instructions of, on a machine without counters (default 40; 0: none)
@@ -78,7 +78,7 @@ impl Arguments {
     fn parse() -> Result<Self, String> {
         let mut parsed = Self {
             rows: ROWS.iter().collect(),
-            rounds: 30,
+            rounds: 15,
             slice: Duration::from_millis(250),
             connections: 16,
             instructions: 40,
