@@ -11,10 +11,6 @@ pub struct ObjectText {
 
 impl ObjectText {
     /// An object whose text is expected to take up to `size` bytes.
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        allow(dead_code, reason = "log lines are written by the edge alone")
-    )]
     pub fn with_capacity(size: usize) -> Self {
         Self { text: String::with_capacity(size) }
     }

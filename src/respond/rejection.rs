@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::reason::{ErrorClass, Reason};
 use crate::header_pairs::HeaderPairs;
-use crate::json_text::escape;
+use crate::json_text::{ObjectText, escape};
 
 /// Why a request is refused, with what the client is told besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +38,8 @@ impl Rejection {
     pub fn description(&self) -> Cow<'static, str> {
         match &self.about {
             None => Cow::Borrowed(self.reason.meaning()),
-            Some(about) => Cow::Owned(self.description_pieces(&quotable(about)).concat()),
+            Some(about) => Cow::Owned([self.reason.meaning(), ": ", &quotable(about)].concat()),
         }
-    }
-
-    /// The description in pieces. `about` is what the refusal is about, in characters that are allowed.
-    fn description_pieces<'r>(&self, about: &'r str) -> [&'r str; 3] {
-        [self.reason.meaning(), if self.about.is_some() { ": " } else { "" }, about]
     }
 }
 
@@ -98,10 +93,7 @@ impl Answer {
 
     fn of(rejection: &Rejection, realm: &str, strip: bool, is_grpc: bool) -> Self {
         let class = rejection.reason.class();
-        let about = rejection.about.as_deref().map(quotable).unwrap_or_default();
-        let description = rejection.description_pieces(&about);
-
-        let [meaning, colon, about] = description;
+        let description = rejection.description();
         let [open_scope, scope] = match rejection.sufficient_scope.as_deref() {
             Some(scope) => ["\", scope=\"", scope],
             None => [""; 2],
@@ -112,7 +104,7 @@ impl Answer {
         #[rustfmt::skip]
         let full_challenge = [
             "Bearer realm=\"", realm, "\", error=\"", error,
-            "\", error_description=\"", meaning, colon, about, open_scope, scope, "\"",
+            "\", error_description=\"", &description, open_scope, scope, "\"",
         ];
         let challenge = match class {
             ErrorClass::InvalidRequest | ErrorClass::TemporarilyUnavailable => None,
@@ -130,8 +122,8 @@ impl Answer {
         ];
         let body = match (strip, is_grpc) {
             (true, _) => String::new(),
-            (false, true) => [rejection.reason.as_str(), ": ", meaning, colon, about].concat(),
-            (false, false) => json_body(rejection, description),
+            (false, true) => [rejection.reason.as_str(), ": ", &description].concat(),
+            (false, false) => json_body(rejection, &description),
         };
         Self {
             status: class.status(),
@@ -142,19 +134,16 @@ impl Answer {
     }
 }
 
-/// What may stand in a challenge needs no escape in JSON either; of a scope nobody has made sure here.
-fn json_body(rejection: &Rejection, [meaning, colon, about]: [&str; 3]) -> String {
-    let [open, error, describe] = match rejection.reason.class().error() {
-        Some(error) => ["{\"error\":\"", error, "\",\"error_description\":\""],
-        None => ["{\"error_description\":\"", "", ""],
-    };
-    let reason = rejection.reason.as_str();
-    let (open_scope, scope) = match rejection.sufficient_scope.as_deref() {
-        Some(scope) => ("\",\"scope\":\"", escape(scope)),
-        None => ("", Cow::Borrowed("")),
-    };
-    [open, error, describe, meaning, colon, about, "\",\"reason\":\"", reason, open_scope, &scope, "\"}"]
-        .concat()
+/// What a body takes at most, nearly always.
+const BODY_SIZE: usize = 320;
+
+fn json_body(rejection: &Rejection, description: &str) -> String {
+    let mut body = ObjectText::with_capacity(BODY_SIZE);
+    body.text("error", rejection.reason.class().error());
+    body.text("error_description", Some(description));
+    body.text("reason", Some(rejection.reason.as_str()));
+    body.text("scope", rejection.sufficient_scope.as_deref());
+    body.finish()
 }
 
 #[cfg(test)]
