@@ -1,7 +1,10 @@
-//! Headers as a proxy-wasm host takes them.
+//! Headers as a proxy-wasm host gives and takes them: the count, then the sizes of each name and value, then each name and
+//! value with a NUL behind it, all numbers in 32 bits, little endian.
 
-/// Headers in the ABI's serialization: the count, then the sizes of each name and value, then each name and value with
-/// a NUL behind it, all numbers in 32 bits, little endian.
+use crate::headers::Header;
+use crate::octets::have_upper_case;
+
+/// Headers in the ABI's serialization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPairs(Vec<u8>);
 
@@ -75,6 +78,28 @@ impl HeaderPairs {
     }
 }
 
+/// The headers that a host has written, names in lower case; None where it has written something else. Of values any bytes
+/// are taken; no bytes at all are no headers.
+pub fn read_pairs(bytes: &mut [u8]) -> Option<Vec<Header<'_>>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let size = |four: &[u8; 4]| usize::try_from(u32::from_le_bytes(*four)).ok();
+    let (count, rest) = bytes.split_first_chunk_mut()?;
+    let (sizes, mut rest) = rest.split_at_mut_checked(size(count)?.checked_mul(8)?)?;
+    let mut pairs = Vec::with_capacity(sizes.len() / 8);
+    for sizes in sizes.chunks_exact(8) {
+        let (name, after) = rest.split_at_mut_checked(size(sizes.first_chunk()?)?)?;
+        let (value, after) = after.split_first_mut()?.1.split_at_mut_checked(size(sizes.last_chunk()?)?)?;
+        if have_upper_case(name) {
+            name.make_ascii_lowercase();
+        }
+        pairs.push((&*name, &*value));
+        rest = after.get_mut(1..).unwrap_or_default();
+    }
+    Some(pairs)
+}
+
 fn number(size: usize) -> [u8; 4] {
     u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -122,7 +147,22 @@ mod tests {
             let read: Vec<(&str, &str)> = pairs.iter().collect();
             let whole: Vec<(&str, String)> = headers.iter().map(|(name, value)| (name.as_str(), value.concat())).collect();
             let whole: Vec<(&str, &str)> = whole.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            prop_assert_eq!(read, whole);
+            prop_assert_eq!(read, whole.clone());
+            let mut bytes = pairs.as_bytes().to_vec();
+            let lower: Vec<_> = whole.iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+            let expected: Vec<_> = lower.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+            prop_assert_eq!(read_pairs(&mut bytes), Some(expected));
+        }
+
+        #[test]
+        fn whatever_a_host_writes_is_headers_or_none(
+            mut bytes in proptest::collection::vec(prop_oneof![3 => 0_u8..6, 1 => any::<u8>()], 0..40),
+        ) {
+            let length = bytes.len();
+            if let Some(pairs) = read_pairs(&mut bytes) {
+                let size: usize = pairs.iter().map(|(name, value)| 8 + name.len() + 1 + value.len()).sum();
+                prop_assert!(size <= length);
+            }
         }
     }
 }

@@ -28,7 +28,6 @@ pub mod header_pairs;
 pub mod headers;
 pub mod hex;
 mod json_text;
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "headers are read by the edge alone"))]
 mod octets;
 pub mod respond;
 pub mod route;

@@ -58,6 +58,12 @@ pub fn position(octet: u8, octets: &[u8]) -> Option<usize> {
     rest.iter().position(|other| *other == octet).map(|place| at + place)
 }
 
+/// The part of `text` before the first `separator`, which is ASCII, and what follows that, if there is one.
+pub fn first_part(separator: u8, text: &str) -> (&str, Option<&str>) {
+    let end = position(separator, text.as_bytes()).unwrap_or(text.len());
+    (text.get(..end).unwrap_or_default(), text.get(end + 1..))
+}
+
 /// Whether each of them is visible ASCII, from `!` to `~`.
 pub fn are_visible(octets: &[u8]) -> bool {
     const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -108,30 +114,31 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_not_visible_is_found_in_any_place() {
-        for octet in 0..=u8::MAX {
-            for length in [1, 7, 8, 9, 17] {
-                for place in 0..length {
+    /// Checks octets that are all the same but for one, which is any in any place.
+    fn with_any_octet_in_any_place(check: impl Fn(&[u8], u8)) {
+        for length in 0..40 {
+            for place in 0..length {
+                for octet in 0..=u8::MAX {
                     let mut octets = vec![b'a'; length];
                     octets[place] = octet;
-                    assert_eq!(are_visible(&octets), octet.is_ascii_graphic(), "{octets:?}");
+                    check(&octets, octet);
                 }
             }
         }
     }
 
     #[test]
+    fn what_is_not_visible_is_found_in_any_place() {
+        with_any_octet_in_any_place(|octets, octet| {
+            assert_eq!(are_visible(octets), octet.is_ascii_graphic(), "{octets:?}");
+        });
+    }
+
+    #[test]
     fn upper_case_is_found_in_any_place() {
-        for length in 0..40 {
-            for place in 0..length {
-                for octet in 0..=u8::MAX {
-                    let mut octets = vec![b'a'; length];
-                    octets[place] = octet;
-                    assert_eq!(have_upper_case(&octets), octet.is_ascii_uppercase(), "{octets:?}");
-                }
-            }
-        }
+        with_any_octet_in_any_place(|octets, octet| {
+            assert_eq!(have_upper_case(octets), octet.is_ascii_uppercase(), "{octets:?}");
+        });
     }
 
     #[test]

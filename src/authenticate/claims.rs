@@ -11,6 +11,7 @@ use super::jwt::TokenError;
 use super::members::{Inside, Members, Number, Value};
 use super::principal::{OddTenantClaim, Principal};
 use super::rules::{AudienceRule, ClaimPath, ClaimPaths, TokenRules};
+use crate::octets::first_part;
 
 /// Claims, read into types.
 #[derive(Clone, Debug, PartialEq)]
@@ -325,12 +326,11 @@ fn scope_tokens(value: Value<'_>) -> Option<Box<[Box<str>]>> {
             let mut tokens = Vec::with_capacity(1 + scope.bytes().filter(|byte| *byte == b' ').count());
             let mut rest = Some(scope);
             while let Some(text) = rest {
-                let end = text.bytes().position(|byte| byte == b' ');
-                let token = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+                let (token, after) = first_part(b' ', text);
                 if !token.is_empty() {
                     tokens.push(token.into());
                 }
-                rest = end.and_then(|end| text.get(end + 1..));
+                rest = after;
             }
             return Some(tokens.into());
         }

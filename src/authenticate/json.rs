@@ -16,11 +16,7 @@ pub type Object = serde_json::Map<String, Value>;
 
 /// Parses `bytes` as one JSON object.
 pub fn parse_object(bytes: &[u8]) -> Result<Object, JsonError> {
-    parse_object_text(std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?)
-}
-
-/// Parses `text` as one JSON object.
-pub fn parse_object_text(text: &str) -> Result<Object, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     let repeated = RefCell::new(None);
     let mut document = serde_json::Deserializer::from_str(text);
     let value = UniqueMembers { repeated: &repeated }

@@ -11,8 +11,8 @@
 use std::ptr::null_mut;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::header_pairs::HeaderPairs;
-use crate::octets::have_upper_case;
+use crate::header_pairs::{HeaderPairs, read_pairs};
+use crate::headers::Header;
 use crate::respond::Answer;
 
 const OK: u32 = 0;
@@ -155,8 +155,8 @@ impl RequestHeaders {
     }
 
     /// Names in lower case, and values; None where the host has written something else.
-    pub fn pairs(&mut self) -> Option<Vec<(&[u8], &[u8])>> {
-        header_pairs(&mut self.bytes)
+    pub fn pairs(&mut self) -> Option<Vec<Header<'_>>> {
+        read_pairs(&mut self.bytes)
     }
 }
 
@@ -164,28 +164,6 @@ fn header_map(map: u32) -> Option<Vec<u8>> {
     let (mut data, mut size) = (null_mut(), 0);
     let status = unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) };
     taken(status, data, size)
-}
-
-/// The ABI's serialization: the count, then the sizes of each name and value, then each name and value with a NUL
-/// behind it, all numbers in 32 bits, little endian.
-fn header_pairs(bytes: &mut [u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    if bytes.is_empty() {
-        return Some(Vec::new());
-    }
-    let size = |four: &[u8; 4]| usize::try_from(u32::from_le_bytes(*four)).ok();
-    let (count, rest) = bytes.split_first_chunk_mut()?;
-    let (sizes, mut rest) = rest.split_at_mut_checked(size(count)?.checked_mul(8)?)?;
-    let mut pairs = Vec::with_capacity(sizes.len() / 8);
-    for sizes in sizes.chunks_exact(8) {
-        let (name, after) = rest.split_at_mut_checked(size(sizes.first_chunk()?)?)?;
-        let (value, after) = after.split_first_mut()?.1.split_at_mut_checked(size(sizes.last_chunk()?)?)?;
-        if have_upper_case(name) {
-            name.make_ascii_lowercase();
-        }
-        pairs.push((&*name, &*value));
-        rest = after.get_mut(1..).unwrap_or_default();
-    }
-    Some(pairs)
 }
 
 /// Sets a request header, in place of all of its name. False where the host refuses.
@@ -369,7 +347,7 @@ pub fn replace_request_body(size: usize, value: &[u8]) -> bool {
 pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
     const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
     let mut headers = header_map(HTTP_CALL_RESPONSE_HEADERS)?;
-    let found = header_pairs(&mut headers)?.into_iter().find(|(name, _)| *name == wanted.as_bytes());
+    let found = read_pairs(&mut headers)?.into_iter().find(|(name, _)| *name == wanted.as_bytes());
     found.map(|(_, value)| value.to_vec())
 }
 

@@ -15,10 +15,10 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::path::{RequestPath, decode_octets, first_segment};
+use super::path::{RequestPath, decode_octets};
 use super::pattern::{HostPattern, PathPattern, Segment};
 use crate::headers::{HeaderShape, Headers, single_value};
-use crate::octets::are_equal;
+use crate::octets::{are_equal, first_part};
 
 /// The number of an operation in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -599,7 +599,7 @@ impl PathTree {
         let Some(rest) = rest else {
             return self.patterns.get(node.end?);
         };
-        let (segment, after) = first_segment(rest);
+        let (segment, after) = first_part(b'/', rest);
         let go = |next: Option<usize>| next.and_then(|next| self.search_from(next, after, has_escapes));
         if let Some(pattern) = go(node.literal(segment, has_escapes)) {
             return Some(pattern);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::octets::position;
+use crate::octets::first_part;
 
 /// A path in its canonical form, and the query that came with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl<'r> RequestPath<'r> {
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         let mut rest = Some(self.after_first_slash());
         std::iter::from_fn(move || {
-            let (segment, after) = first_segment(rest?);
+            let (segment, after) = first_part(b'/', rest?);
             rest = after;
             Some(segment)
         })
@@ -46,12 +46,6 @@ impl<'r> RequestPath<'r> {
     pub(crate) fn after_first_slash(&self) -> &str {
         self.path.strip_prefix('/').unwrap_or_default()
     }
-}
-
-/// The segment before the first slash, and what follows that slash, if there is one.
-pub(crate) fn first_segment(rest: &str) -> (&str, Option<&str>) {
-    let slash = position(b'/', rest.as_bytes()).unwrap_or(rest.len());
-    (rest.get(..slash).unwrap_or_default(), rest.get(slash + 1..))
 }
 
 /// Why a path is refused.
