@@ -24,7 +24,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use scopegate::exchange::HeaderEdits;
-use scopegate::headers::borrowed;
+use scopegate::http::headers::borrowed;
 use scopegate::route::path::canonicalize;
 use serde_json::json;
 
@@ -83,7 +83,7 @@ fn main() {
     for (name, size) in [("small", Size::SMALL), ("medium", medium), ("large", Size::LARGE)] {
         let config = configuration(&issuer, size);
         let gateway = Gateway::new(&config);
-        let policy = &gateway.in_force.policy;
+        let policy = &gateway.active.policy;
 
         measure(&format!("operation lookup, {name}"), || {
             let path = canonicalize(black_box(PATH.as_bytes())).unwrap();

@@ -6,30 +6,33 @@
 //! 2. **Operation**: the most specific one, or the reason why there is none ([`route::index`]).
 //! 3. **Credential**: exactly one token, in all places together ([`credential`]).
 //! 4. **Token to principal**: a JWT is verified here, an opaque token is introspected ([`authenticate`]).
-//! 5. **Tenant**: from all evidence, before any scope is looked at ([`authorize::tenant`]).
+//! 5. **Tenant**: from all evidence, before any scope is looked at ([`authorize::resolve`]).
 //! 6. **Scopes**: with the tenant's own table ([`authorize::decide`]).
 //! 7. **Answer or forward** ([`respond`]).
 //!
 //! A token request needs no token and leaves this way after step 1: what it asks for is checked ([`token_endpoint`]).
 //!
 //! [`exchange`] walks these steps; [`config`] makes the policy that they are decided with. All of that is pure: it
-//! reads no clock, does no IO and runs natively. [`edge`](crate) alone speaks proxy-wasm, and is compiled for
+//! reads no clock, does no IO and runs natively. `edge` alone speaks proxy-wasm, and is compiled for
 //! WebAssembly only.
 
 pub mod authenticate;
 pub mod authorize;
-pub mod bounded_cache;
+pub mod collections;
 pub mod config;
 pub mod credential;
 #[cfg(target_arch = "wasm32")]
 mod edge;
 pub mod exchange;
-pub mod header_pairs;
-pub mod headers;
-pub mod hex;
-mod json_text;
-mod octets;
+pub mod http;
+pub mod identity;
+pub mod ids;
+pub mod issuer;
+pub mod jose;
+#[cfg(test)]
+#[path = "../tests/support/mint.rs"]
+mod mint;
+pub mod policy;
 pub mod respond;
 pub mod route;
-pub mod seeded_hash;
 pub mod token_endpoint;

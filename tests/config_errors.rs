@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scopegate::authenticate::provider::{ClientAuthentication, KeysSource, SecretSource};
-use scopegate::authenticate::{Algorithm, AudienceRule, ClaimPath};
+use scopegate::authenticate::{AudienceRule, ClaimPath};
 use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
-use scopegate::config::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
-use scopegate::headers::borrowed;
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::provider::{ClientAuthentication, ProviderKeys, SecretSource};
+use scopegate::jose::Algorithm;
+use scopegate::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::token_endpoint::{OnUnregisteredScope, TokenEndpoint};
 use serde_json::{Value, json};
 
@@ -132,7 +133,7 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
     assert_eq!(corp.rules.claims.client, paths(&["client_id", "azp"]));
     assert_eq!(corp.rules.claims.tenant, []);
     assert_eq!(corp.token_cache_entries, 10_000);
-    let KeysSource::Remote(remote) = &corp.keys else { panic!("remote keys") };
+    let ProviderKeys::Remote(remote) = &corp.keys else { panic!("remote keys") };
     assert_eq!((remote.timeout, remote.cache_duration), (Duration::from_secs(2), Duration::from_secs(600)));
     let headers = borrowed(&[("authorization", "bearer t")]);
     assert!(policy.places.extract(&headers, None).is_ok());
@@ -210,7 +211,7 @@ fn the_contracts_example_loads() {
     );
     assert_eq!(
         policy.default_introspection,
-        Some(policy.issuers.find("https://login.example.com", &policy.tenants).unwrap().0)
+        Some(policy.provider_of_issuer("https://login.example.com").unwrap().0)
     );
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use scopegate::config::yaml_to_json;
-use scopegate::hex::hex;
+use scopegate::http::hex::hex;
 use scopegate::respond::Reason;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

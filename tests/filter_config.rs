@@ -5,13 +5,15 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails")]
 
-use scopegate::authenticate::provider::KeysSource;
-use scopegate::authenticate::{Algorithm, AudienceRule};
+use scopegate::authenticate::AudienceRule;
 use scopegate::authorize::decide::{Caller, decide};
 use scopegate::authorize::scope::EffectiveScopes;
 use scopegate::authorize::{Access, EvidenceKind, Tenant};
-use scopegate::config::{Policy, parse_json, parse_yaml, yaml_to_json};
-use scopegate::headers::borrowed;
+use scopegate::config::{parse_json, parse_yaml, yaml_to_json};
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::provider::ProviderKeys;
+use scopegate::jose::Algorithm;
+use scopegate::policy::Policy;
 use scopegate::respond::Reason;
 use scopegate::route::{Lookup, canonicalize};
 use serde_json::{Value, json};
@@ -97,7 +99,7 @@ fn each_file_loads_without_a_warning_and_names_its_schema() {
 fn no_file_lets_a_client_through_unless_it_says_so() {
     for yaml in [TEAMCENTER, APPIAN, INFOR, THINGWORX, OTK] {
         let policy = policy(yaml);
-        assert_eq!(policy.unmatched, scopegate::config::policy::Unmatched::Deny);
+        assert_eq!(policy.unmatched, scopegate::policy::Unmatched::Deny);
         assert_eq!(policy.enforcement, scopegate::authorize::Enforcement::Enforce);
         assert!(policy.scopes_per_application && !policy.bypass_cors_preflight && !policy.forward.token);
         assert!(policy.providers.iter().all(|provider| provider.rules.audiences != AudienceRule::Any));
@@ -164,7 +166,7 @@ fn thingworx_takes_rs256_from_a_jwks_url_for_one_audience_and_three_domains() {
     let rules = &provider.rules;
     assert!(rules.algorithms.contains(Algorithm::Rs256));
     assert!(!rules.algorithms.contains(Algorithm::Ps256) && !rules.algorithms.contains(Algorithm::Es256));
-    assert!(matches!(provider.keys, KeysSource::Remote(_)));
+    assert!(matches!(provider.keys, ProviderKeys::Remote(_)));
     let is_tenant = |_: &str| true;
     let AudienceRule::OneOf(audiences) = &rules.audiences else { panic!("any audience") };
     let meant = |audience: &str| audiences.iter().any(|pattern| pattern.matches(audience, &is_tenant));

@@ -18,13 +18,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mint::{Signer, jwks};
-use scopegate::authenticate::PureVerifier;
-use scopegate::authenticate::introspection::{HttpCall, IssuerFault};
 use scopegate::config::parse_json;
-use scopegate::exchange::errands::{Errands, Event, Outside, Woken};
-use scopegate::exchange::shared::SharedStore;
-use scopegate::exchange::{Errand, Exchange, InForce, Request, Step, Surroundings, WaiterId, Worker};
-use scopegate::headers::borrowed;
+use scopegate::exchange::{Exchange, Request, Step, Surroundings};
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::calls::{Environment, Event, IssuerCalls, Resumed};
+use scopegate::issuer::introspection::{HttpCall, IssuerFault};
+use scopegate::issuer::peers::SharedStore;
+use scopegate::issuer::{ActivePolicy, IssuerCall, WaiterId, Worker};
+use scopegate::jose::PureVerifier;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://login.example";
@@ -75,7 +76,7 @@ struct View {
     worker: usize,
 }
 
-impl Outside for View {
+impl Environment for View {
     fn now(&self) -> Duration {
         self.world.now.get()
     }
@@ -84,7 +85,7 @@ impl Outside for View {
         255
     }
 
-    fn environment(&self, name: &str) -> Option<String> {
+    fn variable(&self, name: &str) -> Option<String> {
         (name == "SECRET").then(|| "secret".to_owned())
     }
 
@@ -114,8 +115,8 @@ impl Outside for View {
 /// One worker, as the edge drives it.
 struct SimulatedWorker {
     vm: Worker,
-    in_force: Rc<InForce>,
-    errands: Errands,
+    active: Rc<ActivePolicy>,
+    calls: IssuerCalls,
     view: View,
     paused: HashMap<u32, (Exchange, Headers)>,
     outcomes: HashMap<u32, String>,
@@ -138,17 +139,10 @@ impl Proxy {
             .map(|worker| {
                 let view = View { world: Rc::clone(&world), worker };
                 let mut vm = Worker::default();
-                let in_force = put_in_force(&mut vm, configuration);
-                Errands::prepare(&in_force, &view);
-                let errands = Errands::default();
-                SimulatedWorker {
-                    vm,
-                    in_force,
-                    errands,
-                    view,
-                    paused: HashMap::new(),
-                    outcomes: HashMap::new(),
-                }
+                let active = activate(&mut vm, configuration);
+                IssuerCalls::prepare(&active, &view);
+                let calls = IssuerCalls::default();
+                SimulatedWorker { vm, active, calls, view, paused: HashMap::new(), outcomes: HashMap::new() }
             })
             .collect();
         Self { world, workers, requests: 0 }
@@ -176,7 +170,7 @@ impl Proxy {
             all.retain(|(name, _)| name != ":path");
             all.push((":path".to_owned(), path));
         }
-        let exchange = Exchange::new(Rc::clone(&self.workers[worker].in_force));
+        let exchange = Exchange::new(Rc::clone(&self.workers[worker].active));
         self.workers[worker].advance(self.requests, exchange, all);
         self.requests
     }
@@ -200,7 +194,7 @@ impl Proxy {
     /// The client of a request goes away.
     fn leave(&mut self, worker: usize, request: u32) {
         let (exchange, _) = self.workers[worker].paused.remove(&request).expect("a request that waits");
-        exchange.in_force().leave(WaiterId(request));
+        exchange.active().leave(WaiterId(request));
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -222,41 +216,41 @@ impl Proxy {
     fn reply(&mut self, call: &Call, reply: Result<(u16, Vec<u8>), IssuerFault>) {
         self.world.calls.borrow_mut().retain(|known| known.number != call.number);
         let worker = &mut self.workers[call.worker];
-        let woken = worker.errands.answered(call.number, reply, &worker.view);
-        worker.wake(woken);
+        let resumed = worker.calls.answered(call.number, reply, &worker.view);
+        worker.wake(resumed);
     }
 
     fn tick(&mut self) {
         for worker in &mut self.workers {
-            let in_force = Rc::clone(&worker.in_force);
-            let woken = worker.errands.tick(&in_force, &worker.view);
-            worker.wake(woken);
+            let active = Rc::clone(&worker.active);
+            let resumed = worker.calls.tick(&active, &worker.view);
+            worker.wake(resumed);
         }
     }
 
     fn reload(&mut self, configuration: &Value) {
         for worker in &mut self.workers {
-            worker.in_force = put_in_force(&mut worker.vm, configuration);
+            worker.active = activate(&mut worker.vm, configuration);
         }
     }
 }
 
-fn put_in_force(vm: &mut Worker, configuration: &Value) -> Rc<InForce> {
+fn activate(vm: &mut Worker, configuration: &Value) -> Rc<ActivePolicy> {
     let loaded = parse_json(configuration.to_string().as_bytes());
-    vm.put_in_force(loaded.unwrap_or_else(|errors| panic!("{errors}")).policy)
+    vm.activate(loaded.unwrap_or_else(|errors| panic!("{errors}")).policy)
 }
 
 impl SimulatedWorker {
     /// The root context that makes the calls ends, and another takes its place.
     fn end_root(&mut self) {
-        for (in_force, errand) in std::mem::take(&mut self.errands).hand_over(&self.view) {
-            let woken = self.errands.run(in_force, errand, &self.view);
-            self.wake(woken);
+        for (active, call) in std::mem::take(&mut self.calls).hand_over(&self.view) {
+            let resumed = self.calls.run(active, call, &self.view);
+            self.wake(resumed);
         }
     }
 
     fn advance(&mut self, id: u32, mut exchange: Exchange, headers: Headers) {
-        let mut errands: Vec<Errand> = Vec::new();
+        let mut calls: Vec<IssuerCall> = Vec::new();
         let borrowed = borrowed(&headers);
         let request = Request::new(&borrowed);
         let mut surroundings = Surroundings {
@@ -265,10 +259,10 @@ impl SimulatedWorker {
             now: self.view.now(),
             waiter: WaiterId(id),
             can_log: true,
-            errands: &mut errands,
+            calls: &mut calls,
         };
         let step = exchange.advance(&request, &mut surroundings);
-        let in_force = Rc::clone(exchange.in_force());
+        let active = Rc::clone(exchange.active());
         match step {
             Step::Forward(_) => drop(self.outcomes.insert(id, "passes".to_owned())),
             Step::Reject(rejection, _) => {
@@ -277,14 +271,14 @@ impl SimulatedWorker {
             Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("no token endpoint is guarded"),
             Step::Await => drop(self.paused.insert(id, (exchange, headers))),
         }
-        for errand in errands {
-            let woken = self.errands.run(Rc::clone(&in_force), errand, &self.view);
-            self.wake(woken);
+        for call in calls {
+            let resumed = self.calls.run(Rc::clone(&active), call, &self.view);
+            self.wake(resumed);
         }
     }
 
-    fn wake(&mut self, woken: Woken) {
-        for (WaiterId(id), verdict) in woken {
+    fn wake(&mut self, resumed: Resumed) {
+        for (WaiterId(id), verdict) in resumed {
             let Some((mut exchange, headers)) = self.paused.remove(&id) else { continue };
             exchange.deliver(verdict);
             self.advance(id, exchange, headers);
@@ -688,7 +682,7 @@ mod keys {
         let call = proxy.sole_call();
         proxy.answer(&call, 200, &jwks([&signer("a")]));
         assert_eq!(proxy.outcomes(&[requests[1], next]), ["passes", "passes"]);
-        assert_eq!(proxy.workers[0].in_force.waiting(), 0);
+        assert_eq!(proxy.workers[0].active.waiting(), 0);
     }
 }
 
@@ -726,7 +720,7 @@ mod introspection {
         let late = proxy.send(0, "two");
         proxy.answer(&call, 200, &active());
         assert_eq!(proxy.outcome(late), "passes");
-        assert_eq!((proxy.workers[0].in_force.waiting(), proxy.world.made.get()), (0, 2));
+        assert_eq!((proxy.workers[0].active.waiting(), proxy.world.made.get()), (0, 2));
     }
 
     #[test]
@@ -765,7 +759,7 @@ mod introspection {
         proxy.world.is_cluster_gone.set(true);
         let request = proxy.send(0, "one");
         assert_eq!(proxy.outcome(request), "introspection_unavailable");
-        assert_eq!(proxy.workers[0].in_force.waiting(), 0);
+        assert_eq!(proxy.workers[0].active.waiting(), 0);
     }
 
     /// Whether `token` is answered from memory `milliseconds` after an answer.

@@ -6,11 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scopegate::authenticate::json::{Object, Value, parse_object};
-use scopegate::authenticate::{
-    AlgorithmSet, AudienceRule, Jws, KeySet, KeySource, PureVerifier, TenantPattern, TokenRules,
-    UntrustedToken, looks_like_jwt,
-};
+use scopegate::authenticate::{AudienceRule, Jws, TenantPattern, TokenRules, UntrustedToken, looks_like_jwt};
+use scopegate::jose::json::{Object, Value, parse_object};
+use scopegate::jose::{AlgorithmSet, KeySet, KeySource, PureVerifier};
 
 /// 2026-01-01. The corpus holds for clocks from 2025-01-02 to 2033-05-29.
 const NOW: Duration = Duration::from_secs(1_767_225_600);

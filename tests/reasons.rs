@@ -19,8 +19,9 @@ use gateway::{
     Begun, Call, Gateway, KEY, NOW, Outcome, Refused, Reply, claims, merge, overlay, provider, token,
 };
 use mint::{Signer, jwks};
-use scopegate::authenticate::introspection::IssuerFault;
-use scopegate::exchange::{Errand, Stage};
+use scopegate::exchange::Stage;
+use scopegate::issuer::IssuerCall;
+use scopegate::issuer::introspection::IssuerFault;
 use scopegate::respond::Reason;
 use serde_json::{Value, json};
 
@@ -189,9 +190,9 @@ impl Case {
         if let Some(before) = &self.before {
             assert!(matches!(gateway.begin(before), Begun::Waits(_)));
         }
-        let outcome = gateway.call_answered(&self.call, &mut |errand| match &self.reply {
+        let outcome = gateway.call_answered(&self.call, &mut |call| match &self.reply {
             Some(reply) => reply.clone(),
-            None => panic!("{}: an issuer is asked: {errand:?}", self.reason),
+            None => panic!("{}: an issuer is asked: {call:?}", self.reason),
         });
         outcome.refused()
     }
@@ -611,8 +612,8 @@ fn a_request_that_waits_for_keys_is_decided_with_them() {
     let gateway = Gateway::new(&config(false));
     let call = Call::get("/read").bearer(&of_remote());
     let mut asked = 0;
-    let outcome = gateway.call_answered(&call, &mut |errand| {
-        assert!(matches!(errand, Errand::FetchKeys { .. }));
+    let outcome = gateway.call_answered(&call, &mut |call| {
+        assert!(matches!(call, IssuerCall::FetchKeys { .. }));
         asked += 1;
         Ok((200, jwks([&*KEY]).to_string()))
     });
@@ -630,7 +631,7 @@ fn an_unknown_kid_is_the_clients_fault_once_the_issuer_was_asked() {
         Call::get("/read").bearer(&KEY.mint(json!({"kid": kid}), &claims))
     };
     let mut asked = 0;
-    let mut issuer = |_: &Errand| {
+    let mut issuer = |_: &IssuerCall| {
         asked += 1;
         Ok((200, jwks([&*KEY]).to_string()))
     };
@@ -788,9 +789,9 @@ fn the_requests_tenant_evidence_says_which_issuer_is_asked() {
         let call = header.iter().fold(call, |call, header| call.header("x-tenant-id", header));
         match gateway.begin(&call) {
             Begun::Done(outcome) => outcome.brief(),
-            Begun::Waits(pending) => match &pending.errands[..] {
-                [Errand::Introspect { provider, .. }] => {
-                    gateway.in_force.policy.provider(*provider).unwrap().name.to_string()
+            Begun::Waits(pending) => match &pending.calls[..] {
+                [IssuerCall::Introspect { provider, .. }] => {
+                    gateway.active.policy.provider(*provider).unwrap().name.to_string()
                 }
                 other => panic!("{other:?}"),
             },
@@ -878,23 +879,23 @@ fn one_call_serves_all_who_bring_the_same_token() {
     let gateway = Gateway::new(&config(true));
     let call = Call::get("/read").bearer("opaque-token");
     let mut waiting = Vec::new();
-    let mut errands = BTreeMap::new();
+    let mut calls = BTreeMap::new();
     for _ in 0..5 {
         let Begun::Waits(mut pending) = gateway.begin(&call) else { panic!("it does not wait") };
-        for errand in std::mem::take(&mut pending.errands) {
-            errands.insert(format!("{errand:?}"), errand);
+        for call in std::mem::take(&mut pending.calls) {
+            calls.insert(format!("{call:?}"), call);
         }
         waiting.push(pending);
     }
-    assert_eq!(errands.len(), 1);
-    let errand = errands.into_values().next().unwrap();
+    assert_eq!(calls.len(), 1);
+    let issuer_call = calls.into_values().next().unwrap();
     let reply = json!({"active": true, "aud": "api", "scope": "read"}).to_string();
-    gateway.answer(&errand, Ok((200, reply)), &mut waiting[0]);
+    gateway.answer(&issuer_call, Ok((200, reply)), &mut waiting[0]);
     for pending in waiting {
         let Begun::Done(outcome) = gateway.advance(&call, pending) else { panic!("it waits again") };
         assert_eq!(outcome.brief(), "asked");
     }
-    assert_eq!(gateway.in_force.waiting(), 0);
+    assert_eq!(gateway.active.waiting(), 0);
 }
 
 #[test]
@@ -940,5 +941,5 @@ fn one_provider_holds_at_most_half_of_the_places_to_wait_in() {
         ["waits", "waits", "introspection_overloaded"]
     );
     assert_eq!([&remote, &remote, &remote].map(begin), ["waits", "waits", "keys_unavailable"]);
-    assert_eq!(gateway.in_force.waiting(), 4);
+    assert_eq!(gateway.active.waiting(), 4);
 }

@@ -3,9 +3,10 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use scopegate::headers::borrowed;
+use scopegate::http::headers::borrowed;
+use scopegate::ids::OperationId;
 use scopegate::route::index::{
-    Conflict, HeaderFault, HeaderMatcher, Lookup, OperationId, OperationIndex, Route, RouteEvidence,
+    Conflict, HeaderFault, HeaderMatcher, Lookup, OperationIndex, Route, RouteEvidence,
 };
 use scopegate::route::path::{RequestPath, canonicalize, decode_segment};
 use scopegate::route::pattern::{HostPattern, PathPattern, Segment};
@@ -65,7 +66,7 @@ enum Outcome {
     Unmatched,
     MethodNotMapped,
     HeaderMissing,
-    HeaderOdd,
+    HeaderMalformed,
 }
 
 impl From<Lookup<'_>> for Outcome {
@@ -79,7 +80,7 @@ impl From<Lookup<'_>> for Outcome {
             Lookup::Header { fault: HeaderFault::Missing { .. }, .. } => Self::HeaderMissing,
             Lookup::Header {
                 fault: HeaderFault::Ambiguous { .. } | HeaderFault::Malformed { .. }, ..
-            } => Self::HeaderOdd,
+            } => Self::HeaderMalformed,
         }
     }
 }
@@ -106,7 +107,7 @@ fn naive(
     }
     let matchers = by_method.iter().flat_map(|route| &route.headers);
     if matchers.clone().any(|matcher| header_value(headers, &matcher.name).is_none()) {
-        return Outcome::HeaderOdd;
+        return Outcome::HeaderMalformed;
     }
     let holds = |matcher: &HeaderMatcher| {
         header_value(headers, &matcher.name).flatten().or(matcher.default.as_deref()) == Some(&*matcher.value)

@@ -1224,8 +1224,8 @@ fn a_request_that_waits_is_decided_under_the_configuration_it_began_with() {
     let call = Call::get("/").bearer(&token(json!({"tenant_id": "t-one"})));
     let Begun::Waits(mut pending) = gateway.begin(&call) else { panic!("it does not wait") };
     gateway.reload(&config(json!([{"id": "tenant1"}, {"id": "tenant10", "aliases": ["t-one"]}])));
-    let errand = pending.errands.remove(0);
-    gateway.answer(&errand, Ok((200, jwks([&*gateway::KEY]).to_string())), &mut pending);
+    let issuer_call = pending.calls.remove(0);
+    gateway.answer(&issuer_call, Ok((200, jwks([&*gateway::KEY]).to_string())), &mut pending);
     let Begun::Done(outcome) = gateway.advance(&call, pending) else { panic!("it waits again") };
     assert_eq!(outcome.brief(), "tenant1");
     assert_eq!(gateway.call(&call).brief(), "tenant10", "the keys are still there, the table is the new one");

@@ -11,12 +11,11 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use scopegate::authenticate::PureVerifier;
 use scopegate::config;
-use scopegate::exchange::{
-    Decision, Exchange, Facts, HeaderEdits, Request, Stage, Step, Surroundings, WaiterId, Worker,
-};
-use scopegate::headers::borrowed;
+use scopegate::exchange::{Decision, Exchange, Facts, HeaderEdits, Request, Stage, Step, Surroundings};
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::{WaiterId, Worker};
+use scopegate::jose::PureVerifier;
 use scopegate::token_endpoint::{ErrorCode, Fault, FormFault, MAX_BODY_BYTES};
 
 const CONFIGURATION: &str = r#"
@@ -98,7 +97,7 @@ fn walk(
     body: &[u8],
 ) -> (End, Option<Facts>) {
     let worker = &mut Worker::default();
-    let mut exchange = Exchange::new(worker.put_in_force(config::parse_yaml(configuration).unwrap().policy));
+    let mut exchange = Exchange::new(worker.activate(config::parse_yaml(configuration).unwrap().policy));
     let mut all = vec![(":method", method), (":path", path), (":scheme", "https")];
     if !headers.iter().any(|(name, _)| *name == ":authority") {
         all.push((":authority", "api.example.com"));
@@ -116,7 +115,7 @@ fn walk(
             now: Duration::from_secs(1_700_000_000),
             waiter: WaiterId(1),
             can_log: true,
-            errands: &mut Vec::new(),
+            calls: &mut Vec::new(),
         };
         exchange.advance(&request, &mut surroundings)
     };
@@ -128,7 +127,7 @@ fn walk(
     match step {
         Step::Forward(forward) => {
             let mut edits = Edits::default();
-            forward.edit(&request, &exchange.in_force().policy, &mut edits);
+            forward.edit(&request, &exchange.active().policy, &mut edits);
             let end = match (forward.body, forward.facts.decision) {
                 (None, Decision::Allow) => End::Passes,
                 (None, Decision::Shadow) => {
@@ -317,10 +316,13 @@ fn the_request_s_evidence_must_name_the_client_s_tenant() {
         End::Refused(Fault::OtherTenant)
     });
     for name in ["", "tenant1,tenant1", "tenant1,"] {
-        assert_eq!(with(&[("x-tenant-id", name)]), End::Refused(Fault::OddHeader("x-tenant-id".into())));
+        assert_eq!(
+            with(&[("x-tenant-id", name)]),
+            End::Refused(Fault::MalformedHeader("x-tenant-id".into()))
+        );
     }
     assert_eq!(with(&[("x-tenant-id", "tenant1"), ("x-tenant-id", "tenant1")]), {
-        End::Refused(Fault::OddHeader("x-tenant-id".into()))
+        End::Refused(Fault::MalformedHeader("x-tenant-id".into()))
     });
 }
 
@@ -489,7 +491,7 @@ fn the_facts_name_tenant_and_client_once_they_are_certain() {
 #[test]
 fn what_a_client_could_say_in_the_filter_s_place_goes_and_its_credential_stays() {
     let worker = &mut Worker::default();
-    let mut exchange = Exchange::new(worker.put_in_force(config::parse_yaml(CONFIGURATION).unwrap().policy));
+    let mut exchange = Exchange::new(worker.activate(config::parse_yaml(CONFIGURATION).unwrap().policy));
     let basic = base64::engine::general_purpose::STANDARD.encode("sync1:secret");
     let authorization = format!("Basic {basic}");
     let headers = [
@@ -511,11 +513,11 @@ fn what_a_client_could_say_in_the_filter_s_place_goes_and_its_credential_stays()
         now: Duration::ZERO,
         waiter: WaiterId(1),
         can_log: true,
-        errands: &mut Vec::new(),
+        calls: &mut Vec::new(),
     };
     let Step::Forward(forward) = exchange.advance(&request, &mut surroundings) else { panic!("it passes") };
     let mut edits = Edits::default();
-    forward.edit(&request, &exchange.in_force().policy, &mut edits);
+    forward.edit(&request, &exchange.active().policy, &mut edits);
     assert_eq!(edits.removed, ["x-tenant-id", "x_tenant_id", "x-client-id", "x-http-method-override"]);
     assert!(edits.set.is_empty(), "{:?}", edits.set);
 }

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use scopegate::hex::hex;
+use scopegate::http::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -15,7 +15,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use scopegate::exchange::{HeaderEdits, Step};
-use scopegate::headers::{Headers, borrowed};
+use scopegate::http::headers::{Headers, borrowed};
 
 use gateway::{Call, Gateway, NOW};
 use workload::{Issuer, PATH, Size, configuration};

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use super::base64url;
-use super::jwt::TokenError;
-use super::members::{Inside, Members, Number, Value};
-use super::principal::{OddTenantClaim, Principal};
+use super::principal::{MalformedTenantClaim, Principal};
 use super::rules::{AudienceRule, ClaimPath, ClaimPaths, TokenRules};
-use crate::octets::first_part;
+use super::token::TokenError;
+use crate::http::search::first_part;
+use crate::jose::base64url;
+use crate::jose::members::{Inside, Members, Number, Value};
 
 /// Claims, read into types.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +98,7 @@ impl Claims {
         let tenant_claims = self
             .tenants(tenant_paths)
             .map(|names| names.into_iter().map(Box::from).collect())
-            .map_err(|_| OddTenantClaim);
+            .map_err(|_| MalformedTenantClaim);
         Principal {
             issuer: self.issuer,
             issuer_tenant: issuer_tenant.map(Box::from),

@@ -20,6 +20,7 @@
 //! use std::time::Duration;
 //!
 //! use scopegate::authenticate::*;
+//! use scopegate::jose::*;
 //!
 //! let token = "eyJhbGciOiJFZERTQSIsImtpZCI6IjIwMjYiLCJ0eXAiOiJhdCtqd3QifQ.\
 //!     eyJhdWQiOiJiaWxsaW5nIiwiZXhwIjo0MTAyNDQ0ODAwLCJpc3MiOiJodHRwczovL2xvZ2luLmV4YW1wbGUiLCJzY29wZSI6ImJpbGxpbmc6\
@@ -44,36 +45,17 @@
 //! assert_eq!(signed.validate(&rules, late, &|_tenant| false), Err(TokenError::Expired));
 //! ```
 
-pub mod algorithm;
-pub mod base64url;
 pub mod claims;
-mod ecdsa_verify;
-pub mod introspection;
-pub mod json;
-pub mod jwt;
-pub mod key_set;
-pub mod members;
-mod montgomery;
+mod issuer_index;
 pub mod principal;
-pub mod provider;
-pub mod remote_keys;
-mod rsa_verify;
 pub mod rules;
-pub mod signature;
+pub mod token;
 
-#[cfg(test)]
-#[path = "../../tests/support/mint.rs"]
-mod mint;
 #[cfg(test)]
 mod tests;
 
-pub use algorithm::{Algorithm, AlgorithmSet};
 pub use claims::{Claims, Confirmation};
-pub use jwt::{Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
-pub use key_set::{Key, KeyFingerprint, KeySet, KeySetError, KeySource, SkipReason, SkippedKey};
-pub use principal::{OddTenantClaim, Principal};
-pub use provider::{Provider, ProviderId};
+pub use issuer_index::IssuerIndex;
+pub use principal::{MalformedTenantClaim, Principal};
 pub use rules::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
-pub use signature::{
-    PureVerifier, SignatureVerifier, host_signature_answer, host_signature_request, may_verify,
-};
+pub use token::{Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, looks_like_jwt};

@@ -18,7 +18,7 @@ pub struct Principal {
     /// `aud`, None where it is absent.
     pub audiences: Option<Box<[Box<str>]>>,
     /// Every present tenant claim; an error where one is not a non-empty string, which is judged when the tenant is.
-    pub tenant_claims: Result<Box<[Box<str>]>, OddTenantClaim>,
+    pub tenant_claims: Result<Box<[Box<str>]>, MalformedTenantClaim>,
     /// The token's scopes, None where it speaks of none at all.
     pub scopes: Option<Box<[Box<str>]>>,
     /// Whether the token was introspected and the response had no scope member.
@@ -32,4 +32,4 @@ pub struct Principal {
 
 /// A tenant claim that is present but not a non-empty string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OddTenantClaim;
+pub struct MalformedTenantClaim;

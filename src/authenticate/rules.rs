@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::algorithm::AlgorithmSet;
-use super::json::{Object, Value};
-use super::members::{self, Members};
+use crate::jose::algorithm::AlgorithmSet;
+use crate::jose::json::{Object, Value};
+use crate::jose::members::{self, Members};
 
 /// What a token must satisfy beyond a good signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +223,7 @@ impl ClaimPaths {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authenticate::json::parse_object;
+    use crate::jose::json::parse_object;
 
     fn rules(token_types: &[&str]) -> TokenRules {
         let token_types = token_types.iter().map(|&token_type| token_type.into()).collect();

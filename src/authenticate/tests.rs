@@ -6,10 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::json::{Value, parse_object};
-use super::members::Members;
-use super::mint::{ALGORITHMS, Signer, jwks};
 use super::*;
+use crate::jose::base64url;
+use crate::jose::json::{Value, parse_object};
+use crate::jose::members::Members;
+use crate::jose::*;
+use crate::mint::{ALGORITHMS, Signer, jwks};
 use crate::respond::Reason;
 
 const NOW: u64 = 1_800_000_000;

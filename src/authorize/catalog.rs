@@ -1,13 +1,10 @@
 //! API suites and their operations: what can be called, and what each call asks for.
 
-use super::requirement::{PermissionId, PermissionSet, Permissions, Requirement};
-use super::tenant::{EvidenceKinds, Tenant};
+use super::requirement::{PermissionSet, Permissions, Requirement};
+use super::resolve::EvidenceKinds;
+use super::tenants::Tenant;
 use crate::authenticate::ClaimPath;
-use crate::route::OperationId;
-
-/// A suite, by its place in [`Catalog::suites`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SuiteId(pub u32);
+use crate::ids::{OperationId, PermissionId, SuiteId};
 
 /// How strictly scopes are enforced (contract section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

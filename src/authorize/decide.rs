@@ -3,12 +3,12 @@
 //! The reason of a 403 is the first that holds, in the order of the contract's table; [`diagnose`] is that table.
 
 use super::catalog::{Access, Catalog, Enforcement, Operation};
-use super::requirement::{PermissionId, PermissionSet, Requirement};
+use super::requirement::{PermissionSet, Requirement};
 use super::scope::{EffectiveScopes, is_assigned};
 use super::scope_table::{Meaning, ScopeKind};
-use super::tenant::{Application, Tenant, TenantTable};
+use super::tenants::{Application, Tenant, TenantTable};
+use crate::ids::{OperationId, PermissionId};
 use crate::respond::Reason;
-use crate::route::OperationId;
 
 /// Who calls, as far as scopes are concerned.
 #[derive(Clone, Copy, Debug)]

@@ -3,13 +3,13 @@
 pub mod catalog;
 pub mod decide;
 pub mod requirement;
+pub mod resolve;
 pub mod scope;
 pub mod scope_table;
-pub mod tenant;
+pub mod tenants;
 
-pub use catalog::{Access, Catalog, Enforcement, Operation, Suite, SuiteId};
-pub use requirement::{PermissionId, PermissionSet, Permissions, Requirement};
+pub use catalog::{Access, Catalog, Enforcement, Operation, Suite};
+pub use requirement::{PermissionSet, Permissions, Requirement};
+pub use resolve::{EvidenceKind, EvidenceKinds, ResolutionRules};
 pub use scope_table::{ScopeKind, ScopeTable};
-pub use tenant::{
-    Application, EvidenceKind, EvidenceKinds, Overrides, ResolutionRules, Tenant, TenantId, TenantTable,
-};
+pub use tenants::{Application, Overrides, Tenant, TenantTable};

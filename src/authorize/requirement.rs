@@ -1,10 +1,7 @@
 //! Permissions, and what an operation requires of them.
 
-use crate::seeded_hash::SeededMap;
-
-/// A permission that some operation requires, by its place in [`Permissions`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PermissionId(pub u32);
+use crate::collections::seeded_hash::SeededMap;
+use crate::ids::PermissionId;
 
 /// The names of all permissions that some requirement mentions. A permission that nothing requires has no id: it
 /// cannot open anything.

@@ -5,7 +5,7 @@
 
 use super::requirement::{PermissionSet, Permissions};
 use super::scope_table::{ScopeKind, ScopeTable};
-use super::tenant::{Application, Tenant};
+use super::tenants::{Application, Tenant};
 
 /// The scopes of a token that count under a tenant, and the permissions that they stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A tenant's scope table: which scopes it declares, and which permissions each stands for.
 
-use crate::octets::are_equal;
-use crate::seeded_hash::SeededMap;
+use crate::collections::seeded_hash::SeededMap;
+use crate::http::search::are_equal;
 
 /// The declared scopes of a tenant and their mapping to permissions. Tenants of one template share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

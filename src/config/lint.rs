@@ -8,14 +8,11 @@ use std::sync::Arc;
 
 use super::document::Node;
 use super::error::Warning;
-use super::policy::Policy;
-use super::reach::Holder;
 use super::reader::{Cursor, Report};
-use crate::authorize::{
-    Access, Application, Enforcement, Overrides, PermissionId, ScopeKind, ScopeTable, SuiteId, Tenant,
-    TenantId,
-};
-use crate::route::OperationId;
+use crate::authorize::{Access, Application, Enforcement, Overrides, ScopeKind, ScopeTable, Tenant};
+use crate::ids::{OperationId, PermissionId, SuiteId, TenantId};
+use crate::policy::Policy;
+use crate::policy::reach::Holder;
 
 /// All findings about `document`, of which `policy` was made; the first
 /// [`MAX_REPORTED`](super::error::MAX_REPORTED).

@@ -4,24 +4,20 @@
 //!    native tool.
 //! 2. `reader` walks it with cursors that know their path. Nothing is left out silently: unknown and repeated keys,
 //!    wrong types, values out of bounds, duplicate names and dangling references are errors.
-//! 3. `build` makes the [`Policy`] of it. All errors are reported together.
+//! 3. `sections` makes the [`Policy`] of it. All errors are reported together.
 //!
 //! `null` is a value of its own kind here, not the absence of a key: a template engine that leaves `applications`
 //! empty must not open a tenant to every client.
 //!
 //! [`parse_plugin`] is a pure function of its bytes: every worker comes to the same result.
 
-mod build;
-pub mod difference;
 pub mod document;
 mod duration;
 pub mod error;
-pub mod guarded_headers;
 pub mod lint;
-pub mod policy;
 mod protobuf;
-pub mod reach;
 mod reader;
+mod sections;
 mod suggestion;
 #[cfg(feature = "yaml")]
 mod yaml;
@@ -30,7 +26,8 @@ use sha2::{Digest, Sha256};
 
 pub use document::Mark;
 pub use error::{ConfigError, ConfigErrors, Warning};
-pub use policy::Policy;
+
+use crate::policy::Policy;
 
 /// A valid configuration.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ pub struct Loaded {
 ///
 /// All that is wrong with it, in one report.
 pub fn parse_json(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
-    build::policy(&document::parse_json(bytes)?, Sha256::digest(bytes).into())
+    sections::policy(&document::parse_json(bytes)?, Sha256::digest(bytes).into())
 }
 
 /// Reads a plugin's configuration as a host hands it over: JSON, or a `google.protobuf.Struct` in its wire format.
@@ -59,8 +56,8 @@ pub fn parse_plugin(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
     // Both may begin with a line feed, but no text is both: JSON has no control characters but white space, and the
     // length of the first key's entry is followed by another field's tag.
     match (document::parse_json(bytes), protobuf::parse_struct(bytes)) {
-        (Err(_), Some(node)) if !bytes.is_empty() => build::policy(&node, Sha256::digest(bytes).into()),
-        (json, _) => build::policy(&json?, Sha256::digest(bytes).into()),
+        (Err(_), Some(node)) if !bytes.is_empty() => sections::policy(&node, Sha256::digest(bytes).into()),
+        (json, _) => sections::policy(&json?, Sha256::digest(bytes).into()),
     }
 }
 
@@ -71,13 +68,13 @@ pub fn parse_plugin(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
 /// All that is wrong with it, in one report. YAML aliases, and tags other than `!!str`, are not supported.
 #[cfg(feature = "yaml")]
 pub fn parse_yaml(text: &str) -> Result<Loaded, ConfigErrors> {
-    build::policy(&yaml::parse(text)?, Sha256::digest(text).into())
+    sections::policy(&yaml::parse(text)?, Sha256::digest(text).into())
 }
 
 /// For each map that is read in a document: its path as errors have it, and the keys that are known there. It is what a
 /// schema is held against.
 pub fn known_keys(document: &document::Node<'_>) -> Vec<(String, &'static [&'static str])> {
-    build::known_keys(document)
+    sections::known_keys(document)
 }
 
 /// The document that a YAML text holds, with lines and columns, whether or not it is a valid configuration.

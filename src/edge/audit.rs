@@ -16,9 +16,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::host::{self, Level};
-use crate::config::difference::{Counts, difference};
-use crate::exchange::InForce;
-use crate::hex::hex;
+use crate::http::hex::hex;
+use crate::issuer::ActivePolicy;
+use crate::policy::difference::{Counts, difference};
 
 /// How many events of one reload are logged; the others are counted.
 const MOST_EVENTS: usize = 1000;
@@ -34,9 +34,9 @@ thread_local! {
 #[derive(Default)]
 struct History {
     /// The newest policy of each plugin, by its name.
-    newest: HashMap<String, Rc<InForce>>,
+    newest: HashMap<String, Rc<ActivePolicy>>,
     /// The one that was compared last.
-    compared: HashMap<String, Rc<InForce>>,
+    compared: HashMap<String, Rc<ActivePolicy>>,
     /// When a reload last changed a tenant's scopes, suites or applications, by the tenant's id.
     tenants_changed_at: HashMap<Box<str>, Duration>,
     /// When a reload last changed a suite for every tenant.
@@ -60,12 +60,12 @@ enum Teller {
 }
 
 impl Reload {
-    /// Notes that `in_force` is the newest policy of this plugin.
-    pub fn begin(in_force: &Rc<InForce>) -> Self {
+    /// Notes that `active` is the newest policy of this plugin.
+    pub fn begin(active: &Rc<ActivePolicy>) -> Self {
         let text = |path| host::property(&[path]).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let plugin = [text("plugin_name"), text("plugin_root_id")].map(Option::unwrap_or_default).join("/");
         let shares = host::shares_data();
-        HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(in_force)));
+        HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(active)));
         let reload = Self { plugin, shares, waits_since: None };
         if shares && host::shared_data(&reload.key()).is_none() {
             host::set_shared_data(&reload.key(), b"", 0);
@@ -74,11 +74,10 @@ impl Reload {
     }
 
     /// Works out what changed, and logs it where this VM is the one to do so. Returns itself where it is too early.
-    pub fn audit(mut self, in_force: &Rc<InForce>, now: Duration) -> Option<Self> {
-        let policy = &in_force.policy;
+    pub fn audit(mut self, active: &Rc<ActivePolicy>, now: Duration) -> Option<Self> {
+        let policy = &active.policy;
         let (is_newest, before) = HISTORY.with_borrow(|history| {
-            let is_newest =
-                history.newest.get(&self.plugin).is_some_and(|newest| Rc::ptr_eq(newest, in_force));
+            let is_newest = history.newest.get(&self.plugin).is_some_and(|newest| Rc::ptr_eq(newest, active));
             (is_newest, history.compared.get(&self.plugin).cloned())
         });
         if !is_newest {
@@ -91,14 +90,14 @@ impl Reload {
             Teller::This => true,
             Teller::Another => false,
         };
-        HISTORY.with_borrow_mut(|history| history.compared.insert(self.plugin, Rc::clone(in_force)));
+        HISTORY.with_borrow_mut(|history| history.compared.insert(self.plugin, Rc::clone(active)));
         let digest = hex(&policy.digest);
         let Some(before) = before else {
             if logs {
                 let Counts { tenants, scopes, applications, suites, operations } = Counts::of(policy);
                 log(json!({
                     "event": "policy.loaded", "tenants": tenants, "scopes": scopes, "applications": applications,
-                    "suites": suites, "operations": operations, "generation": in_force.generation, "digest": digest,
+                    "suites": suites, "operations": operations, "generation": active.generation, "digest": digest,
                 }));
             }
             return None;
@@ -122,7 +121,7 @@ impl Reload {
         for change in changes.iter().take(MOST_EVENTS) {
             let mut event = change.to_json();
             if let Value::Object(members) = &mut event {
-                members.insert("generation".to_owned(), in_force.generation.into());
+                members.insert("generation".to_owned(), active.generation.into());
                 members.insert("digest".to_owned(), digest.as_str().into());
             }
             log(event);

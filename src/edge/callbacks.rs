@@ -158,6 +158,6 @@ extern "C" fn proxy_on_delete(id: u32) {
     // Outside: what ends with a root context may look for another.
     if let Some(root) = root {
         drop(root);
-        with_vm(|vm| vm.errands.remove(&id));
+        with_vm(|vm| vm.calls.remove(&id));
     }
 }

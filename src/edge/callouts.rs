@@ -1,23 +1,23 @@
-//! Calls to issuers, made by the root context, and how the root context is woken to make them.
+//! Calls to issuers, made by the root context, and how the root context is resumed to make them.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::host::{self, Buffer, Level};
 use super::metrics;
-use crate::authenticate::introspection::{HttpCall, IssuerFault};
-use crate::exchange::errands::{Errands, Event, Outside, What, Woken};
-use crate::exchange::shared::SharedStore;
-use crate::exchange::{Errand, InForce};
+use crate::issuer::calls::{CallKind, Environment, Event, IssuerCalls, Resumed};
+use crate::issuer::introspection::{HttpCall, IssuerFault};
+use crate::issuer::peers::SharedStore;
+use crate::issuer::{ActivePolicy, IssuerCall};
 
 /// The calls in flight of one root context.
 pub struct Callouts {
     queue: Option<u32>,
-    errands: Errands,
+    calls: IssuerCalls,
     host: Host,
 }
 
-/// The host, as errands see it.
+/// The host, as calls see it.
 struct Host {
     /// Whether the VM has a `vm_id` of its own: shared data under a blank one is a namespace with every other plugin.
     shares: bool,
@@ -36,16 +36,16 @@ impl SharedStore for HostStore {
     }
 }
 
-impl Outside for Host {
+impl Environment for Host {
     fn now(&self) -> Duration {
         host::now()
     }
 
     fn jitter(&self) -> u8 {
-        crate::seeded_hash::random_seed().to_le_bytes()[0]
+        crate::collections::seeded_hash::random_seed().to_le_bytes()[0]
     }
 
-    fn environment(&self, name: &str) -> Option<String> {
+    fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
@@ -71,8 +71,8 @@ impl Outside for Host {
             }
             Event::CallEnded { what, provider, succeeded, took } => {
                 let (counted, timed) = match what {
-                    What::Keys => ("jwks_fetches", "jwks_fetch"),
-                    What::Introspection => ("introspections", "introspection"),
+                    CallKind::Keys => ("jwks_fetches", "jwks_fetch"),
+                    CallKind::Introspection => ("introspections", "introspection"),
                 };
                 metrics::count_call(counted, provider, if succeeded { "ok" } else { "failed" });
                 if let Some(took) = took {
@@ -85,15 +85,15 @@ impl Outside for Host {
 
 impl Callouts {
     /// Registers the queue by which requests wake the root context, under a name that nobody else has.
-    pub fn new(in_force: &InForce) -> Self {
+    pub fn new(active: &ActivePolicy) -> Self {
         let mut name = "scopegate".to_owned();
         for _ in 0..2 {
-            name.push_str(&format!(".{:016x}", crate::seeded_hash::random_seed()));
+            name.push_str(&format!(".{:016x}", crate::collections::seeded_hash::random_seed()));
         }
         let shares = host::shares_data();
         let host = Host { shares };
-        Errands::prepare(in_force, &host);
-        Self { queue: host::register_queue(&name), errands: Errands::default(), host }
+        IssuerCalls::prepare(active, &host);
+        Self { queue: host::register_queue(&name), calls: IssuerCalls::default(), host }
     }
 
     /// The queue that wakes the root context.
@@ -103,19 +103,19 @@ impl Callouts {
 
     /// Whether something is awaited that another worker fetches.
     pub fn is_waiting_for_others(&self) -> bool {
-        self.errands.is_waiting_for_others()
+        self.calls.is_waiting_for_others()
     }
 
-    /// Runs an errand.
-    pub fn run(&mut self, in_force: Rc<InForce>, errand: Errand) -> Woken {
-        self.errands.run(in_force, errand, &self.host)
+    /// Runs an call.
+    pub fn run(&mut self, active: Rc<ActivePolicy>, call: IssuerCall) -> Resumed {
+        self.calls.run(active, call, &self.host)
     }
 
     /// Takes the answer to a call. Without headers it failed on the way.
-    pub fn answered(&mut self, number: u32, header_count: usize, body_size: usize) -> Woken {
+    pub fn answered(&mut self, number: u32, header_count: usize, body_size: usize) -> Resumed {
         let reply = if header_count == 0 {
             Err(IssuerFault::Unreachable)
-        } else if body_size > self.errands.body_limit(number) {
+        } else if body_size > self.calls.body_limit(number) {
             Err(IssuerFault::TooLarge)
         } else {
             let status = host::call_response_header(":status")
@@ -127,16 +127,16 @@ impl Callouts {
             };
             status.zip(body).ok_or(IssuerFault::Unreachable)
         };
-        self.errands.answered(number, reply, &self.host)
+        self.calls.answered(number, reply, &self.host)
     }
 
     /// Does what the clock asks for.
-    pub fn tick(&mut self, in_force: &Rc<InForce>) -> Woken {
-        self.errands.tick(in_force, &self.host)
+    pub fn tick(&mut self, active: &Rc<ActivePolicy>) -> Resumed {
+        self.calls.tick(active, &self.host)
     }
 
     /// Gives up what is under way: answers to the calls of a root context that ends never come.
-    pub fn hand_over(self) -> Vec<(Rc<InForce>, Errand)> {
-        self.errands.hand_over(&self.host)
+    pub fn hand_over(self) -> Vec<(Rc<ActivePolicy>, IssuerCall)> {
+        self.calls.hand_over(&self.host)
     }
 }

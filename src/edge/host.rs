@@ -11,8 +11,8 @@
 use std::ptr::null_mut;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::header_pairs::{HeaderPairs, read_pairs};
-use crate::headers::Header;
+use crate::http::header_pairs::{HeaderPairs, read_pairs};
+use crate::http::headers::Header;
 use crate::respond::Answer;
 
 const OK: u32 = 0;
@@ -312,7 +312,7 @@ pub fn dequeue(queue: u32) -> bool {
     taken(status, data, size).is_some()
 }
 
-/// Sets how often the root context is woken.
+/// Sets how often the root context is resumed.
 pub fn set_tick_period(period: Duration) {
     let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // A host without ticks refreshes no keys in the background; requests still fetch them.

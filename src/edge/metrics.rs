@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::host::{self, Metric};
-use crate::authenticate::provider::KeysSource;
-use crate::authorize::{SuiteId, TenantId};
-use crate::exchange::{CacheUse, Decision, Facts, InForce};
+use crate::collections::seeded_hash::SeededMap;
+use crate::exchange::{CacheUse, Decision, Facts};
+use crate::ids::{SuiteId, TenantId};
+use crate::issuer::ActivePolicy;
+use crate::issuer::provider::ProviderKeys;
 use crate::respond::Reason;
-use crate::seeded_hash::SeededMap;
 
 thread_local! {
     static METRICS: RefCell<Metrics> = RefCell::new(Metrics::default());
@@ -85,8 +86,8 @@ impl Metrics {
 }
 
 /// Counts a decision, by outcome, reason and tenant, and by outcome and suite.
-pub fn count_decision(facts: &Facts, in_force: &InForce) {
-    let policy = &in_force.policy;
+pub fn count_decision(facts: &Facts, active: &ActivePolicy) {
+    let policy = &active.policy;
     let outcome = facts.decision.as_str();
     let decision_name = |reason: &str, tenant: Option<TenantId>| {
         let tenant = tenant.and_then(|id| policy.tenants.tenant(id)).map_or("none", |tenant| &*tenant.id);
@@ -100,7 +101,7 @@ pub fn count_decision(facts: &Facts, in_force: &InForce) {
     let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
     let suite = facts.operation.and_then(|id| policy.catalog.operation(id)).map(|operation| operation.suite);
     METRICS.with_borrow_mut(|metrics| {
-        metrics.enter(in_force.generation);
+        metrics.enter(active.generation);
         metrics.count(Counted::Decision(facts.decision, facts.reason, tenant), || {
             decision_name(facts.reason.map_or("none", Reason::as_str), tenant)
         });
@@ -148,13 +149,13 @@ pub fn count_refused_configuration() {
 
 /// Shows that a policy was put in force in this VM. What may happen under it is counted from 0, so that the first time
 /// shows as a rise; the keys of a provider that is gone are shown as none.
-pub fn enter_policy(in_force: &InForce) {
+pub fn enter_policy(active: &ActivePolicy) {
     count("reloads");
-    record(Metric::Gauge, "policy_generation", in_force.generation);
+    record(Metric::Gauge, "policy_generation", active.generation);
     define(REFUSED_CONFIGURATIONS);
     let mut keys = HashSet::new();
-    for (_, provider) in in_force.providers() {
-        if matches!(provider.keys, KeysSource::Remote(_)) {
+    for (_, provider) in active.providers() {
+        if matches!(provider.keys, ProviderKeys::Remote(_)) {
             keys.insert(fresh_until_name(&provider.name));
             define_calls("jwks_fetches", &provider.name);
         }

@@ -2,7 +2,7 @@
 //!
 //! Callouts go through the root context. A host hands a callout's answer to the context that made the call, so a
 //! request that leads a single flight and goes away would take the answer of all others with it. Requests leave their
-//! errands in a queue that wakes the root context; the root makes the calls, gets the answers, and resumes who waits.
+//! calls in a queue that wakes the root context; the root makes the calls, gets the answers, and resumes who waits.
 
 mod audit;
 mod callbacks;
@@ -18,14 +18,14 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use self::callouts::Callouts;
-use self::host::{Buffer, Level};
-use self::request::{Held, Paused, RequestContext};
-use crate::authenticate::provider::KeysSource;
+use crate::collections::seeded_hash::{SeededMap, SeededState};
 use crate::config;
-use crate::exchange::errands::Woken;
-use crate::exchange::{Errand, InForce, Verdict, WaiterId, Worker};
-use crate::seeded_hash::{SeededMap, SeededState};
+use crate::edge::callouts::Callouts;
+use crate::edge::host::{Buffer, Level};
+use crate::edge::request::{Held, Paused, RequestContext};
+use crate::issuer::calls::Resumed;
+use crate::issuer::provider::ProviderKeys;
+use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId, Worker};
 
 thread_local! {
     /// Outlives every root context: what was learnt survives a reload of the configuration.
@@ -42,11 +42,11 @@ struct Vm {
     held: SeededMap<u32, Held>,
     /// Requests that were answered and are not over yet.
     answered: HashSet<u32, SeededState>,
-    /// Errands that requests left, by the id of the root context that runs them.
-    errands: SeededMap<u32, Vec<(Rc<InForce>, Errand)>>,
+    /// IssuerCalls that requests left, by the id of the root context that runs them.
+    calls: SeededMap<u32, Vec<(Rc<ActivePolicy>, IssuerCall)>>,
     /// Requests to resume, by the id of the root context that resumes them.
-    woken: SeededMap<u32, VecDeque<(WaiterId, Option<Verdict>)>>,
-    /// Root contexts that run errands, with the queue that wakes each, the newest last.
+    resumed: SeededMap<u32, VecDeque<(WaiterId, Option<IntrospectionOutcome>)>>,
+    /// Root contexts that run calls, with the queue that wakes each, the newest last.
     roots: Vec<(u32, Option<u32>)>,
 }
 
@@ -62,12 +62,12 @@ const SHORT_TICK: Duration = Duration::from_millis(20);
 
 /// How many requests one call of the VM resumes. Envoy carries their answers out when the call returns, and what these
 /// call in the VM then they call one within the other: some hundred of them can overflow its stack, and the VM is lost.
-const MOST_WOKEN: usize = 32;
+const MAX_RESUMED_PER_CALL: usize = 32;
 
 /// One configuration of the filter in one VM.
 struct Root {
     id: u32,
-    in_force: Option<Rc<InForce>>,
+    active: Option<Rc<ActivePolicy>>,
     callouts: Option<Callouts>,
     tick_period: Duration,
     /// What this configuration changed is still to be told.
@@ -76,43 +76,43 @@ struct Root {
 
 impl Root {
     fn new(id: u32) -> Self {
-        Self { id, in_force: None, callouts: None, tick_period: Duration::ZERO, reload: None }
+        Self { id, active: None, callouts: None, tick_period: Duration::ZERO, reload: None }
     }
 
-    /// Runs the errands that requests and the clock have left.
-    fn run_errands(&mut self) {
+    /// Runs the calls that requests and the clock have left.
+    fn run_calls(&mut self) {
         let Some(callouts) = &mut self.callouts else { return };
-        let errands = with_vm(|vm| vm.errands.remove(&self.id)).unwrap_or_default();
-        let mut woken = Vec::new();
-        for (in_force, errand) in errands {
-            woken.extend(callouts.run(in_force, errand));
+        let calls = with_vm(|vm| vm.calls.remove(&self.id)).unwrap_or_default();
+        let mut resumed = Vec::new();
+        for (active, call) in calls {
+            resumed.extend(callouts.run(active, call));
         }
-        self.wake(woken);
+        self.wake(resumed);
     }
 
     /// Resumes requests, a batch in this call of the VM and the others in the next ones.
-    fn wake(&mut self, woken: Woken) {
-        let batch: Woken = with_vm(|vm| {
-            let waiting = vm.woken.entry(self.id).or_default();
-            waiting.extend(woken);
-            waiting.drain(..waiting.len().min(MOST_WOKEN)).collect()
+    fn wake(&mut self, resumed: Resumed) {
+        let batch: Resumed = with_vm(|vm| {
+            let waiting = vm.resumed.entry(self.id).or_default();
+            waiting.extend(resumed);
+            waiting.drain(..waiting.len().min(MAX_RESUMED_PER_CALL)).collect()
         });
         request::wake(self.id, batch);
-        if let Some(queue) = self.callouts.as_ref().and_then(Callouts::queue).filter(|_| self.has_woken()) {
+        if let Some(queue) = self.callouts.as_ref().and_then(Callouts::queue).filter(|_| self.has_resumed()) {
             host::enqueue(queue);
         }
         self.choose_tick_period();
     }
 
-    fn has_woken(&self) -> bool {
-        with_vm(|vm| vm.woken.get(&self.id).is_some_and(|woken| !woken.is_empty()))
+    fn has_resumed(&self) -> bool {
+        with_vm(|vm| vm.resumed.get(&self.id).is_some_and(|resumed| !resumed.is_empty()))
     }
 
     fn choose_tick_period(&mut self) {
         let is_busy = self.callouts.as_ref().is_some_and(Callouts::is_waiting_for_others)
-            || self.has_woken()
+            || self.has_resumed()
             || self.reload.is_some();
-        let holds_bodies = self.in_force.as_ref().is_some_and(|now| !now.policy.token_endpoints.is_empty());
+        let holds_bodies = self.active.as_ref().is_some_and(|now| !now.policy.token_endpoints.is_empty());
         let period = if is_busy {
             SHORT_TICK
         } else if self.callouts.is_some() || holds_bodies {
@@ -130,9 +130,9 @@ impl Root {
     /// Takes the answer to a call.
     fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize) {
         let Some(callouts) = &mut self.callouts else { return };
-        let woken = callouts.answered(token, header_count, body_size);
-        self.wake(woken);
-        self.run_errands();
+        let resumed = callouts.answered(token, header_count, body_size);
+        self.wake(resumed);
+        self.run_calls();
     }
 
     /// A function of the configuration's bytes alone: a host that is told `false` by one worker, but not by the thread
@@ -163,19 +163,19 @@ impl Root {
             host::log(Level::Warn, &format!("scopegate: {warning}"));
         }
         let asks_issuers = loaded.policy.providers.iter().any(|provider| {
-            matches!(provider.keys, KeysSource::Remote(_)) || provider.introspection.is_some()
+            matches!(provider.keys, ProviderKeys::Remote(_)) || provider.introspection.is_some()
         });
-        let in_force = with_vm(|vm| vm.worker.put_in_force(loaded.policy));
+        let active = with_vm(|vm| vm.worker.activate(loaded.policy));
         if asks_issuers {
-            let callouts = Callouts::new(&in_force);
+            let callouts = Callouts::new(&active);
             with_vm(|vm| vm.roots.push((self.id, callouts.queue())));
             self.callouts = Some(callouts);
         }
-        self.reload = Some(audit::Reload::begin(&in_force));
+        self.reload = Some(audit::Reload::begin(&active));
         self.tick_period = SHORT_TICK;
         host::set_tick_period(SHORT_TICK);
-        metrics::enter_policy(&in_force);
-        self.in_force = Some(in_force);
+        metrics::enter_policy(&active);
+        self.active = Some(active);
         true
     }
 
@@ -183,29 +183,29 @@ impl Root {
     fn on_tick(&mut self) {
         let now = host::now();
         request::refuse_bodiless(self.id, now);
-        let Some(in_force) = &self.in_force else { return };
+        let Some(active) = &self.active else { return };
         if let Some(reload) = self.reload.take() {
-            self.reload = reload.audit(in_force, now);
+            self.reload = reload.audit(active, now);
         }
         let Some(callouts) = &mut self.callouts else {
             self.choose_tick_period();
             return;
         };
-        let woken = callouts.tick(in_force);
-        self.wake(woken);
-        self.run_errands();
+        let resumed = callouts.tick(active);
+        self.wake(resumed);
+        self.run_calls();
     }
 
     /// Runs what requests have left.
     fn on_queue_ready(&mut self, queue: u32) {
         while host::dequeue(queue) {}
-        self.run_errands();
+        self.run_calls();
     }
 
     /// The context of a request that begins under this configuration.
     fn request(&self, id: u32) -> RequestContext {
         let queue = self.callouts.as_ref().and_then(Callouts::queue);
-        RequestContext::new(id, self.id, queue, self.in_force.clone())
+        RequestContext::new(id, self.id, queue, self.active.clone())
     }
 }
 
@@ -217,11 +217,11 @@ impl Drop for Root {
         let unfinished = callouts.hand_over();
         let queue = with_vm(|vm| {
             vm.roots.retain(|(id, _)| *id != self.id);
-            let errands = vm.errands.remove(&self.id).unwrap_or_default();
-            let woken = vm.woken.remove(&self.id).unwrap_or_default();
+            let calls = vm.calls.remove(&self.id).unwrap_or_default();
+            let resumed = vm.resumed.remove(&self.id).unwrap_or_default();
             let (heir, queue) = vm.roots.last().copied()?;
-            vm.errands.entry(heir).or_default().extend(errands.into_iter().chain(unfinished));
-            vm.woken.entry(heir).or_default().extend(woken);
+            vm.calls.entry(heir).or_default().extend(calls.into_iter().chain(unfinished));
+            vm.resumed.entry(heir).or_default().extend(resumed);
             queue
         });
         if let Some(queue) = queue {

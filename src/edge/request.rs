@@ -6,11 +6,10 @@ use std::time::Duration;
 use super::host::{self, Buffer, Level, RequestHeaders};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
-use crate::exchange::{
-    Errand, Exchange, HeaderEdits, InForce, Request, Step, Surroundings, Verdict, WaiterId,
-};
-use crate::header_pairs::HeaderPairs;
-use crate::headers::values;
+use crate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings};
+use crate::http::header_pairs::HeaderPairs;
+use crate::http::headers::values;
+use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
 use crate::respond::Answer;
 use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
@@ -19,7 +18,7 @@ pub struct RequestContext {
     id: u32,
     root: u32,
     queue: Option<u32>,
-    in_force: Option<Rc<InForce>>,
+    active: Option<Rc<ActivePolicy>>,
 }
 
 /// A request that waits for an issuer, or for its own body.
@@ -54,9 +53,9 @@ pub enum Outcome {
 }
 
 impl RequestContext {
-    /// A request that begins under `in_force`.
-    pub fn new(id: u32, root: u32, queue: Option<u32>, in_force: Option<Rc<InForce>>) -> Self {
-        Self { id, root, queue, in_force }
+    /// A request that begins under `active`.
+    pub fn new(id: u32, root: u32, queue: Option<u32>, active: Option<Rc<ActivePolicy>>) -> Self {
+        Self { id, root, queue, active }
     }
 
     /// The number that the host gave it.
@@ -67,10 +66,10 @@ impl RequestContext {
     /// Decides the request, or leaves it waiting. `ends_stream`: whether it has no body.
     pub fn begin(self, ends_stream: bool) -> Outcome {
         // Without a configuration or headers there is nothing to decide with, and nothing passes.
-        let (Some(in_force), Some(headers)) = (self.in_force, RequestHeaders::read()) else {
+        let (Some(active), Some(headers)) = (self.active, RequestHeaders::read()) else {
             return fail(self.id);
         };
-        let exchange = Exchange::new(in_force);
+        let exchange = Exchange::new(active);
         let paused = Paused { exchange, headers, root: self.root, queue: self.queue, body_size: 0 };
         match advance(self.id, paused) {
             Outcome::NeedsBody if ends_stream => resume(self.id, 0, Ok(Vec::new())),
@@ -155,7 +154,7 @@ pub fn forget(id: u32) {
         vm.paused.remove(&id)
     });
     if let Some(paused) = paused {
-        paused.exchange.in_force().leave(WaiterId(id));
+        paused.exchange.active().leave(WaiterId(id));
     }
 }
 
@@ -185,11 +184,11 @@ pub fn refuse_bodiless(root: u32, now: Duration) {
 }
 
 /// Resumes requests whose answer has come. The effective context is `root` again afterwards.
-pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
-    if woken.is_empty() {
+pub fn wake(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOutcome>)>) {
+    if resumed.is_empty() {
         return;
     }
-    for (WaiterId(id), verdict) in woken {
+    for (WaiterId(id), verdict) in resumed {
         let Some(mut paused) = with_vm(|vm| vm.paused.remove(&id)) else { continue };
         if !host::set_effective_context(id) {
             continue;
@@ -207,7 +206,7 @@ pub fn wake(root: u32, woken: Vec<(WaiterId, Option<Verdict>)>) {
 
 /// Lets the exchange decide and does what it says, in the effective context.
 fn advance(id: u32, mut paused: Paused) -> Outcome {
-    let mut errands = Vec::new();
+    let mut calls = Vec::new();
     let Paused { exchange, headers, root, queue, body_size } = &mut paused;
     let Some(headers) = headers.pairs() else { return fail(id) };
     let request = Request::new(&headers);
@@ -216,17 +215,17 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
         verifier: &HostVerifier,
         client_certificate: &client_certificate,
         now,
-        can_log: telemetry::can_log(&exchange.in_force().policy, now),
+        can_log: telemetry::can_log(&exchange.active().policy, now),
         waiter: WaiterId(id),
-        errands: &mut errands,
+        calls: &mut calls,
     };
     let step = exchange.advance(&request, &mut surroundings);
-    let in_force = Rc::clone(exchange.in_force());
-    let policy = &in_force.policy;
-    leave_errands(*root, *queue, &in_force, errands);
+    let active = Rc::clone(exchange.active());
+    let policy = &active.policy;
+    leave_calls(*root, *queue, &active, calls);
     match step {
         Step::Forward(forward) => {
-            telemetry::record(&forward.facts, &in_force, now);
+            telemetry::record(&forward.facts, &active, now);
             let mut edits = HostEdits { all_done: true };
             forward.edit(&request, policy, &mut edits);
             if let Some(body) = &forward.body {
@@ -239,11 +238,11 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
             fail(id)
         }
         Step::Reject(rejection, facts) => {
-            telemetry::record(&facts, &in_force, now);
-            respond(id, &in_force.answers.to(&rejection, request.is_grpc))
+            telemetry::record(&facts, &active, now);
+            respond(id, &active.answers.to(&rejection, request.is_grpc))
         }
         Step::RejectTokenRequest(fault, facts) => {
-            telemetry::record(&facts, &in_force, now);
+            telemetry::record(&facts, &active, now);
             let has_authorization = values(request.headers, "authorization").next().is_some();
             let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
             respond(id, &answer)
@@ -263,17 +262,17 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
     }
 }
 
-/// Leaves errands for the root context, and wakes it. A request that is answered may leave one too.
-fn leave_errands(root: u32, queue: Option<u32>, in_force: &Rc<InForce>, errands: Vec<Errand>) {
-    if errands.is_empty() {
+/// Leaves calls for the root context, and wakes it. A request that is answered may leave one too.
+fn leave_calls(root: u32, queue: Option<u32>, active: &Rc<ActivePolicy>, calls: Vec<IssuerCall>) {
+    if calls.is_empty() {
         return;
     }
     with_vm(|vm| {
-        let left = vm.errands.entry(root).or_default();
-        left.extend(errands.into_iter().map(|errand| (Rc::clone(in_force), errand)));
+        let left = vm.calls.entry(root).or_default();
+        left.extend(calls.into_iter().map(|call| (Rc::clone(active), call)));
     });
     if let Some(queue) = queue {
-        // Where it fails the next tick runs the errand.
+        // Where it fails the next tick runs the call.
         host::enqueue(queue);
     }
 }

@@ -1,8 +1,8 @@
 //! Signatures checked by the host's own crypto where it offers it, in WebAssembly otherwise, with the same answers.
 
-use crate::authenticate::signature::{host_signature_answer, host_signature_request};
-use crate::authenticate::{Algorithm, Key, PureVerifier, SignatureVerifier};
-use crate::edge::{host, metrics};
+use super::{host, metrics};
+use crate::jose::signature::{host_signature_answer, host_signature_request};
+use crate::jose::{Algorithm, Key, PureVerifier, SignatureVerifier};
 
 /// Envoy's foreign function `verify_signature`.
 const VERIFY_SIGNATURE: &str = "verify_signature";

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::host::{self, Level};
 use super::{audit, metrics};
-use crate::config::policy::{Policy, Properties, Property};
-use crate::exchange::{Facts, InForce};
-use crate::hex::hex;
-use crate::json_text::ObjectText;
+use crate::exchange::Facts;
+use crate::http::hex::hex;
+use crate::issuer::ActivePolicy;
+use crate::policy::{Policy, Properties, Property};
+use crate::respond::json_text::ObjectText;
 
 /// What a log line takes at most, nearly always.
 const LINE_SIZE: usize = 320;
@@ -19,11 +20,11 @@ thread_local! {
 }
 
 /// Sets the properties of the request, counts the decision and writes its log line.
-pub fn record(facts: &Facts, in_force: &InForce, now: Duration) {
-    let policy = &in_force.policy;
+pub fn record(facts: &Facts, active: &ActivePolicy, now: Duration) {
+    let policy = &active.policy;
     let described = Described::new(facts, policy);
     described.set_properties(policy.audit.properties);
-    metrics::count_decision(facts, in_force);
+    metrics::count_decision(facts, active);
     if !facts.decision.is_logged(policy.audit.decisions) {
         return;
     }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use super::identity::{Identity, Standing};
-use crate::config::policy::AuditedDecisions;
+use crate::identity::{Identity, TenantStanding};
+use crate::ids::OperationId;
+use crate::policy::AuditedDecisions;
 use crate::respond::Reason;
-use crate::route::OperationId;
 use crate::token_endpoint::{Fault, RegisteredClient};
 
 /// What was found out about a request, for logs, metrics and properties.
@@ -25,7 +25,7 @@ pub struct Facts {
     /// Who calls.
     pub identity: Option<Rc<Identity>>,
     /// What the caller amounts to under its tenant.
-    pub standing: Option<Rc<Standing>>,
+    pub standing: Option<Rc<TenantStanding>>,
     /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged and can be now.
     pub token_digest: Option<[u8; 8]>,
     /// What was found out about a token request.

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::facts::Facts;
 use super::request::Request;
-use crate::config::policy::{ForwardedValue, Policy};
 use crate::credential::{Credential, PlaceRef, without_cookie, without_query_parameter};
-use crate::headers::values;
+use crate::http::headers::values;
+use crate::policy::{ForwardedValue, Policy};
 
 /// How the headers of a forwarded request are changed.
 pub trait HeaderEdits {

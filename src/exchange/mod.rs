@@ -4,26 +4,24 @@
 //! with, when there is an answer. It walks its way from the start then, which costs little beside the wait and leaves
 //! no half-way state to be wrong about.
 
-pub mod errands;
 pub mod facts;
 pub mod forward;
-pub mod identity;
 pub mod request;
-pub mod shared;
 mod walk;
-pub mod worker;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::facts::{CacheUse, Decision, Facts, Stage, TokenRequestFacts, token_digest};
-pub use self::forward::{Forward, HeaderEdits};
-pub use self::request::Request;
-use self::walk::{Halt, Walk};
-pub use self::worker::{AnswerNow, Errand, InForce, KeysNow, Verdict, WaiterId, Worker};
-use crate::authenticate::SignatureVerifier;
+use crate::exchange::walk::{Halt, Walk};
+pub use crate::issuer::{
+    ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, WaiterId, Worker,
+};
+use crate::jose::SignatureVerifier;
 use crate::respond::Rejection;
 use crate::token_endpoint::Fault;
+pub use facts::{CacheUse, Decision, Facts, Stage, TokenRequestFacts, token_digest};
+pub use forward::{Forward, HeaderEdits};
+pub use request::Request;
 /// What the exchange needs from outside to decide: all of it is handed in, nothing is fetched.
 pub struct Surroundings<'s> {
     /// Checks signatures.
@@ -37,13 +35,13 @@ pub struct Surroundings<'s> {
     /// Whether a log line can be written now, which would name the token by its digest.
     pub can_log: bool,
     /// Calls that have to be made for this request.
-    pub errands: &'s mut Vec<Errand>,
+    pub calls: &'s mut Vec<IssuerCall>,
 }
 
 /// A request with the policy that it began with.
 pub struct Exchange {
-    in_force: Rc<InForce>,
-    delivered: Option<Verdict>,
+    active: Rc<ActivePolicy>,
+    delivered: Option<IntrospectionOutcome>,
     body: Option<Result<Vec<u8>, Fault>>,
     waits: u8,
 }
@@ -66,18 +64,18 @@ pub enum Step {
     RejectTokenRequest(Box<Fault>, Facts),
 }
 impl Exchange {
-    /// A request that begins under `in_force`.
-    pub fn new(in_force: Rc<InForce>) -> Self {
-        Self { in_force, delivered: None, body: None, waits: 0 }
+    /// A request that begins under `active`.
+    pub fn new(active: Rc<ActivePolicy>) -> Self {
+        Self { active, delivered: None, body: None, waits: 0 }
     }
 
     /// The policy that the request began with.
-    pub fn in_force(&self) -> &Rc<InForce> {
-        &self.in_force
+    pub fn active(&self) -> &Rc<ActivePolicy> {
+        &self.active
     }
 
     /// Hands in the answer that the request waited for. Keys need no handing in: they are where the next step looks.
-    pub fn deliver(&mut self, verdict: Option<Verdict>) {
+    pub fn deliver(&mut self, verdict: Option<IntrospectionOutcome>) {
         if verdict.is_some() {
             self.delivered = verdict;
         }
@@ -101,10 +99,10 @@ impl Exchange {
             token_request: None,
             cache_use: None,
         };
-        let in_force = Rc::clone(&self.in_force);
+        let active = Rc::clone(&self.active);
         let mut walk = Walk {
             request,
-            in_force: &in_force,
+            active: &active,
             surroundings,
             facts: &mut facts,
             delivered: self.delivered.as_ref(),

@@ -1,7 +1,7 @@
 //! A request as the exchange reads it: the pseudo-headers found once, the rest looked up where it is needed.
 
-use crate::headers::{Headers, single_value, values};
-use crate::octets::are_equal;
+use crate::http::headers::{Headers, single_value, values};
+use crate::http::search::are_equal;
 
 /// The parts of a request that decisions are made from. A request may lack any of them: what is absent fails where it
 /// is needed.
@@ -77,7 +77,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::borrowed;
+    use crate::http::headers::borrowed;
 
     #[test]
     fn a_scheme_is_believed_unless_the_proxy_in_front_says_otherwise() {

@@ -7,44 +7,45 @@ use std::time::Duration;
 use super::Surroundings;
 use super::facts::{CacheUse, Decision, Facts, Stage, token_digest};
 use super::forward::CredentialPlace;
-use super::identity::{Identity, Standing};
 use super::request::Request;
-use super::worker::{AnswerNow, InForce, KeysNow, Verdict};
 use crate::authenticate::claims::Confirmation;
-use crate::authenticate::json::parse_object;
-use crate::authenticate::provider::ProviderId;
-use crate::authenticate::remote_keys::Wanted;
-use crate::authenticate::{KeySet, TokenError, UntrustedToken, looks_like_jwt};
+use crate::authenticate::{TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::{self, decide};
-use crate::authorize::tenant::{RequestEvidence, TenantFault, resolve};
+use crate::authorize::resolve::{RequestEvidence, TenantFault, resolve};
 use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
-use crate::config::policy::{Policy, Unmatched};
 use crate::credential::{Credential, CredentialError, PlaceRef, ProviderSet};
-use crate::headers::{HeaderShape, single_value};
+use crate::http::headers::{HeaderShape, single_value};
+use crate::identity::{Identity, TenantStanding};
+use crate::ids::{OperationId, ProviderId};
+use crate::issuer::keys::Wanted;
+use crate::issuer::{ActivePolicy, AnswerNow, IntrospectionOutcome, KeysNow};
+use crate::jose::KeySet;
+use crate::jose::json::parse_object;
+use crate::policy::{Policy, Unmatched};
 use crate::respond::{Reason, Rejection};
 use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
-use crate::route::{Lookup, OperationId, RouteEvidence};
+use crate::route::{Lookup, RouteEvidence};
 use crate::token_endpoint::{self, Fault, Outcome, Registry, TokenEndpoint, TokenRequest, check_head};
 
 /// One pass over the way of a request.
 pub(super) struct Walk<'w, 'r, 's> {
     pub(super) request: &'w Request<'r>,
-    pub(super) in_force: &'w Rc<InForce>,
+    pub(super) active: &'w Rc<ActivePolicy>,
     pub(super) surroundings: &'w mut Surroundings<'s>,
     pub(super) facts: &'w mut Facts,
-    pub(super) delivered: Option<&'w Verdict>,
+    pub(super) delivered: Option<&'w IntrospectionOutcome>,
     pub(super) body: Option<&'w Result<Vec<u8>, Fault>>,
     pub(super) replaced_body: Option<Vec<u8>>,
     pub(super) may_wait: bool,
 }
 
 /// An identity with the provider whose rules its token passed.
-type Known = (ProviderId, Rc<Identity>);
+type Authenticated = (ProviderId, Rc<Identity>);
 
 /// What step 2 found.
-struct Called<'p, 'r> {
+struct RouteOutcome<'p, 'r> {
     operation: Result<(OperationId, &'p Operation), Rejection>,
     is_unmatched: bool,
     evidence: RouteEvidence<'r>,
@@ -52,8 +53,8 @@ struct Called<'p, 'r> {
 
 impl<'w> Walk<'w, '_, '_> {
     pub(super) fn walk(&mut self) -> Result<Option<CredentialPlace>, Halt> {
-        let in_force: &'w InForce = self.in_force;
-        let policy = &in_force.policy;
+        let active: &'w ActivePolicy = self.active;
+        let policy = &active.policy;
 
         let path = canonicalize(self.request.path)
             .map_err(|cause| Halt::Reject(Rejection::about(Reason::PathAmbiguous, cause.to_string())))?;
@@ -70,21 +71,21 @@ impl<'w> Walk<'w, '_, '_> {
         let host = normalize_host(self.request.authority);
         let lookup =
             policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
-        let called = Called::new(lookup, policy);
-        if let Ok((id, operation)) = &called.operation {
+        let routed = RouteOutcome::new(lookup, policy);
+        if let Ok((id, operation)) = &routed.operation {
             self.facts.operation = Some(*id);
             if operation.access == Access::Public {
                 self.check_tls(operation)?;
                 return self.forward_anonymously();
             }
         }
-        if called.is_unmatched && policy.unmatched == Unmatched::Allow {
+        if routed.is_unmatched && policy.unmatched == Unmatched::Allow {
             return self.forward_anonymously();
         }
 
         self.facts.stage = Stage::Credential;
         let (credential, known) = self.credential(path.query(), policy)?;
-        let result = self.with_credential(&credential, known, &called, host.as_deref(), policy);
+        let result = self.with_credential(&credential, known, &routed, host.as_deref(), policy);
         let decision = match &result {
             Ok(()) => Some(self.facts.decision),
             Err(Halt::Await | Halt::AwaitBody) => None,
@@ -102,7 +103,7 @@ impl<'w> Walk<'w, '_, '_> {
         &self,
         query: Option<&'c [u8]>,
         policy: &'c Policy,
-    ) -> Result<(Credential<'c>, Option<Known>), Halt>
+    ) -> Result<(Credential<'c>, Option<Authenticated>), Halt>
     where
         'w: 'c,
     {
@@ -129,8 +130,8 @@ impl<'w> Walk<'w, '_, '_> {
         query: Option<&[u8]>,
     ) -> Result<Option<CredentialPlace>, Halt> {
         self.facts.stage = Stage::TokenRequest;
-        let in_force: &'w InForce = self.in_force;
-        let policy = &in_force.policy;
+        let active: &'w ActivePolicy = self.active;
+        let policy = &active.policy;
         let body = match self.body {
             Some(Ok(body)) => body,
             Some(Err(fault)) => return Err(Halt::RejectTokenRequest(fault.clone())),
@@ -146,7 +147,7 @@ impl<'w> Walk<'w, '_, '_> {
             enforcement: policy.enforcement,
         };
         let host = normalize_host(self.request.authority);
-        let evidence = self.request_evidence(&Called::new(Lookup::Unmatched, policy), host.as_deref());
+        let evidence = self.request_evidence(&RouteOutcome::new(Lookup::Unmatched, policy), host.as_deref());
         let token_request = TokenRequest { headers: self.request.headers, query, body };
         let verdict = token_endpoint::check(endpoint, registry, token_request, &evidence);
         let facts = self.facts.token_request.insert(Box::default());
@@ -169,8 +170,8 @@ impl<'w> Walk<'w, '_, '_> {
     fn with_credential(
         &mut self,
         credential: &Credential<'_>,
-        known: Option<Known>,
-        called: &Called<'_, '_>,
+        known: Option<Authenticated>,
+        routed: &RouteOutcome<'_, '_>,
         host: Option<&str>,
         policy: &'w Policy,
     ) -> Result<(), Halt> {
@@ -178,20 +179,20 @@ impl<'w> Walk<'w, '_, '_> {
             self.facts.stage = Stage::Token;
             return Err(Reason::TokenTooLarge.into());
         }
-        let evidence = self.request_evidence(called, host);
+        let evidence = self.request_evidence(routed, host);
         let (provider, identity) = self.authenticate(credential, known, &evidence)?;
         self.facts.identity = Some(Rc::clone(&identity));
-        if let Ok((_, operation)) = &called.operation {
+        if let Ok((_, operation)) = &routed.operation {
             check_operation_terms(operation, &identity)?;
         }
 
         self.facts.stage = Stage::Tenant;
         let token_evidence =
-            identity.evidence(provider, policy, self.in_force.generation).map_err(|reason| {
+            identity.evidence(provider, policy, self.active.generation).map_err(|reason| {
                 self.facts.stage = Stage::Token;
                 Halt::from(reason)
             })?;
-        let required = required_evidence(called, policy);
+        let required = required_evidence(routed, policy);
         let tenant = resolve(
             &token_evidence,
             &evidence,
@@ -201,11 +202,11 @@ impl<'w> Walk<'w, '_, '_> {
             &policy.resolution,
             &policy.tenants,
         )?;
-        let standing = identity.standing(tenant, provider, policy, self.in_force.generation);
+        let standing = identity.standing(tenant, provider, policy, self.active.generation);
         self.facts.standing = Some(Rc::clone(&standing));
 
         self.facts.stage = Stage::Scopes;
-        self.authorize(called, &identity, &standing, policy)?;
+        self.authorize(routed, &identity, &standing, policy)?;
 
         if let Err(header) = &standing.forwarded {
             self.facts.stage = Stage::Forward;
@@ -217,14 +218,14 @@ impl<'w> Walk<'w, '_, '_> {
     /// Step 6, with what enforcement makes of its outcome.
     fn authorize(
         &mut self,
-        called: &Called<'_, '_>,
+        routed: &RouteOutcome<'_, '_>,
         identity: &Identity,
-        standing: &Standing,
+        standing: &TenantStanding,
         policy: &Policy,
     ) -> Result<(), Halt> {
         let caller = identity.caller(standing, policy).ok_or(Reason::TenantUnknown)?;
-        let outcome = match &called.operation {
-            Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Authenticated => Ok(()),
+        let outcome = match &routed.operation {
+            Err(_) if routed.is_unmatched && policy.unmatched == Unmatched::Authenticated => Ok(()),
             Err(rejection) => Err(rejection.clone()),
             Ok((id, operation)) => {
                 self.check_tls(operation)?;
@@ -240,7 +241,7 @@ impl<'w> Walk<'w, '_, '_> {
             self.facts.decision = Decision::Allow;
             return Ok(());
         };
-        let operation = called.operation.as_ref().ok().map(|(_, operation)| (*operation, &policy.catalog));
+        let operation = routed.operation.as_ref().ok().map(|(_, operation)| (*operation, &policy.catalog));
         let enforcement = decide::enforcement(
             operation,
             caller.application,
@@ -252,7 +253,7 @@ impl<'w> Walk<'w, '_, '_> {
             return Err(Halt::Reject(rejection));
         }
         // `required_evidence` let its absence be, since the request was to be refused anyway.
-        if called.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
+        if routed.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
             self.facts.stage = Stage::Tenant;
             return Err(Halt::Reject(Rejection::about(Reason::TenantMissing, EvidenceKind::Path.as_str())));
         }
@@ -280,23 +281,23 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     /// What the request itself says of its tenant.
-    fn request_evidence(&self, called: &Called<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
-        let in_force: &'w InForce = self.in_force;
-        let policy = &in_force.policy;
+    fn request_evidence(&self, routed: &RouteOutcome<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
+        let active: &'w ActivePolicy = self.active;
+        let policy = &active.policy;
         let tenants = &policy.tenants;
         let mut evidence = RequestEvidence::new();
         for name in &policy.resolution.headers {
             match single_value(self.request.headers, name) {
                 Ok(None) => {}
                 Ok(Some(value)) => evidence.header(value, tenants),
-                Err(HeaderShape::Ambiguous) => evidence.odd_header(Reason::HeaderAmbiguous, name),
-                Err(HeaderShape::Malformed) => evidence.odd_header(Reason::HeaderMalformed, name),
+                Err(HeaderShape::Ambiguous) => evidence.malformed_header(Reason::HeaderAmbiguous, name),
+                Err(HeaderShape::Malformed) => evidence.malformed_header(Reason::HeaderMalformed, name),
             }
         }
-        if let Some(segment) = called.evidence.path_tenant {
+        if let Some(segment) = routed.evidence.path_tenant {
             evidence.path(decode_segment(segment).as_deref(), tenants);
         }
-        evidence.host(called.evidence.host_tenant, host, tenants);
+        evidence.host(routed.evidence.host_tenant, host, tenants);
         evidence
     }
 
@@ -304,9 +305,9 @@ impl<'w> Walk<'w, '_, '_> {
     fn authenticate(
         &mut self,
         credential: &Credential<'_>,
-        known: Option<Known>,
+        known: Option<Authenticated>,
         evidence: &RequestEvidence<'_>,
-    ) -> Result<Known, Halt> {
+    ) -> Result<Authenticated, Halt> {
         let (provider, identity) = match known {
             Some(known) => {
                 self.facts.stage = Stage::Token;
@@ -325,7 +326,7 @@ impl<'w> Walk<'w, '_, '_> {
         &mut self,
         credential: &Credential<'_>,
         evidence: &RequestEvidence<'_>,
-    ) -> Result<Known, Halt> {
+    ) -> Result<Authenticated, Halt> {
         if looks_like_jwt(&credential.token) {
             self.facts.stage = Stage::Token;
             self.facts.cache_use = Some(CacheUse::TokenMiss);
@@ -342,9 +343,13 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     /// A JWT's identity, narrowed by the issuer's answer where JWTs are introspected too.
-    fn narrowed(&mut self, (id, identity): Known, credential: &Credential<'_>) -> Result<Known, Halt> {
+    fn narrowed(
+        &mut self,
+        (id, identity): Authenticated,
+        credential: &Credential<'_>,
+    ) -> Result<Authenticated, Halt> {
         let introspection =
-            self.in_force.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
+            self.active.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
         if !introspection.is_some_and(|introspection| introspection.apply_to_all) {
             return Ok((id, identity));
         }
@@ -356,26 +361,26 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     /// The identity of a JWT that was verified before, where all that it depends on is as it was.
-    fn remembered(&self, token: &[u8], providers: &ProviderSet) -> Option<Known> {
-        let (policy, generation) = (&self.in_force.policy, self.in_force.generation);
+    fn remembered(&self, token: &[u8], providers: &ProviderSet) -> Option<Authenticated> {
+        let (policy, generation) = (&self.active.policy, self.active.generation);
         providers.iter().map(ProviderId).find_map(|id| {
-            let identity = self.in_force.state(id)?.borrow_mut().tokens.lookup(token).cloned()?;
+            let identity = self.active.state(id)?.borrow_mut().tokens.lookup(token).cloned()?;
             let evidence = identity.evidence(id, policy, generation);
             let is_of_provider = !matches!(evidence, Err(Reason::IssuerUnknown));
-            if is_of_provider && self.in_force.still_has_key(id, &identity) {
+            if is_of_provider && self.active.still_has_key(id, &identity) {
                 return Some((id, identity));
             }
-            self.in_force.state(id)?.borrow_mut().tokens.remove(token);
+            self.active.state(id)?.borrow_mut().tokens.remove(token);
             None
         })
     }
 
-    fn verify(&mut self, text: &[u8], providers: &ProviderSet) -> Result<Known, Halt> {
-        let policy = &self.in_force.policy;
-        let token = UntrustedToken::parse_with(text, &mut self.in_force.recent_headers.borrow_mut())?;
+    fn verify(&mut self, text: &[u8], providers: &ProviderSet) -> Result<Authenticated, Halt> {
+        let policy = &self.active.policy;
+        let token = UntrustedToken::parse_with(text, &mut self.active.recent_headers.borrow_mut())?;
         let found = token
             .issuer()?
-            .and_then(|issuer| policy.issuers.find(issuer, &policy.tenants))
+            .and_then(|issuer| policy.provider_of_issuer(issuer))
             .filter(|(id, _)| providers.contains(id.0))
             .and_then(|(id, tenant)| Some((id, policy.provider(id)?, tenant.map(str::to_owned))));
         let Some((id, provider, tenant)) = found else {
@@ -400,7 +405,7 @@ impl<'w> Walk<'w, '_, '_> {
         let fingerprint = *signed.key_fingerprint();
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
         let identity = Rc::new(Identity::new(provider, tenant.as_deref(), claims, Some(fingerprint)));
-        if let Some(state) = self.in_force.state(id) {
+        if let Some(state) = self.active.state(id) {
             state.borrow_mut().tokens.insert(text, Rc::clone(&identity));
         }
         Ok((id, identity))
@@ -416,7 +421,7 @@ impl<'w> Walk<'w, '_, '_> {
     ) -> Result<Arc<KeySet>, Halt> {
         let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };
         let Surroundings { waiter, now, .. } = *self.surroundings;
-        match self.in_force.keys(provider, tenant, &wanted, waiter, now, self.surroundings.errands) {
+        match self.active.keys(provider, tenant, &wanted, waiter, now, self.surroundings.calls) {
             KeysNow::Keys(keys) => Ok(keys),
             KeysNow::Wait => Err(self.wait(Reason::KeysUnavailable)),
             KeysNow::Unavailable { retry_in } => Err(unavailable(Reason::KeysUnavailable, retry_in)),
@@ -429,7 +434,7 @@ impl<'w> Walk<'w, '_, '_> {
         credential: &Credential<'_>,
         evidence: &RequestEvidence<'_>,
     ) -> Result<ProviderId, Halt> {
-        let policy = &self.in_force.policy;
+        let policy = &self.active.policy;
         let introspects =
             |id: &ProviderId| policy.provider(*id).is_some_and(|provider| provider.introspection.is_some());
         let listed = credential.providers;
@@ -443,7 +448,7 @@ impl<'w> Walk<'w, '_, '_> {
         if candidates.is_empty() {
             return Err(Reason::IntrospectionNotConfigured.into());
         }
-        if let Some((reason, name)) = evidence.odd() {
+        if let Some((reason, name)) = evidence.malformed() {
             return Err(Halt::Reject(Rejection::about(reason, name)));
         }
         if !evidence.is_empty() {
@@ -467,25 +472,25 @@ impl<'w> Walk<'w, '_, '_> {
         token: &str,
         jwt: Option<&Rc<Identity>>,
     ) -> Result<Rc<Identity>, Halt> {
-        let generation = self.in_force.generation;
+        let generation = self.active.generation;
         let delivered = self.delivered.filter(|verdict| match verdict {
             // What was refused under the tenants of another policy may be good under these.
-            Verdict::Refused { under, .. } => under.is_none_or(|other| other == generation),
-            Verdict::Active(_) | Verdict::Fault(_) => true,
+            IntrospectionOutcome::Refused { under, .. } => under.is_none_or(|other| other == generation),
+            IntrospectionOutcome::Active(_) | IntrospectionOutcome::Fault(_) => true,
         });
         let (answer, cache_use) = match delivered {
-            Some(verdict) => (AnswerNow::Verdict(verdict.clone()), CacheUse::IntrospectionMiss),
+            Some(verdict) => (AnswerNow::IntrospectionOutcome(verdict.clone()), CacheUse::IntrospectionMiss),
             None => {
-                let answer = self.in_force.introspect(
+                let answer = self.active.introspect(
                     provider,
                     token,
                     jwt,
                     self.surroundings.waiter,
                     self.surroundings.now,
-                    self.surroundings.errands,
+                    self.surroundings.calls,
                 );
                 let cache_use = match answer {
-                    AnswerNow::Verdict(_) => CacheUse::IntrospectionHit,
+                    AnswerNow::IntrospectionOutcome(_) => CacheUse::IntrospectionHit,
                     AnswerNow::Wait | AnswerNow::Overloaded => CacheUse::IntrospectionMiss,
                 };
                 (answer, cache_use)
@@ -493,9 +498,11 @@ impl<'w> Walk<'w, '_, '_> {
         };
         self.facts.cache_use = Some(cache_use);
         match answer {
-            AnswerNow::Verdict(Verdict::Active(identity)) => Ok(identity),
-            AnswerNow::Verdict(Verdict::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),
-            AnswerNow::Verdict(Verdict::Fault(_)) => {
+            AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Active(identity)) => Ok(identity),
+            AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Refused { rejection, .. }) => {
+                Err(Halt::Reject(rejection))
+            }
+            AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Fault(_)) => {
                 Err(unavailable(Reason::IntrospectionUnavailable, Duration::ZERO))
             }
             AnswerNow::Wait => Err(self.wait(Reason::IntrospectionUnavailable)),
@@ -507,7 +514,7 @@ impl<'w> Walk<'w, '_, '_> {
         if self.may_wait {
             return Halt::Await;
         }
-        self.in_force.leave(self.surroundings.waiter);
+        self.active.leave(self.surroundings.waiter);
         unavailable(otherwise, Duration::ZERO)
     }
 
@@ -527,7 +534,7 @@ impl<'w> Walk<'w, '_, '_> {
     }
 }
 
-impl<'p, 'r> Called<'p, 'r> {
+impl<'p, 'r> RouteOutcome<'p, 'r> {
     fn new(lookup: Lookup<'r>, policy: &'p Policy) -> Self {
         let refused = |rejection: Rejection, evidence| Self {
             operation: Err(rejection),
@@ -564,11 +571,11 @@ impl<'p, 'r> Called<'p, 'r> {
 
 /// The kinds of evidence that must be present. A path that no operation matches holds none, and is told to be unmapped
 /// rather than to lack it, unless it would pass.
-fn required_evidence(called: &Called<'_, '_>, policy: &Policy) -> EvidenceKinds {
+fn required_evidence(routed: &RouteOutcome<'_, '_>, policy: &Policy) -> EvidenceKinds {
     let file = policy.resolution.required_evidence;
-    match &called.operation {
+    match &routed.operation {
         Ok((_, operation)) => file.union(operation.required_evidence),
-        Err(_) if called.is_unmatched && policy.unmatched == Unmatched::Deny => {
+        Err(_) if routed.is_unmatched && policy.unmatched == Unmatched::Deny => {
             file.without(EvidenceKind::Path)
         }
         Err(_) => file,

@@ -1,6 +1,7 @@
 //! What the client and the upstream are told.
 
 mod answers;
+pub(crate) mod json_text;
 pub mod reason;
 pub mod rejection;
 

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::json_text::{ObjectText, escape};
 use super::reason::{ErrorClass, Reason};
-use crate::header_pairs::HeaderPairs;
-use crate::json_text::{ObjectText, escape};
+use crate::http::header_pairs::HeaderPairs;
 
 /// Why a request is refused, with what the client is told besides.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,17 +12,14 @@
 //!
 //! Each lookup visits a node of the tree once at most. Names are looked up in order, so no choice of them makes that slow.
 
+use crate::ids::OperationId;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::path::{RequestPath, decode_octets};
 use super::pattern::{HostPattern, PathPattern, Segment};
-use crate::headers::{HeaderShape, Headers, single_value};
-use crate::octets::{are_equal, first_part};
-
-/// The number of an operation in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OperationId(pub u32);
+use crate::http::headers::{HeaderShape, Headers, single_value};
+use crate::http::search::{are_equal, first_part};
 
 /// A header that a request must carry for an operation to be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -658,7 +655,7 @@ fn by_length(a: &[u8], b: &[u8]) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::borrowed;
+    use crate::http::headers::borrowed;
     use crate::route::path::canonicalize;
     use crate::route::pattern::normalize_host;
 

@@ -8,6 +8,6 @@ pub mod index;
 pub mod path;
 pub mod pattern;
 
-pub use index::{Conflict, HeaderMatcher, Lookup, OperationId, OperationIndex, Route, RouteEvidence};
+pub use index::{Conflict, HeaderMatcher, Lookup, OperationIndex, Route, RouteEvidence};
 pub use path::{RequestPath, canonicalize};
 pub use pattern::{HostPattern, PathPattern, normalize_host};

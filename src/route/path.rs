@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::octets::first_part;
+use crate::http::search::first_part;
 
 /// A path in its canonical form, and the query that came with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

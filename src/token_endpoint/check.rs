@@ -4,11 +4,12 @@ use super::client::client_id;
 use super::fault::Fault;
 use super::form::Form;
 use super::{MAX_BODY_BYTES, OnUnregisteredScope, TokenEndpoint};
-use crate::authenticate::provider::{Provider, ProviderId};
 use crate::authenticate::{AudienceRule, TenantPattern};
-use crate::authorize::tenant::RequestEvidence;
-use crate::authorize::{Application, Enforcement, Tenant, TenantId, TenantTable, decide};
-use crate::headers::{Headers, trim, values};
+use crate::authorize::resolve::RequestEvidence;
+use crate::authorize::{Application, Enforcement, Tenant, TenantTable, decide};
+use crate::http::headers::{Headers, trim, values};
+use crate::ids::{ProviderId, TenantId};
+use crate::issuer::provider::Provider;
 
 /// What token requests are checked against: the very table that calls are.
 #[derive(Clone, Copy, Debug)]
@@ -119,8 +120,8 @@ fn decide(
     let Registration { provider, id, tenant, application } =
         Registration::of(&client, endpoint.provider, registry)?;
     *found = Some(RegisteredClient { tenant: id, client_id: application.client_id.clone() });
-    if let Some((_, name)) = evidence.odd() {
-        return Err(Fault::OddHeader(name.into()));
+    if let Some((_, name)) = evidence.malformed() {
+        return Err(Fault::MalformedHeader(name.into()));
     }
     if !evidence.agrees_with(id) {
         return Err(Fault::OtherTenant);

@@ -11,9 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::fault::Fault;
 use super::form::{self, Form};
-use crate::authenticate::base64url;
-use crate::authenticate::json::parse_object;
-use crate::headers::{Headers, trim, values};
+use crate::http::headers::{Headers, trim, values};
+use crate::jose::base64url;
+use crate::jose::json::parse_object;
 
 const JWT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -87,8 +87,8 @@ fn assertion_client(assertion: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authenticate::introspection::form_encode;
-    use crate::headers::Header;
+    use crate::http::headers::Header;
+    use crate::issuer::introspection::form_encode;
 
     fn identify(authorization: &[&str], form: &str) -> Result<String, Fault> {
         let headers: Vec<Header<'_>> =

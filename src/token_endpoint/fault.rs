@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::MAX_BODY_BYTES;
 use super::form::FormFault;
-use crate::header_pairs::HeaderPairs;
-use crate::json_text::ObjectText;
+use crate::http::header_pairs::HeaderPairs;
 use crate::respond::Answer;
+use crate::respond::json_text::ObjectText;
 use crate::respond::rejection::DEFAULT_RETRY_AFTER;
 
 /// What is wrong with a token request. None of it holds anything of a secret.
@@ -53,7 +53,7 @@ pub enum Fault {
     /// The client is registered with several tenants, or by several providers.
     SharedClient,
     /// This header cannot name a tenant.
-    OddHeader(Box<str>),
+    MalformedHeader(Box<str>),
     /// The request's header or host names another tenant than the client's.
     OtherTenant,
     /// This parameter names another tenant's audience.
@@ -131,7 +131,7 @@ impl Fault {
             | Self::SeveralAuthorizations
             | Self::SeveralAuthentications
             | Self::ClientsDiffer
-            | Self::OddHeader(_) => ErrorCode::InvalidRequest,
+            | Self::MalformedHeader(_) => ErrorCode::InvalidRequest,
             Self::AuthorizationScheme
             | Self::AuthorizationMalformed
             | Self::AssertionMalformed
@@ -213,7 +213,7 @@ impl fmt::Display for Fault {
             Self::SharedClient => {
                 f.write_str("the client is registered more than once, so its tenant is not certain")
             }
-            Self::OddHeader(name) => write!(f, "header `{name}` is repeated, empty or not UTF-8"),
+            Self::MalformedHeader(name) => write!(f, "header `{name}` is repeated, empty or not UTF-8"),
             Self::OtherTenant => f.write_str("the request names another tenant than the client's"),
             Self::OtherTarget(name) => {
                 write!(f, "`{name}` names an audience that is not of the client's tenant")

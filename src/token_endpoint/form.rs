@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::authenticate::introspection::form_encode;
+use crate::issuer::introspection::form_encode;
 
 /// The parameters that decisions are made from.
 pub const PARAMETERS: [&str; 8] = [

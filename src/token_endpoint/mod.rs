@@ -20,7 +20,7 @@ pub use check::{Outcome, RegisteredClient, Registry, TokenRequest, Verdict, chec
 pub use fault::{ErrorCode, Fault};
 pub use form::FormFault;
 
-use crate::authenticate::ProviderId;
+use crate::ids::ProviderId;
 
 /// The longest body of a token request that is looked at, in bytes.
 pub const MAX_BODY_BYTES: usize = 65_536;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use scopegate::config::yaml_to_json;
-use scopegate::hex::hex;
+use scopegate::http::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

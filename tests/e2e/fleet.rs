@@ -105,7 +105,7 @@ fn a_bad_scope_table_is_rejected_by_every_proxy_and_changes_no_decision() {
         wait_until("the proxy rejects it", || {
             fleet.management.proxy(name).rejection.as_ref() == Some(&rejection)
         });
-        assert_eq!(fleet.management.proxy(name).in_force.as_ref(), Some(&good.version));
+        assert_eq!(fleet.management.proxy(name).active.as_ref(), Some(&good.version));
         assert_eq!(proxy.stat(&discovery("update_rejected")), Some(1));
         let mistake = "tenant_templates.billing.applications[0].scopes[2]: scope `billing:refund` is not declared by \
                        template `billing`; did you mean `biling:refund`?";
@@ -145,7 +145,7 @@ fn a_proxy_that_was_down_catches_up_before_it_serves() {
     wait_until("it has answered often", || {
         if let Some(response) = http::try_send(again.port, &fleet.list()) {
             assert_eq!(response.decision(), (STRICT.0, STRICT.1.to_owned()));
-            assert_eq!(fleet.management.proxy("one").in_force.as_ref(), Some(&strict.version));
+            assert_eq!(fleet.management.proxy("one").active.as_ref(), Some(&strict.version));
             answers += 1;
         }
         answers == 20
@@ -252,7 +252,7 @@ impl Fleet {
     fn wait_until_taken(&self, proxies: &[(&str, Gateway)], resource: &Resource) {
         for (name, _) in proxies {
             wait_until(&format!("proxy {name} has taken {}", resource.version), || {
-                self.management.proxy(name).in_force.as_ref() == Some(&resource.version)
+                self.management.proxy(name).active.as_ref() == Some(&resource.version)
             });
         }
     }

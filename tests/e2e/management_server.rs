@@ -55,7 +55,7 @@ struct Push {
 #[derive(Clone, Debug, Default)]
 pub struct Proxy {
     /// The version that it decides with.
-    pub in_force: Option<String>,
+    pub active: Option<String>,
     /// What it rejected last, if it has taken nothing since.
     pub rejection: Option<Rejection>,
     /// When it last answered a push.
@@ -226,7 +226,7 @@ impl Conversation {
         let Some(node) = &self.node else {
             let node = request.node.clone().unwrap_or_default().id;
             let held = Some(request.version_info.clone()).filter(|version| !version.is_empty());
-            self.fleet.note(&node, |proxy| *proxy = Proxy { in_force: held, ..Proxy::default() });
+            self.fleet.note(&node, |proxy| *proxy = Proxy { active: held, ..Proxy::default() });
             self.node = Some(node);
             let latest = self.fleet.pushed.borrow().clone();
             return latest.filter(|push| push.version != request.version_info);
@@ -237,7 +237,7 @@ impl Conversation {
             self.fleet.note(node, |proxy| {
                 proxy.answered = Some(Instant::now());
                 match &request.error_detail {
-                    None => (proxy.in_force, proxy.rejection) = (Some(version), None),
+                    None => (proxy.active, proxy.rejection) = (Some(version), None),
                     Some(error) => {
                         proxy.rejection = Some(Rejection { version, error: error.message.clone() });
                     }

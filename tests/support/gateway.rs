@@ -16,13 +16,12 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use scopegate::authenticate::PureVerifier;
-use scopegate::authenticate::introspection::IssuerFault;
 use scopegate::config::parse_json;
-use scopegate::exchange::{
-    Decision, Errand, Exchange, HeaderEdits, InForce, Request, Stage, Step, Surroundings, WaiterId, Worker,
-};
-use scopegate::headers::{Headers, borrowed};
+use scopegate::exchange::{Decision, Exchange, HeaderEdits, Request, Stage, Step, Surroundings};
+use scopegate::http::headers::{Headers, borrowed};
+use scopegate::issuer::introspection::IssuerFault;
+use scopegate::issuer::{ActivePolicy, IssuerCall, WaiterId, Worker};
+use scopegate::jose::PureVerifier;
 use scopegate::respond::{Answer, Reason};
 use serde_json::{Value, json};
 
@@ -84,7 +83,7 @@ pub type Reply = Result<(u16, String), IssuerFault>;
 /// A worker with one policy in force.
 pub struct Gateway {
     worker: RefCell<Worker>,
-    pub in_force: Rc<InForce>,
+    pub active: Rc<ActivePolicy>,
     pub now: Duration,
     pub certificate: Option<[u8; 32]>,
     waiters: Cell<u32>,
@@ -94,10 +93,10 @@ impl Gateway {
     /// Puts `config` in force; it must be valid.
     pub fn new(config: &Value) -> Self {
         let mut worker = Worker::default();
-        let in_force = worker.put_in_force(policy(config));
+        let active = worker.activate(policy(config));
         Self {
             worker: RefCell::new(worker),
-            in_force,
+            active,
             now: Duration::from_secs(NOW),
             certificate: None,
             waiters: Cell::new(0),
@@ -106,23 +105,23 @@ impl Gateway {
 
     /// Puts another configuration in force.
     pub fn reload(&mut self, config: &Value) {
-        self.in_force = self.worker.borrow_mut().put_in_force(policy(config));
+        self.active = self.worker.borrow_mut().activate(policy(config));
     }
 
     /// The outcome of a request that no issuer has to be asked for.
     pub fn call(&self, call: &Call) -> Outcome {
-        self.call_answered(call, &mut |errand| panic!("an issuer is asked: {errand:?}"))
+        self.call_answered(call, &mut |call| panic!("an issuer is asked: {call:?}"))
     }
 
-    /// The outcome of a request, errands answered by `issuer` at once.
-    pub fn call_answered(&self, call: &Call, issuer: &mut dyn FnMut(&Errand) -> Reply) -> Outcome {
+    /// The outcome of a request, calls answered by `issuer` at once.
+    pub fn call_answered(&self, call: &Call, issuer: &mut dyn FnMut(&IssuerCall) -> Reply) -> Outcome {
         let mut pending = match self.begin(call) {
             Begun::Done(outcome) => return *outcome,
             Begun::Waits(pending) => pending,
         };
         for _ in 0..8 {
-            for errand in std::mem::take(&mut pending.errands) {
-                self.answer(&errand, issuer(&errand), &mut pending);
+            for call in std::mem::take(&mut pending.calls) {
+                self.answer(&call, issuer(&call), &mut pending);
             }
             match self.advance(call, pending) {
                 Begun::Done(outcome) => return *outcome,
@@ -136,19 +135,19 @@ impl Gateway {
     pub fn begin(&self, call: &Call) -> Begun {
         self.waiters.set(self.waiters.get() + 1);
         let waiter = WaiterId(self.waiters.get());
-        let exchange = Exchange::new(Rc::clone(&self.in_force));
-        self.advance(call, Pending { exchange, waiter, errands: Vec::new() })
+        let exchange = Exchange::new(Rc::clone(&self.active));
+        self.advance(call, Pending { exchange, waiter, calls: Vec::new() })
     }
 
     /// Hands an issuer's answer in.
-    pub fn answer(&self, errand: &Errand, reply: Reply, pending: &mut Pending) {
+    pub fn answer(&self, call: &IssuerCall, reply: Reply, pending: &mut Pending) {
         let reply = reply.as_ref().map(|(status, body)| (*status, body.as_bytes())).map_err(|fault| *fault);
-        match errand {
-            Errand::FetchKeys { provider, tenant, .. } => {
-                self.in_force.keys_reply(*provider, tenant.as_deref(), reply, 0, self.now);
+        match call {
+            IssuerCall::FetchKeys { provider, tenant, .. } => {
+                self.active.keys_reply(*provider, tenant.as_deref(), reply, 0, self.now);
             }
-            Errand::Introspect { provider, token, .. } => {
-                let (waiters, verdict) = self.in_force.introspection_reply(*provider, token, reply, self.now);
+            IssuerCall::Introspect { provider, token, .. } => {
+                let (waiters, verdict) = self.active.introspection_reply(*provider, token, reply, self.now);
                 if waiters.contains(&pending.waiter) {
                     pending.exchange.deliver(Some(verdict));
                 }
@@ -159,18 +158,18 @@ impl Gateway {
     /// The first step of a request alone, its edits handed to `edits`: for whatever measures.
     pub fn step(&self, headers: Headers<'_>, edits: &mut dyn HeaderEdits) -> Step {
         let request = Request::new(headers);
-        let mut errands = Vec::new();
+        let mut calls = Vec::new();
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| None,
             now: self.now,
             waiter: WaiterId(1),
             can_log: true,
-            errands: &mut errands,
+            calls: &mut calls,
         };
-        let step = Exchange::new(Rc::clone(&self.in_force)).advance(&request, &mut surroundings);
+        let step = Exchange::new(Rc::clone(&self.active)).advance(&request, &mut surroundings);
         if let Step::Forward(forward) = &step {
-            forward.edit(&request, &self.in_force.policy, edits);
+            forward.edit(&request, &self.active.policy, edits);
         }
         step
     }
@@ -186,12 +185,12 @@ impl Gateway {
             now: self.now,
             waiter: pending.waiter,
             can_log: true,
-            errands: &mut pending.errands,
+            calls: &mut pending.calls,
         };
         let step = pending.exchange.advance(&request, &mut surroundings);
         // A request ends under the policy that it began with.
-        let in_force = Rc::clone(pending.exchange.in_force());
-        let policy = &in_force.policy;
+        let active = Rc::clone(pending.exchange.active());
+        let policy = &active.policy;
         let tenant_of = |facts: &scopegate::exchange::Facts| {
             let tenant = facts.standing.as_ref().map(|standing| standing.tenant)?;
             Some(policy.tenants.tenant(tenant)?.id.to_string())
@@ -216,13 +215,13 @@ impl Gateway {
                 stage: facts.stage,
                 tenant: tenant_of(&facts),
                 is_grpc: request.is_grpc,
-                answer: in_force.answers.to(&rejection, request.is_grpc).into_owned(),
+                answer: active.answers.to(&rejection, request.is_grpc).into_owned(),
             }),
         }))
     }
 }
 
-fn policy(config: &Value) -> scopegate::config::Policy {
+fn policy(config: &Value) -> scopegate::policy::Policy {
     match parse_json(config.to_string().as_bytes()) {
         Ok(loaded) => loaded.policy,
         Err(errors) => panic!("{errors}\n{config:#}"),
@@ -239,7 +238,7 @@ pub enum Begun {
 pub struct Pending {
     pub exchange: Exchange,
     pub waiter: WaiterId,
-    pub errands: Vec<Errand>,
+    pub calls: Vec<IssuerCall>,
 }
 
 /// How a request ended.

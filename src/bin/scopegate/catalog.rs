@@ -1,9 +1,9 @@
 //! Operations and their callers as reports name them.
 
-use scopegate::authorize::{Access, Operation, PermissionId, Requirement, Tenant};
-use scopegate::config::Policy;
-use scopegate::config::reach::Holder;
-use scopegate::route::OperationId;
+use scopegate::authorize::{Access, Operation, Requirement, Tenant};
+use scopegate::ids::{OperationId, PermissionId};
+use scopegate::policy::Policy;
+use scopegate::policy::reach::Holder;
 
 /// All operations of a policy, in its order.
 pub fn operations(policy: &Policy) -> impl Iterator<Item = (OperationId, &Operation)> {

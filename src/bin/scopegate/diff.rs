@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use scopegate::authorize::{Access, Tenant};
-use scopegate::config::Policy;
-use scopegate::config::difference::{Change, Detail, Subject, difference};
 use scopegate::config::document::{Node, Value};
-use scopegate::config::reach::Reach;
-use scopegate::route::OperationId;
+use scopegate::ids::OperationId;
+use scopegate::policy::Policy;
+use scopegate::policy::difference::{Change, Detail, Subject, difference};
+use scopegate::policy::reach::Reach;
 use serde_json::json;
 
 use crate::catalog::{Caller, callers, operation_name, operations, request_text};
@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
 /// is about a suite, and no further than that suite's operations.
 fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessChange> {
     let pairs = Pairs::new(old, new);
-    let mut changes = pairs.of_everybody();
+    let mut changes = pairs.public_access_changes();
     let mut eventful_tenants: HashSet<&str> = HashSet::new();
     let mut eventful_suites: HashSet<&str> = HashSet::new();
     for event in events {
@@ -151,7 +151,7 @@ impl<'p> Pairs<'p> {
     }
 
     /// Operations that become or cease to be public.
-    fn of_everybody(&self) -> Vec<AccessChange> {
+    fn public_access_changes(&self) -> Vec<AccessChange> {
         let mut changes = Vec::new();
         for (name, before, now) in &self.operations {
             let (was, is) = (is_public(self.old, *before), is_public(self.new, *now));

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use scopegate::authenticate::provider::{ClientAuthentication, SecretSource};
-use scopegate::config::Policy;
 use scopegate::config::document::{Node, Value};
-use scopegate::hex::hex;
+use scopegate::http::hex::hex;
+use scopegate::issuer::provider::{ClientAuthentication, SecretSource};
+use scopegate::policy::Policy;
 use sha2::{Digest, Sha256};
 
 use crate::document_text::{json, list, map, string, yaml};

@@ -11,14 +11,14 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use scopegate::authenticate::introspection::IssuerFault;
-use scopegate::authenticate::{PureVerifier, UntrustedToken, looks_like_jwt};
-use scopegate::config::Policy;
+use scopegate::authenticate::{UntrustedToken, looks_like_jwt};
 use scopegate::credential::PlaceRef;
-use scopegate::exchange::{
-    Errand, Exchange, Facts, Forward, InForce, Request, Step, Surroundings, Verdict, WaiterId, Worker,
-};
-use scopegate::headers::borrowed;
+use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::introspection::IssuerFault;
+use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId, Worker};
+use scopegate::jose::PureVerifier;
+use scopegate::policy::Policy;
 use scopegate::respond::Rejection;
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
@@ -108,7 +108,7 @@ pub struct Scene {
 
 /// What the filter makes of a scene.
 struct Played {
-    in_force: std::rc::Rc<InForce>,
+    active: std::rc::Rc<ActivePolicy>,
     end: End,
     calls: Vec<Call>,
 }
@@ -155,20 +155,20 @@ pub fn explain(policy: Policy, scene: &Scene) -> Explanation {
 
 /// Lets the filter decide. Its calls are answered at once, from the scene.
 fn play(policy: Policy, scene: &Scene) -> Played {
-    let in_force = Worker::default().put_in_force(policy);
-    let mut exchange = Exchange::new(std::rc::Rc::clone(&in_force));
+    let active = Worker::default().activate(policy);
+    let mut exchange = Exchange::new(std::rc::Rc::clone(&active));
     let headers = borrowed(&scene.headers);
     let request = Request::new(&headers);
     let mut calls = Vec::new();
     loop {
-        let mut errands = Vec::new();
+        let mut issuer_calls = Vec::new();
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| scene.client_certificate,
             now: scene.now,
             waiter: WaiterId(1),
             can_log: true,
-            errands: &mut errands,
+            calls: &mut issuer_calls,
         };
         let end = match exchange.advance(&request, &mut surroundings) {
             Step::Forward(forward) => End::Forwarded(forward),
@@ -184,35 +184,35 @@ fn play(policy: Policy, scene: &Scene) -> Played {
             }
             // The exchange bounds how often it waits.
             Step::Await => {
-                for errand in errands {
-                    let (call, verdict) = answer(&in_force, scene, errand);
+                for issuer_call in issuer_calls {
+                    let (call, verdict) = answer(&active, scene, issuer_call);
                     exchange.deliver(verdict);
                     calls.push(call);
                 }
                 continue;
             }
         };
-        return Played { in_force, end, calls };
+        return Played { active, end, calls };
     }
 }
 
-fn answer(in_force: &InForce, scene: &Scene, errand: Errand) -> (Call, Option<Verdict>) {
-    let name = |id| in_force.policy.provider(id).map_or(String::new(), |provider| provider.name.to_string());
-    match errand {
-        Errand::FetchKeys { provider, tenant, .. } => {
+fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Option<IntrospectionOutcome>) {
+    let name = |id| active.policy.provider(id).map_or(String::new(), |provider| provider.name.to_string());
+    match call {
+        IssuerCall::FetchKeys { provider, tenant, .. } => {
             let name = name(provider);
             let body = scene.jwks.iter().find(|(of, _)| *of == name).map(|(_, body)| body.as_slice());
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let fault = in_force.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now).fault;
+            let fault = active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now).fault;
             (Call { what: CallKind::Keys, provider: name, answered: body.is_some(), fault }, None)
         }
-        Errand::Introspect { provider, token } => {
+        IssuerCall::Introspect { provider, token } => {
             let body = scene.introspection.as_deref();
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let (_, verdict) = in_force.introspection_reply(provider, &token, reply, scene.now);
+            let (_, verdict) = active.introspection_reply(provider, &token, reply, scene.now);
             let fault = match &verdict {
-                Verdict::Fault(fault) => Some(*fault),
-                Verdict::Active(_) | Verdict::Refused { .. } => None,
+                IntrospectionOutcome::Fault(fault) => Some(*fault),
+                IntrospectionOutcome::Active(_) | IntrospectionOutcome::Refused { .. } => None,
             };
             let what = CallKind::Introspection;
             (Call { what, provider: name(provider), answered: body.is_some(), fault }, Some(verdict))
@@ -278,7 +278,7 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
 fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
     let provider = UntrustedToken::parse(token).ok().filter(|_| looks_like_jwt(token)).and_then(|parsed| {
         let issuer = parsed.issuer().ok().flatten()?;
-        policy.issuers.find(issuer, &policy.tenants).map(|(id, _)| id)
+        policy.provider_of_issuer(issuer).map(|(id, _)| id)
     });
     let mut places: Vec<_> = policy.places.iter().collect();
     places.sort_by_key(|(place, _, providers)| {
@@ -293,7 +293,7 @@ fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
             scene.headers.push(("cookie".to_owned(), format!("{name}={token}").into_bytes()))
         }
         PlaceRef::Parameter(name) => {
-            use scopegate::authenticate::provider::percent_encode;
+            use scopegate::issuer::provider::percent_encode;
             let path = scene.headers.iter_mut().find(|(name, _)| name == ":path");
             if let Some((_, path)) = path {
                 let separator = if path.contains(&b'?') { '&' } else { '?' };

@@ -5,22 +5,23 @@
 
 use std::time::Duration;
 
-use scopegate::authenticate::json::parse_object;
-use scopegate::authenticate::provider::{KeysSource, ProviderId};
-use scopegate::authenticate::{AudienceRule, TenantPattern, UntrustedToken, base64url, looks_like_jwt};
+use scopegate::authenticate::{AudienceRule, TenantPattern, UntrustedToken, looks_like_jwt};
 use scopegate::authorize::scope::is_assigned;
-use scopegate::authorize::{Access, EvidenceKind, Operation, Requirement, ScopeKind, Tenant, TenantId};
-use scopegate::config::Policy;
-use scopegate::config::policy::Unmatched;
+use scopegate::authorize::{Access, EvidenceKind, Operation, Requirement, ScopeKind, Tenant};
 use scopegate::credential::PlaceRef;
-use scopegate::exchange::identity::{Identity, Standing};
 use scopegate::exchange::{Decision, Facts, HeaderEdits, Request, Stage, token_digest};
-use scopegate::headers::{borrowed, single_value, values};
-use scopegate::hex::hex;
+use scopegate::http::headers::{borrowed, single_value, values};
+use scopegate::http::hex::hex;
+use scopegate::identity::{Identity, TenantStanding};
+use scopegate::ids::{OperationId, ProviderId, TenantId};
+use scopegate::issuer::provider::ProviderKeys;
+use scopegate::jose::base64url;
+use scopegate::jose::json::parse_object;
+use scopegate::policy::{Policy, Unmatched};
 use scopegate::respond::rejection::Answer;
 use scopegate::respond::{Reason, Rejection};
 use scopegate::route::path::decode_segment;
-use scopegate::route::{Lookup, OperationId, RouteEvidence, canonicalize, normalize_host};
+use scopegate::route::{Lookup, RouteEvidence, canonicalize, normalize_host};
 use scopegate::token_endpoint::Fault;
 use serde_json::{Value, json};
 
@@ -99,7 +100,7 @@ pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
         End::Refused(rejection, facts) => (facts, Some(rejection)),
         End::TokenRequestRefused(_, facts) => (facts, None),
     };
-    let policy = &played.in_force.policy;
+    let policy = &played.active.policy;
     let mut edits = Edits::default();
     if let End::Forwarded(forward) = &played.end {
         forward.edit(&request, policy, &mut edits);
@@ -117,7 +118,7 @@ pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
         }
         (None, None) => None,
     };
-    let told = Told { scene, request: &request, played, policy, facts, rejection, fault };
+    let told = PeerUpdate { scene, request: &request, played, policy, facts, rejection, fault };
     Explanation {
         steps: STAGES
             .into_iter()
@@ -138,7 +139,7 @@ pub fn narrate(scene: &Scene, played: &Played) -> Explanation {
     }
 }
 
-struct Told<'t> {
+struct PeerUpdate<'t> {
     scene: &'t Scene,
     request: &'t Request<'t>,
     played: &'t Played,
@@ -167,7 +168,7 @@ impl Page {
     }
 }
 
-impl Told<'_> {
+impl PeerUpdate<'_> {
     fn step(&self, stage: Stage) -> StepTold {
         let outcome = self.outcome(stage);
         let mut page = Page::default();
@@ -468,11 +469,7 @@ impl Told<'_> {
             parsed.algorithm().map_or("one that is not implemented", |algorithm| algorithm.as_str());
         page.saw("alg", algorithm);
         page.saw("kid", parsed.key_id().unwrap_or("none"));
-        let found = parsed
-            .issuer()
-            .ok()
-            .flatten()
-            .and_then(|issuer| self.policy.issuers.find(issuer, &self.policy.tenants));
+        let found = parsed.issuer().ok().flatten().and_then(|issuer| self.policy.provider_of_issuer(issuer));
         let Some((id, _)) = found else { return };
         let Some(provider) = self.policy.provider(id) else { return };
         page.saw("provider", &*provider.name);
@@ -480,11 +477,11 @@ impl Told<'_> {
             provider.rules.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
         page.saw("provider accepts", algorithms.join(" "));
         match &provider.keys {
-            KeysSource::Local(keys) => {
+            ProviderKeys::Local(keys) => {
                 let ids: Vec<&str> = keys.keys().iter().map(|key| key.key_id().unwrap_or("no kid")).collect();
                 page.saw("local_jwks has keys", ids.join(", "));
             }
-            KeysSource::Remote(_) | KeysSource::None => {}
+            ProviderKeys::Remote(_) | ProviderKeys::None => {}
         }
         if let AudienceRule::OneOf(patterns) = &provider.rules.audiences {
             let patterns: Vec<String> = patterns
@@ -667,7 +664,7 @@ impl Told<'_> {
     }
 
     /// What becomes of each scope in the token.
-    fn token_scopes(&self, identity: &Identity, standing: &Standing, tenant: &Tenant, page: &mut Page) {
+    fn token_scopes(&self, identity: &Identity, standing: &TenantStanding, tenant: &Tenant, page: &mut Page) {
         let application = standing.application(self.policy);
         match identity.principal.scopes.as_deref() {
             None => page.saw("token's scopes", "none: it has no scope claim"),
@@ -708,7 +705,7 @@ impl Told<'_> {
     }
 
     fn requirement(&self, requirement: &Requirement) -> String {
-        let names = |ids: &[scopegate::authorize::PermissionId]| {
+        let names = |ids: &[scopegate::ids::PermissionId]| {
             ids.iter().map(|id| self.policy.catalog.permissions.name(*id)).collect::<Vec<_>>().join(" ")
         };
         match (&*requirement.all_of, &*requirement.any_of) {
@@ -793,7 +790,7 @@ impl Told<'_> {
         let asked = self.played.calls.iter().rev().find(|call| call.what == CallKind::Introspection);
         asked.and_then(|call| by_name(&call.provider)).or_else(|| {
             let issuer = identity.principal.issuer.as_deref()?;
-            self.policy.issuers.find(issuer, &self.policy.tenants).map(|(id, _)| id)
+            self.policy.provider_of_issuer(issuer).map(|(id, _)| id)
         })
     }
 

@@ -19,12 +19,12 @@ const CONFIG: &str = include_str!("../../../../tests/fixtures/tool/books.yaml");
 const NOW: u64 = 1_800_000_000;
 
 /// How the core by itself decides, with a worker that remembers what it learnt from the requests before.
-fn decided_by_the_core(in_force: &Rc<InForce>, scene: &Scene) -> (&'static str, Option<String>, String) {
-    let mut exchange = Exchange::new(Rc::clone(in_force));
+fn decided_by_the_core(active: &Rc<ActivePolicy>, scene: &Scene) -> (&'static str, Option<String>, String) {
+    let mut exchange = Exchange::new(Rc::clone(active));
     let headers = borrowed(&scene.headers);
     let request = Request::new(&headers);
     for _ in 0..10 {
-        let mut errands = Vec::new();
+        let mut calls = Vec::new();
         let step = exchange.advance(
             &request,
             &mut Surroundings {
@@ -33,7 +33,7 @@ fn decided_by_the_core(in_force: &Rc<InForce>, scene: &Scene) -> (&'static str, 
                 now: scene.now,
                 waiter: WaiterId(7),
                 can_log: true,
-                errands: &mut errands,
+                calls: &mut calls,
             },
         );
         let facts = match step {
@@ -44,18 +44,17 @@ fn decided_by_the_core(in_force: &Rc<InForce>, scene: &Scene) -> (&'static str, 
                 continue;
             }
             Step::Await => {
-                for errand in errands {
-                    match errand {
-                        Errand::FetchKeys { provider, tenant, .. } => {
+                for call in calls {
+                    match call {
+                        IssuerCall::FetchKeys { provider, tenant, .. } => {
                             let body = scene.jwks.first().map(|(_, body)| body.as_slice());
                             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-                            in_force.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
+                            active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
                         }
-                        Errand::Introspect { provider, token } => {
+                        IssuerCall::Introspect { provider, token } => {
                             let body = scene.introspection.as_deref();
                             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-                            let (_, verdict) =
-                                in_force.introspection_reply(provider, &token, reply, scene.now);
+                            let (_, verdict) = active.introspection_reply(provider, &token, reply, scene.now);
                             exchange.deliver(Some(verdict));
                         }
                     }
@@ -248,7 +247,7 @@ fn told(scene: &Scene) -> (Explanation, String) {
 
 #[test]
 fn what_is_explained_is_what_the_core_decides() {
-    let in_force = Worker::default().put_in_force(policy());
+    let active = Worker::default().activate(policy());
     let mut generator = Generator::new(20_261_122);
     let mut reasons = std::collections::BTreeMap::new();
     for number in 0..4_000 {
@@ -259,7 +258,7 @@ fn what_is_explained_is_what_the_core_decides() {
             explanation.reason.map(|reason| reason.to_string()),
             explanation.stage.to_string(),
         );
-        assert_eq!(told, decided_by_the_core(&in_force, &scene), "request {number}: {text}");
+        assert_eq!(told, decided_by_the_core(&active, &scene), "request {number}: {text}");
         assert_eq!(explanation.passes(), explanation.decision.as_str() != "deny");
 
         // The story has one end, where the core ended.

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 use scopegate::config::document::{Node, Value, parse_json};
 use scopegate::config::parse_yaml_document;
+use scopegate::ids::OperationId;
 use scopegate::route::{
-    HostPattern, Lookup, OperationId, OperationIndex, PathPattern, Route, canonicalize, normalize_host,
+    HostPattern, Lookup, OperationIndex, PathPattern, Route, canonicalize, normalize_host,
 };
 
 use self::security::{Access, Schemes, UNDECIDED, Verdict};

@@ -1,5 +1,6 @@
-use scopegate::config::reach::{Holder, Reach};
-use scopegate::config::{Policy, parse_yaml};
+use scopegate::config::parse_yaml;
+use scopegate::policy::Policy;
+use scopegate::policy::reach::{Holder, Reach};
 use scopegate::route::{Lookup, canonicalize};
 
 use super::*;

@@ -5,8 +5,8 @@ mod page;
 use std::path::PathBuf;
 
 use scopegate::authorize::{Enforcement, ScopeKind, Tenant};
-use scopegate::config::Policy;
-use scopegate::config::reach::{Holder, Reach};
+use scopegate::policy::Policy;
+use scopegate::policy::reach::{Holder, Reach};
 
 use crate::catalog::{callers, operation_name, operations, request_text, requirement_text};
 use crate::source::Source;

@@ -1,7 +1,7 @@
 //! The matrix as one page that needs nothing else: no fonts, no scripts, no images from anywhere.
 
 use scopegate::authorize::Enforcement;
-use scopegate::config::reach::Reach;
+use scopegate::policy::reach::Reach;
 
 use super::{Column, Kind, Row, Table, outcome};
 use crate::terminal::shown;

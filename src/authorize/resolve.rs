@@ -1,0 +1,440 @@
+//! Which tenant a request belongs to (contract section 4).
+//!
+//! 1. Malformed evidence is never ignored: its shape is judged first.
+//! 2. Kinds of evidence that are required must be present.
+//! 3. The tenant comes from the token's evidence alone: the one tenant that all of it has in common, provided that
+//!    something in the token names it ([`TokenEvidence`]).
+//! 4. Two fallbacks, both off unless configured, where the token names nothing ([`ResolutionRules`]).
+//! 5. The request's evidence must name that same tenant; it never narrows a choice.
+//!
+//! The token's part depends on the token and the configuration alone, so it is computed once per token and policy
+//! generation; what is left for each request is a comparison.
+
+use super::tenants::TenantTable;
+use crate::authenticate::Principal;
+use crate::ids::{ProviderId, TenantId};
+use crate::respond::Reason;
+
+/// The kinds of tenant evidence, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvidenceKinds(u8);
+
+/// One kind of tenant evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub enum EvidenceKind {
+    Claim,
+    Issuer,
+    Audience,
+    Application,
+    Header,
+    Path,
+    Host,
+}
+
+impl EvidenceKind {
+    /// Every kind, in the order in which an absent one is reported.
+    pub const ALL: [Self; 7] =
+        [Self::Claim, Self::Issuer, Self::Audience, Self::Application, Self::Header, Self::Path, Self::Host];
+
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Application => "application",
+            Self::Header => "header",
+            Self::Path => "path",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl EvidenceKinds {
+    /// The set with `kind` in it.
+    #[must_use]
+    pub fn with(self, kind: EvidenceKind) -> Self {
+        Self(self.0 | 1 << kind as u8)
+    }
+
+    /// The set without `kind`.
+    #[must_use]
+    pub fn without(self, kind: EvidenceKind) -> Self {
+        Self(self.0 & !(1 << kind as u8))
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `kind` is in it.
+    pub fn contains(self, kind: EvidenceKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// The kinds of it that are not in `present`.
+    pub fn absent_from(self, present: Self) -> impl Iterator<Item = EvidenceKind> {
+        EvidenceKind::ALL.into_iter().filter(move |kind| self.contains(*kind) && !present.contains(*kind))
+    }
+}
+
+/// How tenants are resolved: `tenant_resolution` of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ResolutionRules {
+    /// Headers whose value names a tenant, lower case.
+    pub headers: Box<[Box<str>]>,
+    /// Kinds of evidence that every request must bring.
+    pub required_evidence: EvidenceKinds,
+    /// Whether the request's tenant counts where the token names none, for a client's own token.
+    pub accept_from_request: bool,
+    /// The tenant where nothing names one.
+    pub default: Option<TenantId>,
+}
+
+/// Why no tenant was resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantFault {
+    /// The reason code.
+    pub reason: Reason,
+    /// What the fault is about: a kind of evidence or a header's name. Never a value.
+    pub about: Option<Box<str>>,
+}
+
+impl From<Reason> for TenantFault {
+    fn from(reason: Reason) -> Self {
+        Self { reason, about: None }
+    }
+}
+
+/// What a token's own evidence says of the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenEvidence {
+    /// A tenant claim that is not a non-empty string.
+    odd_claim: bool,
+    kinds: EvidenceKinds,
+    conclusion: TokenConclusion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenConclusion {
+    /// The one tenant that all of the token's evidence has in common.
+    Tenant(TenantId),
+    NamesNothing,
+    Contradiction(Reason),
+}
+
+impl TokenEvidence {
+    /// Reads the token's evidence. Costs lookups by name, never a walk over all tenants.
+    pub fn of(
+        principal: &Principal,
+        provider: ProviderId,
+        audiences: &AudienceTenants,
+        table: &TenantTable,
+    ) -> Self {
+        let mut kinds = EvidenceKinds::default();
+        // Each entry is one piece of evidence: the tenants of which it allows one.
+        let mut naming: Vec<&[TenantId]> = Vec::with_capacity(8);
+        let mut unknown = false;
+
+        let mut odd_claim = false;
+        match &principal.tenant_claims {
+            Err(_) => odd_claim = true,
+            Ok(names) => {
+                for name in names {
+                    kinds = kinds.with(EvidenceKind::Claim);
+                    match table.alone(name) {
+                        Some(tenant) => naming.push(tenant),
+                        None => unknown = true,
+                    }
+                }
+            }
+        }
+        let (speaks_for, first) = table.speaks_for(provider);
+        if let Some(name) = &principal.issuer_tenant {
+            kinds = kinds.with(EvidenceKind::Issuer);
+            match table.alone(name) {
+                Some(tenant) => naming.push(tenant),
+                None => unknown = true,
+            }
+        } else if speaks_for > 0 {
+            kinds = kinds.with(EvidenceKind::Issuer);
+        }
+        if !audiences.0.is_empty() {
+            kinds = kinds.with(EvidenceKind::Audience);
+            naming.push(&audiences.0);
+        }
+        let registered =
+            principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+        if !registered.is_empty() {
+            kinds = kinds.with(EvidenceKind::Application);
+        }
+        // What only ever names a tenant by being the last one left.
+        if speaks_for == 1 && !first.is_empty() {
+            naming.push(first);
+        }
+        if registered.len() == 1 {
+            naming.push(registered);
+        }
+
+        let conclusion = if unknown {
+            TokenConclusion::Contradiction(Reason::TenantUnknown)
+        } else if naming.is_empty() {
+            TokenConclusion::NamesNothing
+        } else {
+            match common_tenant(&naming, registered, principal, provider, table) {
+                Ok(tenant) => TokenConclusion::Tenant(tenant),
+                Err(reason) => TokenConclusion::Contradiction(reason),
+            }
+        };
+        Self { odd_claim, kinds, conclusion }
+    }
+}
+
+/// The tenants that a token's audiences name: by `tenants[].audiences` and by the provider's `{tenant}` patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AudienceTenants(Vec<TenantId>);
+
+impl AudienceTenants {
+    /// Adds a tenant that an audience names.
+    pub fn add(&mut self, tenant: TenantId) {
+        if !self.0.contains(&tenant) {
+            self.0.push(tenant);
+        }
+    }
+}
+
+/// The one tenant that every piece of `naming` evidence allows, that the provider may speak for and that takes the
+/// client. The order of the checks is the contract's.
+fn common_tenant(
+    naming: &[&[TenantId]],
+    registered: &[TenantId],
+    principal: &Principal,
+    provider: ProviderId,
+    table: &TenantTable,
+) -> Result<TenantId, Reason> {
+    let is_spoken_for = |tenant: &&TenantId| table.may_speak(provider, **tenant);
+    if naming.iter().any(|tenants| !tenants.iter().any(|tenant| is_spoken_for(&tenant))) {
+        return Err(Reason::IssuerNotAllowedForTenant);
+    }
+    let takes_client = |tenant: &TenantId| client_check(*tenant, principal, provider, table).is_ok();
+    if naming.iter().any(|tenants| !tenants.iter().filter(is_spoken_for).any(takes_client)) {
+        return Err(match principal.client {
+            Some(_) => Reason::ApplicationNotRegistered,
+            None => Reason::ClaimMissing,
+        });
+    }
+    let (first, rest) = naming.split_first().ok_or(Reason::TenantMissing)?;
+    let mut common = first
+        .iter()
+        .filter(|tenant| rest.iter().all(|tenants| tenants.contains(tenant)))
+        .filter(|tenant| registered.is_empty() || registered.contains(tenant))
+        .filter(is_spoken_for);
+    match (common.next(), common.next()) {
+        (None, _) => Err(Reason::TenantMismatch),
+        (Some(tenant), None) => client_check(*tenant, principal, provider, table).map(|()| *tenant),
+        (Some(_), Some(_)) => Err(Reason::TenantAmbiguous),
+    }
+}
+
+/// A tenant that registers applications takes only those; one that registers none takes any client of its providers.
+fn client_check(
+    tenant: TenantId,
+    principal: &Principal,
+    provider: ProviderId,
+    table: &TenantTable,
+) -> Result<(), Reason> {
+    let tenant = table.tenant(tenant).ok_or(Reason::TenantUnknown)?;
+    if tenant.applications.is_none() {
+        return Ok(());
+    }
+    let client = principal.client.as_deref().ok_or(Reason::ClaimMissing)?;
+    tenant.application(provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
+}
+
+/// One piece of evidence that a request brings: the tenants that it names, none where the name is not configured.
+#[derive(Clone, Copy, Debug)]
+enum Named<'t> {
+    One(TenantId),
+    Any(&'t [TenantId]),
+    Unknown,
+}
+
+impl Named<'_> {
+    fn includes(self, tenant: TenantId) -> bool {
+        match self {
+            Self::One(named) => named == tenant,
+            Self::Any(named) => named.contains(&tenant),
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// What a request's own evidence says of the tenant. It can contradict the token; it never chooses, but for
+/// `accept_from_request`.
+#[derive(Debug)]
+pub struct RequestEvidence<'t> {
+    kinds: EvidenceKinds,
+    named: [Option<Named<'t>>; 3],
+    /// Headers beyond the first, where several are configured and present.
+    more: Vec<Named<'t>>,
+    malformed_header: Option<(Reason, Box<str>)>,
+}
+
+impl<'t> RequestEvidence<'t> {
+    /// No evidence yet.
+    pub fn new() -> Self {
+        Self { kinds: EvidenceKinds::default(), named: [None; 3], more: Vec::new(), malformed_header: None }
+    }
+
+    /// A header that names a tenant, by id or alias.
+    pub fn header(&mut self, name: &str, table: &'t TenantTable) {
+        self.kinds = self.kinds.with(EvidenceKind::Header);
+        let named = by_name(table, name);
+        match &mut self.named[0] {
+            first @ None => *first = Some(named),
+            Some(_) => self.more.push(named),
+        }
+    }
+
+    /// A header whose value cannot name a tenant: repeated, empty or not UTF-8. The first one is reported.
+    pub fn malformed_header(&mut self, reason: Reason, name: &str) {
+        self.malformed_header.get_or_insert((reason, name.into()));
+    }
+
+    /// The segment at `{tenant}` of the operation's path, decoded once; none where it is not UTF-8.
+    pub fn path(&mut self, name: Option<&str>, table: &'t TenantTable) {
+        self.kinds = self.kinds.with(EvidenceKind::Path);
+        self.named[1] = Some(name.map_or(Named::Unknown, |name| by_name(table, name)));
+    }
+
+    /// The request's host: the label at `{tenant}` of the operation's host, and the host itself, in canonical form.
+    pub fn host(&mut self, label: Option<&str>, host: Option<&str>, table: &'t TenantTable) {
+        let by_label = label.map(|name| by_name(table, name));
+        let by_host = host.and_then(|host| table.at_host(host)).map(Named::Any);
+        for named in [by_label, by_host].into_iter().flatten() {
+            self.kinds = self.kinds.with(EvidenceKind::Host);
+            match &mut self.named[2] {
+                first @ None => *first = Some(named),
+                Some(_) => self.more.push(named),
+            }
+        }
+    }
+
+    /// The first header whose value cannot name a tenant, and why.
+    pub fn malformed(&self) -> Option<(Reason, &str)> {
+        self.malformed_header.as_ref().map(|(reason, name)| (*reason, &**name))
+    }
+
+    /// The tenants that every piece of it allows; none where it is contradictory or names what is not configured, or
+    /// where there is none of it.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut allowed: Option<Vec<TenantId>> = None;
+        for named in self.all() {
+            allowed = Some(match allowed {
+                Some(allowed) => allowed.into_iter().filter(|tenant| named.includes(*tenant)).collect(),
+                None => match named {
+                    Named::One(tenant) => vec![tenant],
+                    Named::Any(tenants) => tenants.to_vec(),
+                    Named::Unknown => Vec::new(),
+                },
+            });
+        }
+        allowed.unwrap_or_default()
+    }
+
+    /// Whether it names no tenant at all.
+    pub fn is_empty(&self) -> bool {
+        self.named.iter().all(Option::is_none)
+    }
+
+    /// The one tenant that all of it names.
+    pub fn sole_tenant(&self) -> Option<TenantId> {
+        match self.tenants().as_slice() {
+            [tenant] => Some(*tenant),
+            _ => None,
+        }
+    }
+
+    /// Whether every piece of it allows `tenant`.
+    pub fn agrees_with(&self, tenant: TenantId) -> bool {
+        self.all().all(|named| named.includes(tenant))
+    }
+
+    fn all(&self) -> impl Iterator<Item = Named<'t>> + '_ {
+        self.named.iter().flatten().chain(&self.more).copied()
+    }
+}
+
+impl Default for RequestEvidence<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn by_name<'t>(table: &'t TenantTable, name: &str) -> Named<'t> {
+    table.named(name).map_or(Named::Unknown, Named::One)
+}
+
+/// Resolves the tenant of a request. `required` are the kinds that must be present, from the file, the suite and the
+/// operation together.
+pub fn resolve(
+    token: &TokenEvidence,
+    request: &RequestEvidence<'_>,
+    required: EvidenceKinds,
+    principal: &Principal,
+    provider: ProviderId,
+    rules: &ResolutionRules,
+    table: &TenantTable,
+) -> Result<TenantId, TenantFault> {
+    if let Some((reason, name)) = &request.malformed_header {
+        return Err(TenantFault { reason: *reason, about: Some(name.clone()) });
+    }
+    if token.odd_claim {
+        return Err(Reason::ClaimMalformed.into());
+    }
+    if let Some(kind) = required.absent_from(token.kinds.union(request.kinds)).next() {
+        return Err(match kind {
+            EvidenceKind::Header => {
+                TenantFault { reason: Reason::HeaderMissing, about: rules.headers.first().cloned() }
+            }
+            other => TenantFault { reason: Reason::TenantMissing, about: Some(other.as_str().into()) },
+        });
+    }
+    match token.conclusion {
+        TokenConclusion::Contradiction(reason) => Err(reason.into()),
+        TokenConclusion::Tenant(tenant) if request.agrees_with(tenant) => Ok(tenant),
+        TokenConclusion::Tenant(_) => Err(Reason::TenantMismatch.into()),
+        TokenConclusion::NamesNothing => Ok(fallback(request, principal, provider, rules, table)?),
+    }
+}
+
+/// The tenant of a token that names none: the request's, if that is accepted and the token is its client's own; else
+/// the default, where nothing at all speaks of a tenant.
+fn fallback(
+    request: &RequestEvidence<'_>,
+    principal: &Principal,
+    provider: ProviderId,
+    rules: &ResolutionRules,
+    table: &TenantTable,
+) -> Result<TenantId, Reason> {
+    let registered = principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+    let own_token = principal.subject.is_none() || principal.subject == principal.client;
+    if rules.accept_from_request && own_token {
+        if let Some(tenant) = request.sole_tenant().filter(|tenant| registered.contains(tenant)) {
+            return if table.may_speak(provider, tenant) {
+                Ok(tenant)
+            } else {
+                Err(Reason::IssuerNotAllowedForTenant)
+            };
+        }
+    }
+    match rules.default {
+        Some(tenant) if registered.is_empty() && request.is_empty() && table.may_speak(provider, tenant) => {
+            client_check(tenant, principal, provider, table).map(|()| tenant)
+        }
+        Some(_) | None => Err(Reason::TenantMissing),
+    }
+}

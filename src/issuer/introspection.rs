@@ -1,0 +1,313 @@
+//! Asking an issuer about a token (RFC 7662): the request, and what an answer is taken to say.
+//!
+//! Only the JSON boolean `true` in `active` is active and only `false` is inactive; every other answer is the issuer's
+//! fault, never the client's, and opens nothing.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::provider::{ClientAuthentication, Introspection, SecretSource};
+use crate::authenticate::claims::Claims;
+use crate::authenticate::rules::ClaimPaths;
+use crate::jose::members::{Members, Value};
+
+/// An HTTP call to make.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpCall {
+    /// Pseudo-headers and headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl fmt::Debug for HttpCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Both the headers and the body carry secrets.
+        f.write_str("HttpCall(…)")
+    }
+}
+
+/// The introspection request for `token` (RFC 7662 section 2.1). `environment` looks a variable of the VM up.
+///
+/// # Errors
+///
+/// [`IssuerFault::NoSecret`] where the gateway's own secret cannot be had: nothing is sent without it.
+pub fn request(
+    introspection: &Introspection,
+    token: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<HttpCall, IssuerFault> {
+    let secret = |source: &SecretSource| match source {
+        SecretSource::Inline(secret) => Ok(secret.reveal().to_owned()),
+        SecretSource::Environment(name) => {
+            environment(name).filter(|secret| !secret.is_empty()).ok_or(IssuerFault::NoSecret)
+        }
+    };
+    let mut body = format!("token={}&token_type_hint=access_token", form_encode(token));
+    let authorization = match &introspection.client_authentication {
+        ClientAuthentication::None => None,
+        ClientAuthentication::Bearer(source) => Some(format!("Bearer {}", secret(source)?)),
+        ClientAuthentication::Basic { client_id, client_secret } => {
+            // Form-encoded first, then joined and encoded for Basic (RFC 6749 section 2.3.1).
+            let pair = format!("{}:{}", form_encode(client_id), form_encode(&secret(client_secret)?));
+            Some(format!("Basic {}", STANDARD.encode(pair)))
+        }
+        ClientAuthentication::Post { client_id, client_secret } => {
+            body.push_str("&client_id=");
+            body.push_str(&form_encode(client_id));
+            body.push_str("&client_secret=");
+            body.push_str(&form_encode(&secret(client_secret)?));
+            None
+        }
+    };
+    let mut headers = vec![
+        (":method", "POST".to_owned()),
+        (":scheme", introspection.uri.scheme.to_string()),
+        (":authority", introspection.uri.authority.to_string()),
+        (":path", introspection.uri.path.to_string()),
+        ("accept", "application/json".to_owned()),
+        ("content-type", "application/x-www-form-urlencoded".to_owned()),
+    ];
+    headers.extend(authorization.map(|value| ("authorization", value)));
+    Ok(HttpCall { headers, body })
+}
+
+/// `application/x-www-form-urlencoded` (RFC 6749 appendix B).
+pub fn form_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                encoded.push(char::from(byte))
+            }
+            b' ' => encoded.push('+'),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+/// What an introspection response says of a token.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// The issuer says that the token is active, and this of it.
+    Active(Box<Claims>),
+    /// The issuer says that it is not.
+    Inactive,
+}
+
+/// Members of a response that are strings (RFC 7662 section 2.2), wherever the claims that are read stand. `scope` is one
+/// too, but arrays of scopes are understood.
+const TEXT_MEMBERS: [&str; 6] = ["client_id", "username", "token_type", "sub", "iss", "jti"];
+
+/// Reads an introspection response (RFC 7662 section 2.2).
+///
+/// # Errors
+///
+/// [`IssuerFault`] for everything that is neither a clean yes nor a clean no.
+pub fn read_response(
+    status: u16,
+    body: &[u8],
+    max_response_bytes: usize,
+    paths: &ClaimPaths,
+) -> Result<Response, IssuerFault> {
+    if status != 200 {
+        return Err(IssuerFault::Status(status));
+    }
+    if body.len() > max_response_bytes {
+        return Err(IssuerFault::TooLarge);
+    }
+    let text = std::str::from_utf8(body).map_err(|_| IssuerFault::NotAnObject)?;
+    let members = Members::parse(text.to_owned()).ok_or(IssuerFault::NotAnObject)?;
+    match members.get("active") {
+        Some(Value::Bool(false)) => Ok(Response::Inactive),
+        Some(Value::Bool(true)) => {
+            let is_text = |name: &&str| members.get(name).is_none_or(|value| value.as_text().is_some());
+            if !TEXT_MEMBERS.iter().all(is_text) {
+                return Err(IssuerFault::MemberMalformed);
+            }
+            match Claims::read(members, paths) {
+                Ok(claims) => Ok(Response::Active(Box::new(claims))),
+                Err(_) => Err(IssuerFault::MemberMalformed),
+            }
+        }
+        Some(Value::Null | Value::Number(_) | Value::Text(_) | Value::Array(_) | Value::Object(_)) | None => {
+            Err(IssuerFault::ActiveNotBoolean)
+        }
+    }
+}
+
+/// Why an issuer could not be asked, or its answer not be used. Never the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IssuerFault {
+    /// No answer: refused, reset, timed out, no such cluster.
+    Unreachable,
+    /// An answer with another status than 200.
+    Status(u16),
+    /// A body beyond the limit.
+    TooLarge,
+    /// A body that is not one JSON object without repeated members.
+    NotAnObject,
+    /// No boolean `active`.
+    ActiveNotBoolean,
+    /// A member of the wrong type.
+    MemberMalformed,
+    /// The answer contradicts the JWT that it was asked about.
+    Contradiction,
+    /// The gateway's own secret is not in the environment.
+    NoSecret,
+    /// A JWKS document that is no key set.
+    NotAKeySet,
+    /// A JWKS document without a usable key.
+    NoUsableKey,
+}
+
+impl fmt::Display for IssuerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("no answer"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::TooLarge => f.write_str("the body is larger than accepted"),
+            Self::NotAnObject => f.write_str("the body is not a JSON object with unique members"),
+            Self::ActiveNotBoolean => f.write_str("`active` is not a boolean"),
+            Self::MemberMalformed => f.write_str("a member has the wrong type"),
+            Self::Contradiction => f.write_str("the answer contradicts the JWT"),
+            Self::NoSecret => f.write_str("the client secret is not in the environment"),
+            Self::NotAKeySet => f.write_str("the body is not a JSON Web Key Set"),
+            Self::NoUsableKey => f.write_str("no key of the set is usable"),
+        }
+    }
+}
+
+impl std::error::Error for IssuerFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuer::provider::{HttpUri, Secret};
+    use std::time::Duration;
+
+    fn introspection(client_authentication: ClientAuthentication) -> Introspection {
+        Introspection {
+            uri: HttpUri {
+                scheme: "https".into(),
+                authority: "idp:8443".into(),
+                path: "/introspect?x=1".into(),
+            },
+            cluster: "idp".into(),
+            timeout: Duration::from_secs(1),
+            client_authentication,
+            apply_to_all: false,
+            cache_entries: 1,
+            max_ttl: Duration::from_secs(60),
+            negative_ttl: Duration::from_secs(10),
+            max_response_bytes: 65536,
+            required_members: Box::default(),
+        }
+    }
+
+    fn header<'a>(call: &'a HttpCall, name: &str) -> Option<&'a str> {
+        call.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn read(body: &str) -> Result<Response, IssuerFault> {
+        read_response(200, body.as_bytes(), 65536, &ClaimPaths::default())
+    }
+
+    #[test]
+    fn basic_form_encodes_id_and_secret_before_it_joins_them() {
+        let authentication = ClientAuthentication::Basic {
+            client_id: "gate way:1".into(),
+            client_secret: SecretSource::Inline(Secret::new("p%+ä")),
+        };
+        let call = request(&introspection(authentication), "t+/=", &|_| None).unwrap();
+        let expected = format!("Basic {}", STANDARD.encode("gate+way%3A1:p%25%2B%C3%A4"));
+        assert_eq!(header(&call, "authorization"), Some(expected.as_str()));
+        assert_eq!(call.body, "token=t%2B%2F%3D&token_type_hint=access_token");
+        assert_eq!(header(&call, ":path"), Some("/introspect?x=1"));
+        assert_eq!(header(&call, ":authority"), Some("idp:8443"));
+    }
+
+    #[test]
+    fn post_puts_id_and_secret_into_the_body() {
+        let authentication = ClientAuthentication::Post {
+            client_id: "gateway".into(),
+            client_secret: SecretSource::Environment("SECRET".into()),
+        };
+        let environment = |name: &str| (name == "SECRET").then(|| "a&b".to_owned());
+        let call = request(&introspection(authentication), "t", &environment).unwrap();
+        assert_eq!(call.body, "token=t&token_type_hint=access_token&client_id=gateway&client_secret=a%26b");
+        assert_eq!(header(&call, "authorization"), None);
+    }
+
+    #[test]
+    fn nothing_is_sent_without_the_gateways_own_secret() {
+        for value in [None, Some(String::new())] {
+            let authentication = ClientAuthentication::Bearer(SecretSource::Environment("SECRET".into()));
+            let call = request(&introspection(authentication), "t", &|_| value.clone());
+            assert_eq!(call, Err(IssuerFault::NoSecret));
+        }
+    }
+
+    #[test]
+    fn the_debug_text_of_a_call_shows_nothing() {
+        let authentication = ClientAuthentication::Bearer(SecretSource::Inline(Secret::new("hunter2")));
+        let call = request(&introspection(authentication), "token1", &|_| None).unwrap();
+        assert_eq!(format!("{call:?}"), "HttpCall(…)");
+    }
+
+    #[test]
+    fn only_true_is_active_and_only_false_is_inactive() {
+        assert!(matches!(read(r#"{"active":true}"#), Ok(Response::Active(_))));
+        assert_eq!(read(r#"{"active":false,"scope":7}"#), Ok(Response::Inactive));
+        for body in
+            [r#"{"active":"true"}"#, r#"{"active":1}"#, r#"{"active":null}"#, r#"{}"#, r#"{"Active":true}"#]
+        {
+            assert_eq!(read(body), Err(IssuerFault::ActiveNotBoolean), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_rfc_is_the_issuers_fault() {
+        for body in ["", "<html>", "[true]", r#"{"active":true,"active":true}"#, r#"{"active":true} x"#] {
+            assert_eq!(read(body), Err(IssuerFault::NotAnObject), "{body}");
+        }
+        for member in [
+            r#""scope":7"#,
+            r#""exp":"1""#,
+            r#""sub":{}"#,
+            r#""aud":5"#,
+            r#""client_id":null"#,
+            r#""cnf":1"#,
+            r#""jti":7"#,
+            r#""username":null"#,
+            r#""token_type":["Bearer"]"#,
+            r#""scope":null"#,
+            r#""scope":["a",1]"#,
+        ] {
+            let body = format!(r#"{{"active":true,{member}}}"#);
+            assert_eq!(read(&body), Err(IssuerFault::MemberMalformed), "{body}");
+        }
+        let good = br#"{"active":true}"#;
+        assert_eq!(read_response(503, good, 65536, &ClaimPaths::default()), Err(IssuerFault::Status(503)));
+        assert_eq!(read_response(200, good, 14, &ClaimPaths::default()), Err(IssuerFault::TooLarge));
+        assert!(read_response(200, good, 15, &ClaimPaths::default()).is_ok());
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7662_are_understood() {
+        let active = r#"{
+            "active": true, "client_id": "l238j323ds-23ij4", "username": "jdoe", "scope": "read write dolphin",
+            "sub": "Z5O3upPC88QrAjx00dis", "aud": "https://protected.example.net/resource",
+            "iss": "https://server.example.com/", "exp": 1419356238, "iat": 1419350238,
+            "extension_field": "twenty-seven"
+        }"#;
+        let Ok(Response::Active(claims)) = read(active) else { panic!("not active") };
+        assert_eq!(claims.client(), Some("l238j323ds-23ij4"));
+        assert_eq!(claims.scope().map(<[_]>::len), Some(3));
+        assert_eq!(claims.expires_at(), Some(Duration::from_secs(1_419_356_238)));
+        assert_eq!(read(r#"{"active": false}"#), Ok(Response::Inactive));
+    }
+}

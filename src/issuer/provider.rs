@@ -1,0 +1,197 @@
+//! Token issuers: what the configuration says of each, and which of them a token's `iss` names.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::introspection::HttpCall;
+use crate::authenticate::{TenantPattern, TokenRules};
+use crate::jose::KeySet;
+
+/// One token issuer.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// What `iss` must be. None where tokens are known by introspection alone.
+    pub issuer: Option<TenantPattern>,
+    /// How its tokens are judged.
+    pub rules: TokenRules,
+    /// Where its keys come from.
+    pub keys: ProviderKeys,
+    /// How it is asked about tokens (RFC 7662).
+    pub introspection: Option<Introspection>,
+    /// How many verified tokens are remembered; 0 for none.
+    pub token_cache_entries: usize,
+    /// SHA-256 over everything the provider's configuration says: what is cached under one digest decides nothing
+    /// under another.
+    pub digest: [u8; 32],
+}
+
+/// Where a provider's keys come from.
+#[derive(Clone, Debug)]
+pub enum ProviderKeys {
+    /// Nowhere: its tokens are opaque.
+    None,
+    /// `local_jwks`.
+    Local(Arc<KeySet>),
+    /// `remote_jwks`.
+    Remote(RemoteJwks),
+}
+
+/// `remote_jwks` of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteJwks {
+    /// Where the set is fetched.
+    pub uri: HttpUri,
+    /// The Envoy cluster that leads there.
+    pub cluster: Box<str>,
+    /// How long one fetch may take.
+    pub timeout: Duration,
+    /// How long a fetched set is fresh, one second at least.
+    pub cache_duration: Duration,
+}
+
+impl RemoteJwks {
+    /// The call that fetches the keys, those of a tenant of this name where the URI holds `{tenant}`.
+    pub fn call(&self, tenant: Option<&str>) -> HttpCall {
+        let headers = vec![
+            (":method", "GET".to_owned()),
+            (":scheme", self.uri.scheme.to_string()),
+            (":authority", self.uri.authority.to_string()),
+            (":path", self.uri.path_for(tenant)),
+            ("accept", "application/json, application/jwk-set+json".to_owned()),
+        ];
+        HttpCall { headers, body: String::new() }
+    }
+}
+
+/// `introspection` of a provider (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introspection {
+    /// The introspection endpoint.
+    pub uri: HttpUri,
+    /// The Envoy cluster that leads there.
+    pub cluster: Box<str>,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// How the gateway authenticates itself there.
+    pub client_authentication: ClientAuthentication,
+    /// Whether JWTs are introspected too, after they were verified.
+    pub apply_to_all: bool,
+    /// How many answers are remembered; 0 for none.
+    pub cache_entries: usize,
+    /// How long an active answer is remembered at most.
+    pub max_ttl: Duration,
+    /// How long an inactive answer is remembered.
+    pub negative_ttl: Duration,
+    /// How large a response may be, in bytes.
+    pub max_response_bytes: usize,
+    /// Members that a response about an active token must have.
+    pub required_members: Box<[Box<str>]>,
+}
+
+/// How the gateway authenticates itself to an introspection endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1).
+    Basic {
+        /// The gateway's client id there.
+        client_id: Box<str>,
+        /// Its secret.
+        client_secret: SecretSource,
+    },
+    /// `client_id` and `client_secret` in the form body (RFC 6749 section 2.3.1).
+    Post {
+        /// The gateway's client id there.
+        client_id: Box<str>,
+        /// Its secret.
+        client_secret: SecretSource,
+    },
+    /// A bearer token of the gateway's own (RFC 7662 section 2.1).
+    Bearer(SecretSource),
+    /// None at all.
+    None,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// It stands in the configuration.
+    Inline(Secret),
+    /// It is the value of this environment variable of the VM.
+    Environment(Box<str>),
+}
+
+/// A secret, which no log and no error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: &str) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// An absolute `http` or `https` URI, split into what an HTTP call needs. `{tenant}` may stand in the path or query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUri {
+    /// `http` or `https`.
+    pub scheme: Box<str>,
+    /// Host and port, for `:authority`.
+    pub authority: Box<str>,
+    /// Path and query, beginning with `/`.
+    pub path: Box<str>,
+}
+
+impl HttpUri {
+    /// The path with the percent-encoded `tenant` at `{tenant}` (RFC 3986 section 2.1: all but unreserved characters).
+    pub fn path_for(&self, tenant: Option<&str>) -> String {
+        let encoded = tenant.map(percent_encode).unwrap_or_default();
+        self.path.replace("{tenant}", &encoded)
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3).
+pub fn percent_encode(text: &str) -> String {
+    use std::fmt::Write;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_stands_percent_encoded_in_a_uri() {
+        let uri =
+            HttpUri { scheme: "https".into(), authority: "h".into(), path: "/realms/{tenant}/certs".into() };
+        assert_eq!(uri.path_for(Some("a/../b c?")), "/realms/a%2F..%2Fb%20c%3F/certs");
+    }
+
+    #[test]
+    fn a_secret_is_not_in_its_debug_text() {
+        assert_eq!(format!("{:?}", SecretSource::Inline(Secret::new("hunter2"))), "Inline(Secret(…))");
+    }
+}

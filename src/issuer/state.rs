@@ -1,0 +1,797 @@
+//! What one VM remembers between requests, and who waits for what.
+//!
+//! State is kept per *provider configuration*, by its digest: what was learnt under one decides nothing under another,
+//! and what is still valid survives a reload. The maps are bounded: tokens and answers by the provider's cache sizes,
+//! key sets by the configured providers and tenant names, headers of tokens by a number of their own, waiting requests
+//! by `max_waiting_requests`, of which one provider holds at most half.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::introspection::{IssuerFault, Response, read_response};
+use super::keys::{Cause, Need, RemoteKeys, Wanted};
+use super::peers::KeysRecord;
+use super::provider::{Introspection, Provider, ProviderKeys};
+use crate::authenticate::claims::{Claims, Confirmation};
+use crate::authenticate::{AudienceRule, RecentHeaders, TokenError, TokenRules};
+use crate::authorize::TenantTable;
+use crate::collections::bounded_cache::BoundedCache;
+use crate::collections::seeded_hash::SeededMap;
+use crate::identity::Identity;
+use crate::ids::ProviderId;
+use crate::jose::{KeySet, KeySource, SkippedKey};
+use crate::policy::Policy;
+use crate::respond::{Answers, Reason, Rejection};
+
+/// What an answer may take beyond its own timeout before it is given up as lost.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A request that waits, by the number that the host gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId(pub u32);
+
+/// The state of a VM: of every provider configuration that some policy in force uses.
+#[derive(Default)]
+pub struct Worker {
+    providers: SeededMap<[u8; 32], Weak<RefCell<ProviderState>>>,
+    recent_headers: Rc<RefCell<RecentHeaders>>,
+    waiting: Rc<Cell<usize>>,
+    generations: u64,
+}
+
+/// A policy with the state of its providers: what a request is decided with, from its first step to its last.
+pub struct ActivePolicy {
+    /// The configuration.
+    pub policy: Policy,
+    /// Unlike that of any other policy in this VM.
+    pub generation: u64,
+    /// What is answered to requests that are refused under it.
+    pub answers: Answers,
+    providers: Vec<Rc<RefCell<ProviderState>>>,
+    /// The tokens' headers that this VM read last, whatever the policy.
+    pub recent_headers: Rc<RefCell<RecentHeaders>>,
+    waiting: Rc<Cell<usize>>,
+}
+
+impl Worker {
+    /// Puts `policy` in force, with the state that its providers have already.
+    pub fn activate(&mut self, policy: Policy) -> Rc<ActivePolicy> {
+        self.providers.retain(|_, state| state.strong_count() > 0);
+        self.generations += 1;
+        let providers = policy
+            .providers
+            .iter()
+            .map(|provider| {
+                let known = self.providers.get(&provider.digest).and_then(Weak::upgrade);
+                known.unwrap_or_else(|| {
+                    let state = Rc::new(RefCell::new(ProviderState::new(provider)));
+                    self.providers.insert(provider.digest, Rc::downgrade(&state));
+                    state
+                })
+            })
+            .collect();
+        Rc::new(ActivePolicy {
+            answers: Answers::new(&policy.realm, policy.strip_failure_response),
+            policy,
+            generation: self.generations,
+            providers,
+            recent_headers: Rc::clone(&self.recent_headers),
+            waiting: Rc::clone(&self.waiting),
+        })
+    }
+}
+
+/// A call that somebody has to make: the exchange itself does no IO.
+#[derive(Clone, PartialEq, Eq)]
+pub enum IssuerCall {
+    /// Fetch a provider's keys, those of this tenant where its URI holds `{tenant}`.
+    FetchKeys {
+        /// Whose keys.
+        provider: ProviderId,
+        /// The tenant's name in the URI.
+        tenant: Option<Box<str>>,
+        /// Why.
+        cause: Cause,
+        /// Since when they are wanted.
+        begun: Duration,
+    },
+    /// Introspect a token.
+    Introspect {
+        /// Who is asked.
+        provider: ProviderId,
+        /// About which token.
+        token: Box<str>,
+    },
+}
+
+impl fmt::Debug for IssuerCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FetchKeys { provider, tenant, .. } => write!(f, "FetchKeys({provider:?}, {tenant:?})"),
+            Self::Introspect { provider, .. } => write!(f, "Introspect({provider:?}, …)"),
+        }
+    }
+}
+
+/// What introspection came to, for everyone who waited.
+#[derive(Clone, Debug)]
+pub enum IntrospectionOutcome {
+    /// The token is active and passes the provider's rules.
+    Active(Rc<Identity>),
+    /// The token is refused.
+    Refused {
+        /// Why.
+        rejection: Rejection,
+        /// The generation of the policy whose tenants had a part in it; None where the issuer alone refused.
+        under: Option<u64>,
+    },
+    /// The issuer could not be asked.
+    Fault(IssuerFault),
+}
+
+/// The keys of a provider, as far as a request can have them now.
+pub enum KeysNow {
+    /// These.
+    Keys(Arc<KeySet>),
+    /// They are being fetched, and the request is among those that wait.
+    Wait,
+    /// They cannot be had.
+    Unavailable {
+        /// How long until the next try.
+        retry_in: Duration,
+    },
+}
+
+/// Introspection, as far as a request can have it now.
+pub enum AnswerNow {
+    /// This.
+    IntrospectionOutcome(IntrospectionOutcome),
+    /// The issuer is being asked, and the request is among those that wait.
+    Wait,
+    /// Too many requests wait already.
+    Overloaded,
+}
+
+/// What one VM remembers of one provider configuration.
+pub struct ProviderState {
+    /// Verified JWTs.
+    pub tokens: BoundedCache<Rc<Identity>>,
+    key_sets: SeededMap<Option<Box<str>>, RemoteKeySet>,
+    active: BoundedCache<(Rc<Identity>, Duration)>,
+    /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
+    inactive: BoundedCache<Refused>,
+    pending: SeededMap<Box<str>, PendingIntrospection>,
+    waiting: usize,
+}
+
+/// A refusal that is remembered.
+struct Refused {
+    rejection: Rejection,
+    under: Option<u64>,
+    until: Duration,
+}
+
+#[derive(Default)]
+struct RemoteKeySet {
+    remote: RemoteKeys,
+    waiting: Vec<WaiterId>,
+}
+
+/// An introspection call in flight.
+struct PendingIntrospection {
+    deadline: Duration,
+    /// The identity that a verified JWT has by itself, where JWTs are introspected too.
+    jwt: Option<Rc<Identity>>,
+    waiting: Vec<WaiterId>,
+}
+
+impl ProviderState {
+    fn new(provider: &Provider) -> Self {
+        let cache_entries =
+            provider.introspection.as_ref().map_or(0, |introspection| introspection.cache_entries);
+        let key_sets = match &provider.keys {
+            // Keys that depend on no tenant are fetched before the first request asks for them.
+            ProviderKeys::Remote(remote) if !remote.uri.path.contains("{tenant}") => {
+                SeededMap::from_iter([(None, RemoteKeySet::default())])
+            }
+            ProviderKeys::Remote(_) | ProviderKeys::Local(_) | ProviderKeys::None => SeededMap::default(),
+        };
+        Self {
+            tokens: BoundedCache::of_signed_tokens(provider.token_cache_entries),
+            key_sets,
+            active: BoundedCache::new(cache_entries),
+            inactive: BoundedCache::new(cache_entries),
+            pending: SeededMap::default(),
+            waiting: 0,
+        }
+    }
+}
+
+impl ActivePolicy {
+    /// The state of a provider of this policy.
+    pub fn state(&self, provider: ProviderId) -> Option<&RefCell<ProviderState>> {
+        self.providers.get(usize::from(provider.0)).map(|state| &**state)
+    }
+
+    /// All providers with their ids.
+    pub fn providers(&self) -> impl Iterator<Item = (ProviderId, &Provider)> {
+        self.policy
+            .providers
+            .iter()
+            .enumerate()
+            .map(|(place, provider)| (ProviderId(u16::try_from(place).unwrap_or(u16::MAX)), provider))
+    }
+
+    /// How many requests wait in this VM.
+    pub fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
+    /// The key set that a cached identity was verified with still holds its key.
+    pub fn still_has_key(&self, provider: ProviderId, identity: &Identity) -> bool {
+        let Some(fingerprint) = &identity.key_fingerprint else { return true };
+        match self.policy.provider(provider).map(|provider| &provider.keys) {
+            // The provider's digest covers its local keys.
+            Some(ProviderKeys::Local(_)) => true,
+            Some(ProviderKeys::Remote(_)) => self.state(provider).is_some_and(|state| {
+                let state = state.borrow();
+                let keys = state
+                    .key_sets
+                    .get(&identity.principal.issuer_tenant)
+                    .or_else(|| state.key_sets.get(&None))
+                    .and_then(|set| set.remote.at_hand());
+                keys.is_some_and(|(keys, _)| keys.contains_fingerprint(fingerprint))
+            }),
+            Some(ProviderKeys::None) | None => false,
+        }
+    }
+
+    /// The keys for a token. Where they have to be fetched, `waiter` waits, and an call goes out unless one is under
+    /// way.
+    pub fn keys(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        wanted: &Wanted<'_>,
+        waiter: WaiterId,
+        now: Duration,
+        calls: &mut Vec<IssuerCall>,
+    ) -> KeysNow {
+        let unavailable = KeysNow::Unavailable { retry_in: Duration::ZERO };
+        let Some(remote) = self.policy.provider(provider).map(|provider| &provider.keys) else {
+            return unavailable;
+        };
+        let remote = match remote {
+            ProviderKeys::Local(keys) => return KeysNow::Keys(Arc::clone(keys)),
+            ProviderKeys::None => return KeysNow::Keys(Arc::default()),
+            ProviderKeys::Remote(remote) => remote,
+        };
+        let Some(state) = self.state(provider) else { return unavailable };
+        let mut state = state.borrow_mut();
+        let tenant: Option<Box<str>> = tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
+        let may_wait = self.may_wait(state.waiting);
+        let set = state.key_sets.entry(tenant.clone()).or_default();
+        match set.remote.need(wanted, now) {
+            Need::Keys(keys, _) => return KeysNow::Keys(keys),
+            Need::Unavailable { retry_in } => return KeysNow::Unavailable { retry_in },
+            Need::Wait => {}
+            Need::Fetch(cause) => {
+                set.remote.begin(cause, remote.timeout, now);
+                calls.push(IssuerCall::FetchKeys { provider, tenant, cause, begun: now });
+            }
+        }
+        if !may_wait {
+            // The fetch goes on, for whoever comes next.
+            return unavailable;
+        }
+        set.waiting.push(waiter);
+        state.waiting += 1;
+        self.waiting.set(self.waiting.get() + 1);
+        KeysNow::Wait
+    }
+
+    /// What introspection says of `token`. `jwt` is what the token is by itself, where it is a JWT.
+    pub fn introspect(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        jwt: Option<&Rc<Identity>>,
+        waiter: WaiterId,
+        now: Duration,
+        calls: &mut Vec<IssuerCall>,
+    ) -> AnswerNow {
+        let fault = AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Fault(IssuerFault::Unreachable));
+        let rules = self.policy.provider(provider).and_then(|provider| provider.introspection.as_ref());
+        let (Some(rules), Some(state)) = (rules, self.state(provider)) else { return fault };
+        let mut state = state.borrow_mut();
+        if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
+            return AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Active(Rc::clone(identity)));
+        }
+        if let Some(refused) = state.inactive.lookup(token.as_bytes()).filter(|refused| now < refused.until) {
+            if refused.under.is_none_or(|generation| generation == self.generation) {
+                let (rejection, under) = (refused.rejection.clone(), refused.under);
+                return AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Refused { rejection, under });
+            }
+        }
+        // A call whose requests have all gone away still holds its place: the issuer is working on it.
+        let may_call = state.pending.len() < self.places_of_one_provider();
+        if !self.may_wait(state.waiting) || !(may_call || state.pending.contains_key(token)) {
+            return AnswerNow::Overloaded;
+        }
+        match state.pending.get_mut(token) {
+            Some(pending) => pending.waiting.push(waiter),
+            None => {
+                let deadline = now.saturating_add(rules.timeout).saturating_add(GRACE);
+                let pending = PendingIntrospection { deadline, jwt: jwt.cloned(), waiting: vec![waiter] };
+                state.pending.insert(token.into(), pending);
+                calls.push(IssuerCall::Introspect { provider, token: token.into() });
+            }
+        }
+        state.waiting += 1;
+        self.waiting.set(self.waiting.get() + 1);
+        AnswerNow::Wait
+    }
+
+    /// IssuerCalls that are due without any request: keys that grow old or failed to come, and answers that are lost, which
+    /// count as failed. Returns the calls and who waits no longer.
+    pub fn tick(
+        &self,
+        jitter: u8,
+        now: Duration,
+    ) -> (Vec<IssuerCall>, Vec<(WaiterId, Option<IntrospectionOutcome>)>) {
+        let mut calls = Vec::new();
+        let mut resumed = Vec::new();
+        for (id, provider) in self.providers() {
+            let Some(state) = self.state(id) else { continue };
+            let overdue_keys: Vec<Option<Box<str>>> = {
+                let state = state.borrow();
+                let overdue = state.key_sets.iter().filter(|(_, set)| set.remote.is_overdue(now));
+                overdue.map(|(tenant, _)| tenant.clone()).collect()
+            };
+            for tenant in overdue_keys {
+                let reply =
+                    self.keys_reply(id, tenant.as_deref(), Err(IssuerFault::Unreachable), jitter, now);
+                resumed.extend(reply.waiting.into_iter().map(|waiter| (waiter, None)));
+            }
+            let overdue_tokens: Vec<Box<str>> = {
+                let state = state.borrow();
+                let overdue = state.pending.iter().filter(|(_, pending)| now >= pending.deadline);
+                overdue.map(|(token, _)| token.clone()).collect()
+            };
+            for token in overdue_tokens {
+                let (waiters, verdict) =
+                    self.introspection_reply(id, &token, Err(IssuerFault::Unreachable), now);
+                resumed.extend(waiters.into_iter().map(|waiter| (waiter, Some(verdict.clone()))));
+            }
+            if let ProviderKeys::Remote(remote) = &provider.keys {
+                for (tenant, set) in &mut state.borrow_mut().key_sets {
+                    // A tenant's keys that never came are asked for again by requests alone: whoever names tenants
+                    // without a realm must not set a fetch for each of them going for good.
+                    let is_wanted = tenant.is_none() || set.remote.at_hand().is_some();
+                    if is_wanted && set.remote.is_due(now) {
+                        set.remote.begin(Cause::Age, remote.timeout, now);
+                        calls.push(IssuerCall::FetchKeys {
+                            provider: id,
+                            tenant: tenant.clone(),
+                            cause: Cause::Age,
+                            begun: now,
+                        });
+                    }
+                }
+            }
+        }
+        (calls, resumed)
+    }
+
+    /// Takes the answer to [`IssuerCall::FetchKeys`]: the status and body, or why there is none.
+    pub fn keys_reply(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        jitter: u8,
+        now: Duration,
+    ) -> KeysReply {
+        let mut outcome = KeysReply::default();
+        let Some(ProviderKeys::Remote(remote)) =
+            self.policy.provider(provider).map(|provider| &provider.keys)
+        else {
+            return outcome;
+        };
+        let Some(state) = self.state(provider) else { return outcome };
+        let mut state = state.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        match read_key_set(reply) {
+            Ok((keys, skipped)) => {
+                outcome.skipped = skipped;
+                if keys.is_empty() {
+                    set.remote.withdraw(jitter, now);
+                    outcome.fault = Some(IssuerFault::NoUsableKey);
+                } else {
+                    set.remote.succeed(keys, remote.cache_duration, jitter, now);
+                }
+            }
+            Err(fault) => {
+                set.remote.fail(jitter, now);
+                outcome.fault = Some(fault);
+            }
+        }
+        outcome.retry_at = set.remote.retry_at();
+        outcome.waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, outcome.waiting.len());
+        outcome
+    }
+
+    /// Whether the fetch of keys that began at `begun` is still awaited.
+    pub fn awaits_keys(&self, provider: ProviderId, tenant: Option<&str>, begun: Duration) -> bool {
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        let state = self.state(provider).map(|state| state.borrow());
+        state
+            .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.is_in_flight(begun)))
+            .unwrap_or(false)
+    }
+
+    /// Takes it from another worker that the fetch in flight need not be made: it failed there, or brought nothing newer
+    /// than the keys at hand. Returns who waited.
+    pub fn end_fetch_as_told(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        told: PeerUpdate,
+        now: Duration,
+    ) -> Vec<WaiterId> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
+        let mut state = state.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        match told {
+            PeerUpdate::Failed { retry_at } => set.remote.fail_as_told(retry_at, now),
+            PeerUpdate::Withdrawn { retry_at } => set.remote.withdraw_as_told(retry_at, now),
+            PeerUpdate::Confirmed { unknown_kid_fetch_ended } => set.remote.confirm(unknown_kid_fetch_ended),
+        }
+        let waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, waiting.len());
+        waiting
+    }
+
+    /// When the keys at hand were fetched; 0 where there are none.
+    pub fn keys_fetched_at(&self, provider: ProviderId, tenant: Option<&str>) -> Duration {
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        let state = self.state(provider).map(|state| state.borrow());
+        state
+            .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.fetched_at()))
+            .unwrap_or_default()
+    }
+
+    /// Takes the keys that another worker fetched. None where they are of no use, so that they have to be fetched;
+    /// else who waited.
+    pub fn adopt_keys(
+        &self,
+        provider: ProviderId,
+        tenant: Option<&str>,
+        record: &KeysRecord,
+        jitter: u8,
+    ) -> Option<Vec<WaiterId>> {
+        let ProviderKeys::Remote(remote) = &self.policy.provider(provider)?.keys else { return None };
+        let (keys, _) = read_key_set(Ok((200, &record.body))).ok()?;
+        if keys.is_empty() {
+            return None;
+        }
+        let mut state = self.state(provider)?.borrow_mut();
+        let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        set.remote.adopt(
+            keys,
+            remote.cache_duration,
+            jitter,
+            record.fetched_at,
+            record.unknown_kid_fetch_ended,
+        );
+        let waiting = std::mem::take(&mut set.waiting);
+        self.end_wait(&mut state, waiting.len());
+        Some(waiting)
+    }
+
+    /// Takes the introspection answer that another worker received at `received_at`. None where it is of no use any
+    /// more, so that the issuer has to be asked; else who waited, and what it came to.
+    pub fn adopt_answer(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        body: &[u8],
+        received_at: Duration,
+        now: Duration,
+    ) -> Option<(Vec<WaiterId>, IntrospectionOutcome)> {
+        let rules = self.policy.provider(provider)?;
+        let introspection = rules.introspection.as_ref()?;
+        let jwt = self.state(provider)?.borrow().pending.get(token)?.jwt.clone();
+        let (verdict, until) =
+            self.conclude(rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
+        if received_at > now || now >= until {
+            return None;
+        }
+        Some((self.end_introspection(provider, token, &verdict, until, now), verdict))
+    }
+
+    /// Takes the answer to [`IssuerCall::Introspect`]: the status and body, or why there is none. Returns who waited, and
+    /// what it came to.
+    pub fn introspection_reply(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        now: Duration,
+    ) -> (Vec<WaiterId>, IntrospectionOutcome) {
+        let rules = self.policy.provider(provider);
+        let rules =
+            rules.and_then(|rules| rules.introspection.as_ref().map(|introspection| (rules, introspection)));
+        let jwt = self
+            .state(provider)
+            .and_then(|state| state.borrow().pending.get(token).and_then(|pending| pending.jwt.clone()));
+        let (verdict, until) = match rules {
+            Some((rules, introspection)) => {
+                self.conclude(rules, introspection, jwt.as_ref(), reply, now, now)
+            }
+            None => (IntrospectionOutcome::Fault(IssuerFault::Unreachable), now),
+        };
+        (self.end_introspection(provider, token, &verdict, until, now), verdict)
+    }
+
+    /// What a reply received at `received_at` comes to, and until when that may be remembered.
+    fn conclude(
+        &self,
+        rules: &Provider,
+        introspection: &Introspection,
+        jwt: Option<&Rc<Identity>>,
+        reply: Result<(u16, &[u8]), IssuerFault>,
+        received_at: Duration,
+        now: Duration,
+    ) -> (IntrospectionOutcome, Duration) {
+        let response = reply.and_then(|(status, body)| {
+            read_response(status, body, introspection.max_response_bytes, &rules.rules.claims)
+        });
+        let refused_until = received_at.saturating_add(introspection.negative_ttl);
+        match response {
+            Err(fault) => (IntrospectionOutcome::Fault(fault), now),
+            Ok(Response::Inactive) => {
+                let rejection = Reason::TokenInactive.into();
+                (IntrospectionOutcome::Refused { rejection, under: None }, refused_until)
+            }
+            Ok(Response::Active(claims)) => {
+                let expires_at = claims.expires_at();
+                match self.judge(rules, introspection, jwt, *claims, now) {
+                    Ok(identity) => {
+                        let oldest = received_at.saturating_add(introspection.max_ttl);
+                        let until = expires_at.map_or(oldest, |expires_at| oldest.min(expires_at));
+                        (IntrospectionOutcome::Active(Rc::new(identity)), until)
+                    }
+                    Err(Rejected::Fault(fault)) => (IntrospectionOutcome::Fault(fault), now),
+                    Err(Rejected::Refused(error)) => {
+                        // What time alone decides is not remembered.
+                        let until = match error {
+                            TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => now,
+                            _ => refused_until,
+                        };
+                        let under = Some(self.generation);
+                        (IntrospectionOutcome::Refused { rejection: error.into(), under }, until)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Remembers a verdict until `until` and ends the waiting for it.
+    fn end_introspection(
+        &self,
+        provider: ProviderId,
+        token: &str,
+        verdict: &IntrospectionOutcome,
+        until: Duration,
+        now: Duration,
+    ) -> Vec<WaiterId> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
+        let mut state = state.borrow_mut();
+        match verdict {
+            IntrospectionOutcome::Active(identity) if now < until => {
+                state.inactive.remove(token.as_bytes());
+                state.active.insert(token.as_bytes(), (Rc::clone(identity), until));
+            }
+            IntrospectionOutcome::Refused { rejection, under } => {
+                state.active.remove(token.as_bytes());
+                if now < until {
+                    let refused = Refused { rejection: rejection.clone(), under: *under, until };
+                    state.inactive.insert(token.as_bytes(), refused);
+                }
+            }
+            IntrospectionOutcome::Active(_) | IntrospectionOutcome::Fault(_) => {}
+        }
+        let waiting = state.pending.remove(token).map(|pending| pending.waiting).unwrap_or_default();
+        self.end_wait(&mut state, waiting.len());
+        waiting
+    }
+
+    fn end_wait(&self, state: &mut ProviderState, count: usize) {
+        state.waiting = state.waiting.saturating_sub(count);
+        self.waiting.set(self.waiting.get().saturating_sub(count));
+    }
+
+    /// Forgets a request whose client went away.
+    pub fn leave(&self, waiter: WaiterId) {
+        for state in &self.providers {
+            let mut state = state.borrow_mut();
+            let mut left = 0;
+            let mut forget = |waiting: &mut Vec<WaiterId>| {
+                let before = waiting.len();
+                waiting.retain(|known| *known != waiter);
+                left += before - waiting.len();
+            };
+            state.key_sets.values_mut().for_each(|set| forget(&mut set.waiting));
+            state.pending.values_mut().for_each(|pending| forget(&mut pending.waiting));
+            self.end_wait(&mut state, left);
+        }
+    }
+
+    fn may_wait(&self, of_provider: usize) -> bool {
+        self.waiting.get() < self.policy.max_waiting_requests && of_provider < self.places_of_one_provider()
+    }
+
+    /// One provider holds at most half of the places; of a single place, the whole.
+    fn places_of_one_provider(&self) -> usize {
+        self.policy.max_waiting_requests.div_ceil(2)
+    }
+
+    /// What an active response comes to.
+    fn judge(
+        &self,
+        provider: &Provider,
+        introspection: &Introspection,
+        jwt: Option<&Rc<Identity>>,
+        claims: Claims,
+        now: Duration,
+    ) -> Result<Identity, Rejected> {
+        if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
+            return Err(Rejected::Fault(IssuerFault::Contradiction));
+        }
+        let issuer_tenant = self.issuer_tenant(provider, &claims)?;
+        // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
+        let audiences =
+            if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
+        let rules = TokenRules {
+            audiences,
+            require_expiration: false,
+            required_claims: Vec::new(),
+            max_token_age: provider.rules.max_token_age.filter(|_| claims.issued_at().is_some()),
+            ..provider.rules.clone()
+        };
+        let is_tenant = |name: &str| self.policy.tenants.named(name).is_some();
+        claims.check(&rules, now, &is_tenant)?;
+        let absent = introspection.required_members.iter().find(|name| !claims.has(name));
+        if let Some(name) = absent {
+            return Err(TokenError::ClaimMissing(name.to_string().into()).into());
+        }
+        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
+        identity.principal.scope_absent_from_introspection = identity.principal.scopes.is_none();
+        match jwt {
+            None => Ok(identity),
+            Some(jwt) => combine(jwt, &identity, &self.policy.tenants).map_err(Rejected::Fault),
+        }
+    }
+
+    /// The tenant's name in the response's issuer.
+    fn issuer_tenant(&self, provider: &Provider, claims: &Claims) -> Result<Option<String>, TokenError> {
+        let (Some(expected), Some(issuer)) = (&provider.issuer, claims.issuer()) else { return Ok(None) };
+        let found = self.policy.provider_of_issuer(issuer);
+        let names_this = found.is_some_and(|(id, _)| {
+            self.policy.provider(id).is_some_and(|found| found.issuer.as_ref() == Some(expected))
+        });
+        match found {
+            Some((_, tenant)) if names_this => Ok(tenant.map(str::to_owned)),
+            Some(_) | None => Err(TokenError::IssuerUnknown),
+        }
+    }
+}
+
+/// Why an active response does not make the token a good one.
+enum Rejected {
+    /// The token is refused.
+    Refused(TokenError),
+    /// The response cannot be used.
+    Fault(IssuerFault),
+}
+
+impl From<TokenError> for Rejected {
+    fn from(error: TokenError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// What became of an answer to [`IssuerCall::FetchKeys`].
+#[derive(Debug, Default)]
+pub struct KeysReply {
+    /// Who waited for it.
+    pub waiting: Vec<WaiterId>,
+    /// Why it was of no use.
+    pub fault: Option<IssuerFault>,
+    /// Keys that are not used, and why.
+    pub skipped: Vec<SkippedKey>,
+    /// When a failed fetch is to be tried again.
+    pub retry_at: Duration,
+}
+
+/// What another worker tells of a fetch of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerUpdate {
+    /// It failed.
+    Failed {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// It brought a set without a usable key.
+    Withdrawn {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// An unknown `kid` had caused it, and it brought the keys that are at hand.
+    Confirmed {
+        /// When it ended.
+        unknown_kid_fetch_ended: Duration,
+    },
+}
+
+/// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
+/// both grant where both speak of scopes, and either may bind the token to its sender.
+fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
+    let (signed, said) = (&jwt.principal, &answer.principal);
+    let is_same_tenant = |one: &str, other: &str| {
+        one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
+    };
+    let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
+        // Each of them names one tenant, or is refused for that later.
+        (Ok(signed), Ok(said)) => {
+            signed.iter().any(|one| said.iter().any(|other| !is_same_tenant(one, other)))
+        }
+        // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
+        (Err(_), Ok(_)) => false,
+        (_, Err(_)) => true,
+    };
+    if tenants_differ
+        || differ(signed.issuer.as_deref(), said.issuer.as_deref())
+        || differ(signed.subject.as_deref(), said.subject.as_deref())
+        || differ(signed.client.as_deref(), said.client.as_deref())
+    {
+        return Err(IssuerFault::Contradiction);
+    }
+    let scopes = match (&signed.scopes, &said.scopes) {
+        (Some(signed), Some(said)) => {
+            Some(signed.iter().filter(|scope| said.contains(scope)).cloned().collect())
+        }
+        (Some(scopes), None) | (None, Some(scopes)) => Some(scopes.clone()),
+        (None, None) => None,
+    };
+    let confirmation = match (jwt.confirmation, answer.confirmation) {
+        (Confirmation::None, other) | (other, Confirmation::None) => other,
+        (one, other) if one == other => one,
+        _ => Confirmation::Unsupported,
+    };
+    Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
+}
+
+/// Whether both are there and are not the same.
+fn differ(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
+}
+
+fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<(KeySet, Vec<SkippedKey>), IssuerFault> {
+    let (status, body) = reply?;
+    if status != 200 {
+        return Err(IssuerFault::Status(status));
+    }
+    if body.len() > MAX_JWKS_BYTES {
+        return Err(IssuerFault::TooLarge);
+    }
+    KeySet::parse(body, KeySource::Remote).map_err(|_| IssuerFault::NotAKeySet)
+}
+
+/// How large a key set may be, in bytes.
+pub const MAX_JWKS_BYTES: usize = 1 << 20;
