@@ -13,12 +13,9 @@
 #![allow(missing_docs, reason = "a benchmark")]
 #![allow(clippy::disallowed_methods, reason = "time is what is measured")]
 
-#[path = "../tests/support/gateway.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+#[path = "../tests/native/gateway.rs"]
 mod gateway;
-#[path = "../tests/support/mint.rs"]
-mod mint;
-#[path = "../tests/support/workload.rs"]
-mod workload;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -29,7 +26,7 @@ use scopegate::route::path::canonicalize;
 use serde_json::json;
 
 use gateway::{Call, Gateway, NOW};
-use workload::{Issuer, PATH, Size, configuration};
+use scopegate_testing::workload::{Issuer, PATH, Size, configuration};
 
 const BATCHES: usize = 200;
 const BATCH_TIME: Duration = Duration::from_millis(5);

@@ -29,9 +29,6 @@ pub mod identity;
 pub mod ids;
 pub mod issuer;
 pub mod jose;
-#[cfg(test)]
-#[path = "../tests/support/mint.rs"]
-mod mint;
 pub mod policy;
 pub mod respond;
 pub mod route;

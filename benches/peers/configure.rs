@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, Options};
 use crate::meter;
-use crate::workload::{Issuer, Size, configuration};
+use scopegate_testing::harness::{Gateway, Options};
+use scopegate_testing::workload::{Issuer, Size, configuration};
 
 const MANY_TENANTS: Size = Size { tenants: 10_000, ..Size::SMALL };
 const WORKERS: u32 = 4;

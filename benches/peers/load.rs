@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::http::{Connection, Request};
+use scopegate_testing::http::{Connection, Request};
 
 /// The requests that a variant is asked: one path, one token after the other.
 pub struct Requests {

@@ -15,17 +15,6 @@
 #![allow(missing_docs, reason = "a benchmark")]
 #![allow(clippy::disallowed_methods, reason = "the clock tells how long servers may take")]
 
-#[allow(dead_code, reason = "a part of it is used")]
-#[path = "../../tests/e2e/harness.rs"]
-mod harness;
-#[allow(dead_code, reason = "a part of it is used")]
-#[path = "../../tests/e2e/http.rs"]
-mod http;
-#[path = "../../tests/support/mint.rs"]
-mod mint;
-#[path = "../../tests/support/workload.rs"]
-mod workload;
-
 mod configure;
 mod instructions;
 mod load;
@@ -43,13 +32,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Gateway, Options};
 use crate::instructions::Callgrind;
 use crate::load::{Requests, Wrk};
 use crate::meter::Meter;
 use crate::report::{Measured, Sample};
 use crate::rows::{ROWS, Row, TRIPWIRE, Tokens, Variant};
-use crate::workload::Issuer;
+use scopegate_testing::harness::{self, Gateway, Options};
+use scopegate_testing::http;
+use scopegate_testing::workload::{Issuer, PATH};
 
 const USAGE: &str = "cargo bench --bench peers -- [OPTION]...
   --rows NAME,...    the rows to measure; all of them unless said (--list shows their names)
@@ -316,7 +306,7 @@ fn requests(issuer: &Issuer, variants: &[Variant], directory: &Path) -> HashMap<
                 Tokens::ManyRs256 => many_tokens(issuer),
                 Tokens::ManyBadSignatures => bad_signatures(&issuer.token(&issuer.rs256, 0)),
             };
-            Requests::new(directory, &format!("{kind:?}"), workload::PATH, tokens)
+            Requests::new(directory, &format!("{kind:?}"), PATH, tokens)
         });
     }
     all

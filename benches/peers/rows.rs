@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::variants;
-use crate::workload::{Issuer, Size, configuration};
+use scopegate_testing::workload::{Issuer, Size, configuration};
 
 /// What a variant is asked with, and so which requests without a filter it is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::harness::{Options, wasm_filter};
-use crate::workload::{AUDIENCE, ISSUER, Issuer};
+use scopegate_testing::harness::{Options, wasm_filter};
+use scopegate_testing::workload::{AUDIENCE, ISSUER, Issuer};
 
 /// Our filter, in a VM of its own.
 pub fn scopegate(vm: &str, wasm: &Path, configuration: &Value) -> Value {

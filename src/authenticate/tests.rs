@@ -11,8 +11,8 @@ use crate::jose::base64url;
 use crate::jose::json::{Value, parse_object};
 use crate::jose::members::Members;
 use crate::jose::*;
-use crate::mint::{ALGORITHMS, Signer, jwks};
 use crate::respond::Reason;
+use scopegate_testing::mint::{ALGORITHMS, Signer, jwks};
 
 const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://issuer.example";

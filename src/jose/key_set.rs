@@ -567,7 +567,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::mint::{ALGORITHMS, Signer, jwks};
+    use scopegate_testing::mint::{ALGORITHMS, Signer, jwks};
 
     const SYMMETRIC: KeySource = KeySource::Local { allow_symmetric: true };
 

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::jose::json::Value;
     use crate::jose::key_set::{KeySet, KeySource};
-    use crate::mint::{ALGORITHMS, Signer};
+    use scopegate_testing::mint::{ALGORITHMS, Signer};
 
     const MESSAGE: &[u8] = b"header.payload";
 

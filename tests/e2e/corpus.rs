@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, Options};
-use crate::http::Request;
+use scopegate_testing::harness::{Gateway, Options};
+use scopegate_testing::http::Request;
 
 /// Refusals that come before a signature is known to be good.
 const BEFORE_CLAIMS: [&str; 7] = [

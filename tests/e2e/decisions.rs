@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
-use crate::http::{Connection, Request, Response};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
+use scopegate_testing::http::{Connection, Request, Response};
 
 /// Two tenants of one issuer, whose keys stand in the configuration.
 pub fn configuration(issuer: &AuthorizationServer) -> Value {

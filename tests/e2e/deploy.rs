@@ -9,8 +9,10 @@ use scopegate::http::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{AuthorizationServer, Directory, Gateway, Options, built_module, wait_until};
-use crate::http::Request;
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, built_module, wait_until,
+};
+use scopegate_testing::http::Request;
 
 fn deployed(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
@@ -268,7 +270,7 @@ fn envoy_takes_the_recommended_bootstrap_and_the_issuers_cluster_as_they_stand()
     let text = bootstrap.to_string().replace("/etc/envoy", &directory.0.display().to_string());
     let text = text.replace("/etc/ssl/certs/ca-certificates.crt", &authorities.display().to_string());
     assert_eq!(text.matches("authorities.pem").count(), 2);
-    crate::harness::validate_bootstrap(&directory, &text).unwrap_or_else(|log| panic!("{log}"));
+    scopegate_testing::harness::validate_bootstrap(&directory, &text).unwrap_or_else(|log| panic!("{log}"));
 }
 
 /// The tripwire that Istio's EnvoyFilter or Envoy Gateway's EnvoyPatchPolicy puts before the router.

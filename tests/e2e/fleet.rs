@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{AuthorizationServer, Gateway, Options, handed, wait_until};
-use crate::http::{self, Connection, Request};
 use crate::management_server::{ManagementServer, Rejection};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, handed, wait_until};
+use scopegate_testing::http::{self, Connection, Request};
 
 const CONFIGURATION: &str = "filter-config/thingworx-billing.yaml";
 const BOOTSTRAP: &str = "deploy/envoy/fleet.yaml";

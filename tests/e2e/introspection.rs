@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
-use crate::http::{Connection, Request, Response};
 use crate::issuer::{Behaviour, FaultyIssuer, Received, unused_port};
-use crate::mint::{Signer, jwks};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
+use scopegate_testing::http::{Connection, Request, Response};
+use scopegate_testing::mint::{Signer, jwks};
 
 const ISSUER: &str = "https://login.example.com";
 

@@ -10,11 +10,7 @@
     reason = "a test may fail loudly and has time-outs of its own"
 )]
 
-mod harness;
-mod http;
 mod issuer;
-#[path = "../support/mint.rs"]
-mod mint;
 
 mod corpus;
 mod decisions;

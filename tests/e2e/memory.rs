@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Directory, Gateway, Options, built_module, wait_until};
-use crate::http::{Connection, Request};
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, built_module, wait_until,
+};
+use scopegate_testing::http::{Connection, Request};
 
 const PAGE: usize = 64 << 10;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::decisions;
-use crate::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
-use crate::http::Request;
 use crate::issuer::{Behaviour, FaultyIssuer};
-use crate::mint::{Signer, jwks};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
+use scopegate_testing::http::Request;
+use scopegate_testing::mint::{Signer, jwks};
 
 #[test]
 fn decisions_signature_checks_and_cache_uses_are_counted_by_configured_names_only() {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{
-    AuthorizationServer, Directory, Gateway, Options, built_module, manager, validate, wait_until,
-};
-use crate::http::{Connection, Request, Response};
 use crate::issuer::{Behaviour, FaultyIssuer};
 use crate::sabotage::{self, Fault};
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, built_module, manager, validate, wait_until,
+};
+use scopegate_testing::http::{Connection, Request, Response};
 
 #[test]
 fn without_the_filter_the_tripwire_refuses_every_request() {

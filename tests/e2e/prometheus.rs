@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Directory, Gateway, Options, Server, handed, now, wait_until};
-use crate::http::{self, Connection, Request};
 use crate::issuer::{Behaviour, FaultyIssuer};
-use crate::mint::{Signer, jwks};
+use scopegate_testing::harness::{Directory, Gateway, Options, Server, handed, now, wait_until};
+use scopegate_testing::http::{self, Connection, Request};
+use scopegate_testing::mint::{Signer, jwks};
 
 const DASHBOARD: &str = include_str!("../../deploy/observability/scopegate.json");
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/observability/alerts.yaml");

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::decisions::configuration;
-use crate::harness::{AuthorizationServer, Gateway, Options, manager, now, wait_until};
-use crate::http::{Connection, Request};
 use crate::issuer::{Behaviour, FaultyIssuer, Received};
-use crate::mint::{Signer, jwks};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, manager, now, wait_until};
+use scopegate_testing::http::{Connection, Request};
+use scopegate_testing::mint::{Signer, jwks};
 
 #[test]
 fn a_new_configuration_decides_the_next_request_and_a_bad_one_leaves_the_old_in_force() {

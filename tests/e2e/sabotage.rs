@@ -9,7 +9,7 @@ use wasm_encoder::{
 };
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
-use crate::harness::built_module;
+use scopegate_testing::harness::built_module;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]

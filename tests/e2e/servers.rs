@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::AuthorizationServer;
-use crate::http::{self, Request};
+use scopegate_testing::harness::AuthorizationServer;
+use scopegate_testing::http::{self, Request};
 
 /// A part of a JWT, decoded.
 fn part(token: &str, index: usize) -> Value {

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{AuthorizationServer, Directory, Gateway, Options, built_module, wait_until};
-use crate::http::{Connection, Request, Response};
 use crate::sabotage::{self, Fault};
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, built_module, wait_until,
+};
+use scopegate_testing::http::{Connection, Request, Response};
 
 /// How long after Envoy has taken a policy its workers may still begin requests under the one before.
 const MOST_LAG: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::decisions;
-use crate::harness::{AuthorizationServer, Gateway, Options, wait_until};
-use crate::http::{Connection, Request, Response};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, wait_until};
+use scopegate_testing::http::{Connection, Request, Response};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

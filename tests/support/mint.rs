@@ -1,21 +1,10 @@
 //! An issuer for tests: keys of every type, and tokens signed with them.
 //!
-//! Include it with `#[path = "support/mint.rs"] mod mint;`.
-//!
 //! ```ignore
 //! let signer = Signer::new("RS256", "key-1", 1);
 //! let token = signer.mint(json!({"typ": "at+jwt"}), &json!({"iss": "https://issuer.example", "exp": 2}));
 //! let key_set = jwks([&signer]).to_string();
 //! ```
-
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "only tests use it"
-)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,15 +1,4 @@
 //! A gateway with everything that a real one uses, of any size, and good tokens for it: for whatever measures.
-//!
-//! Include it beside `mint`: `#[path = "support/workload.rs"] mod workload;`.
-
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "only tests use it"
-)]
 
 use serde_json::{Value, json};
 

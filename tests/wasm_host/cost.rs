@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::abi::HeaderMap;
 use super::fixture::{anonymous, request};
 use super::host::{NOW, Outcome, Proxy, Vm};
-use super::workload::{Issuer, PATH, Size, configuration};
+use scopegate_testing::workload::{Issuer, PATH, Size, configuration};
 
 /// The figures that hold now.
 const COMMITTED: &str = include_str!("cost.json");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::abi::header;
 use super::fixture::*;
 use super::host::{NOW, Outcome, Proxy};
-use super::mint::Signer;
+use scopegate_testing::mint::Signer;
 
 #[test]
 fn a_good_token_passes_with_its_identity_and_without_the_credential() {

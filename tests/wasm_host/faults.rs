@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::abi::{Callout, header, status};
 use super::fixture::*;
 use super::host::{Outcome, Proxy, Vm, response};
-use super::mint::{Signer, jwks};
+use scopegate_testing::mint::{Signer, jwks};
 
 /// Every function of the ABI that the filter calls.
 const FUNCTIONS: [&str; 19] = [

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::abi::{HeaderMap, LocalReply};
 use super::host::{CLUSTER, NOW, Outcome};
-use super::mint::{Signer, jwks};
+use scopegate_testing::mint::{Signer, jwks};
 
 pub const ISSUER: &str = "https://login.example";
 

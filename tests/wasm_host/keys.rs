@@ -7,7 +7,7 @@ use serde_json::json;
 use super::abi::{CalloutAnswer, header};
 use super::fixture::*;
 use super::host::{CLUSTER, Outcome, Proxy, Vm, no_response, response};
-use super::mint::{Signer, jwks};
+use scopegate_testing::mint::{Signer, jwks};
 
 const SECOND: Duration = Duration::from_secs(1);
 

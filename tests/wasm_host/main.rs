@@ -5,11 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(missing_docs, reason = "tests")]
 
-#[path = "../support/mint.rs"]
-mod mint;
-#[path = "../support/workload.rs"]
-mod workload;
-
 mod abi;
 mod bound_tokens;
 mod cost;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use scopegate_testing::mint;
 use serde_json::{Value, json};
 
 use super::abi::header;
@@ -44,8 +45,7 @@ fn a_token_is_verified_again_where_its_provider_has_changed() {
     assert_refused(&vm.decide(new, good_request()), 401, "audience_mismatch");
     passed(vm.decide(old, good_request()));
     let mut changed = configuration();
-    changed["providers"]["corp"]["local_jwks"] =
-        super::mint::jwks([&super::mint::Signer::new("ES256", "key-1", 2)]);
+    changed["providers"]["corp"]["local_jwks"] = mint::jwks([&mint::Signer::new("ES256", "key-1", 2)]);
     let new = vm.configure(&changed);
     assert_refused(&vm.decide(new, good_request()), 401, "signature_invalid");
 }
@@ -91,7 +91,7 @@ fn keys_and_introspection_results_survive_a_reload() {
     let streams = [vm.request(old, good_request()), vm.request(old, request("GET", "/orders", "opaque"))];
     for callout in vm.callouts() {
         let is_for_keys = header(&callout.headers, ":path") == Some("/jwks.json");
-        let body = if is_for_keys { super::mint::jwks([&signer()]) } else { active() };
+        let body = if is_for_keys { mint::jwks([&signer()]) } else { active() };
         vm.answer_with(&callout, 200, &body.to_string());
     }
     for stream in streams {
@@ -119,7 +119,7 @@ fn keys_that_the_old_plugin_fetches_reach_who_waits_under_the_new_one() {
     vm.tick(new);
     let stream = vm.request(new, good_request());
     assert_eq!(vm.outcome(stream), Outcome::Waiting);
-    vm.answer_with(&callout, 200, &super::mint::jwks([&signer()]).to_string());
+    vm.answer_with(&callout, 200, &mint::jwks([&signer()]).to_string());
     assert_refused(&vm.outcome(stream), 403, "scope_not_granted");
 }
 
@@ -136,7 +136,7 @@ fn a_fetch_that_ends_with_the_old_plugin_is_made_again_by_the_new_one() {
     vm.tick(new);
     let callout = vm.callout();
     assert_eq!(callout.root, new);
-    vm.answer_with(&callout, 200, &super::mint::jwks([&signer()]).to_string());
+    vm.answer_with(&callout, 200, &mint::jwks([&signer()]).to_string());
     assert_refused(&vm.outcome(stream), 403, "scope_not_granted");
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::fixture::*;
 use super::host::{NOW, Outcome, Proxy, Vm, no_response};
-use super::mint::{Signer, jwks};
+use scopegate_testing::mint::{Signer, jwks};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);

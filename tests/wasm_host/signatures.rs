@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fixture::*;
 use super::host::{Outcome, Proxy, Vm};
-use super::mint::{Signer, jwks};
+use scopegate_testing::mint::{Signer, jwks};
 
 fn signers() -> [Signer; 4] {
     [

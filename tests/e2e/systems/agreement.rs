@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::Gateway;
-use crate::http::{self, Request};
+use scopegate_testing::harness::Gateway;
+use scopegate_testing::http::{self, Request};
 
 /// Whether Envoy hands the filter the path that the client sent: it normalises paths first.
 fn reaches_the_filter_as_sent(request: &Request) -> bool {

@@ -6,8 +6,8 @@ use super::{
     assert_all, authorization_server, changed, claims_of, clients, configuration, minted, options, passes,
     refused,
 };
-use crate::harness::{AuthorizationServer, Gateway, Options, now};
-use crate::http::{self, Request};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now};
+use scopegate_testing::http::{self, Request};
 
 const BOTH: &str = "tenant1.finance.write tenant1.journal.create";
 const TENANT1: &str = "https://api.erp.com/tenant1";

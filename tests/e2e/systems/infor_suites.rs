@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     assert_all, authorization_server, claims_of, clients, configuration, minted, options, passes, refused,
 };
-use crate::harness::{AuthorizationServer, Gateway, Options};
-use crate::http::Request;
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options};
+use scopegate_testing::http::Request;
 
 const JWT: &str = "urn:ion";
 const OPAQUE: &str = "urn:ion:opaque";

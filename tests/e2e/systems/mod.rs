@@ -13,8 +13,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::harness::{AuthorizationServer, Gateway, Options};
-use crate::http::{self, Request};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options};
+use scopegate_testing::http::{self, Request};
 
 /// The JSON of a file in `filter-config/`.
 fn configuration(file: &str) -> Value {

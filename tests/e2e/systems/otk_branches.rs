@@ -6,8 +6,8 @@ use super::certificate::Certificate;
 use super::{
     assert_all, authorization_server, claims_of, clients, configuration, minted, options, passes, refused,
 };
-use crate::harness::{AuthorizationServer, Gateway, Options, TlsTunnel};
-use crate::http::{Connection, Request};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, TlsTunnel};
+use scopegate_testing::http::{Connection, Request};
 
 const JWT: &str = "urn:accounts";
 const OPAQUE: &str = "urn:accounts:opaque";
@@ -198,7 +198,7 @@ fn read_write_and_both_each_open_their_own_operations_over_tls_and_the_upstream_
 
     let told = |request: Request| {
         let request = request.header("x-otk-scopes", "READ WRITE AUDIT").header("x-otk-branch", "root");
-        let response = crate::http::send(tunnel.port, &request);
+        let response = scopegate_testing::http::send(tunnel.port, &request);
         ["x-otk-scopes", "x-otk-branch"].map(|name| response.upstream_saw(name).join(","))
     };
     assert_eq!(told(get("/accounts/7", &reader)), ["READ", "read-account"]);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     assert_all, authorization_server, claims_of, clients, configuration, minted, options, passes, refused,
 };
-use crate::harness::{AuthorizationServer, Gateway};
-use crate::http::Request;
+use scopegate_testing::harness::{AuthorizationServer, Gateway};
+use scopegate_testing::http::Request;
 
 const SERVICE: &str = "/tc/service-management/v1/service-requests";
 const STRUCTURE: &str = "/tc/service-management/v1/physical-parts/SN-7/structure";
@@ -290,7 +290,7 @@ fn introspection_that_leaves_scopes_out_is_told_apart(issuer: &AuthorizationServ
     let revoked = opaque("aero-desk", "tc.service.read");
     let form = [("token", revoked.as_str())];
     let revocation = Request::post("/oauth/revoke").basic("aero-desk", "aero-desk-secret").form(&form);
-    assert_eq!(crate::http::send(issuer.port, &revocation).status, 200);
+    assert_eq!(scopegate_testing::http::send(issuer.port, &revocation).status, 200);
     let cases = [
         passes("an opaque token that grants it", list(&opaque("aero-desk", "tc.service.read"))),
         refused(

@@ -6,8 +6,8 @@ use super::{
     assert_all, authorization_server, changed, claims_of, clients, configuration, minted, options, passes,
     refused,
 };
-use crate::harness::{AuthorizationServer, Gateway};
-use crate::http::{Request, Response};
+use scopegate_testing::harness::{AuthorizationServer, Gateway};
+use scopegate_testing::http::{Request, Response};
 
 const TRANSACTIONS: &str = "/Thingworx/Things/Billing/transactions";
 const REFUND: &str = "/Thingworx/Things/Billing/transactions/7/refund";

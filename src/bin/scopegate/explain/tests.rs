@@ -8,12 +8,9 @@ use rand::{Rng, SeedableRng};
 use scopegate::config::parse_yaml;
 use serde_json::{Value, json};
 
-use self::mint::{Signer, jwks};
 use super::narrate::Outcome;
 use super::*;
-
-#[path = "../../../../tests/support/mint.rs"]
-mod mint;
+use scopegate_testing::mint::{Signer, jwks};
 
 const CONFIG: &str = include_str!("../../../../tests/fixtures/tool/books.yaml");
 const NOW: u64 = 1_800_000_000;

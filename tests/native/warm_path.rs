@@ -1,15 +1,6 @@
 //! What a warm request takes from the allocator: little, and no more on a large gateway than on a small one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-#![allow(missing_docs, reason = "tests")]
 #![allow(unsafe_code, reason = "an allocator is unsafe to write")]
-
-#[path = "support/gateway.rs"]
-mod gateway;
-#[path = "support/mint.rs"]
-mod mint;
-#[path = "support/workload.rs"]
-mod workload;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -17,8 +8,8 @@ use std::cell::Cell;
 use scopegate::exchange::{HeaderEdits, Step};
 use scopegate::http::headers::{Headers, borrowed};
 
-use gateway::{Call, Gateway, NOW};
-use workload::{Issuer, PATH, Size, configuration};
+use crate::gateway::{Call, Gateway, NOW};
+use scopegate_testing::workload::{Issuer, PATH, Size, configuration};
 
 /// The system's, counting what each thread asks of it.
 struct Counting;

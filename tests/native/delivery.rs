@@ -1,7 +1,6 @@
 //! What leaves the repository: the files of `deploy/`, the image, a release, and what the operator is told.
 
 #![cfg(feature = "tool")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -1,5 +1,4 @@
 //! Laws of paths and of the operation index, against naive models.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,23 +1,11 @@
 //! What happens between a request that needs an issuer and the issuer's answer, in virtual time: one proxy with its
 //! workers, without a host.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that fails"
-)]
-
-#[path = "support/mint.rs"]
-mod mint;
-
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mint::{Signer, jwks};
 use scopegate::config::parse_json;
 use scopegate::exchange::{Exchange, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
@@ -26,6 +14,7 @@ use scopegate::issuer::introspection::{HttpCall, IssuerFault};
 use scopegate::issuer::peers::SharedStore;
 use scopegate::issuer::{ActivePolicy, IssuerCall, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
+use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://login.example";

@@ -1,7 +1,6 @@
 //! The companion tool as it is run: its output, its exit codes, its streams.
 
 #![cfg(feature = "tool")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use it")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -3,8 +3,6 @@
 //! What becomes of whole requests is in `tests/e2e/systems/`; here it is the table itself: which operation a request
 //! calls, and whether the scopes of a client of a tenant open it.
 
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails")]
-
 use scopegate::authenticate::AudienceRule;
 use scopegate::authorize::decide::{Caller, decide};
 use scopegate::authorize::scope::EffectiveScopes;
@@ -18,11 +16,11 @@ use scopegate::respond::Reason;
 use scopegate::route::{Lookup, canonicalize};
 use serde_json::{Value, json};
 
-const TEAMCENTER: &str = include_str!("../filter-config/teamcenter.yaml");
-const APPIAN: &str = include_str!("../filter-config/appian-erp.yaml");
-const INFOR: &str = include_str!("../filter-config/infor-suites.yaml");
-const THINGWORX: &str = include_str!("../filter-config/thingworx-billing.yaml");
-const OTK: &str = include_str!("../filter-config/otk-branches.yaml");
+const TEAMCENTER: &str = include_str!("../../filter-config/teamcenter.yaml");
+const APPIAN: &str = include_str!("../../filter-config/appian-erp.yaml");
+const INFOR: &str = include_str!("../../filter-config/infor-suites.yaml");
+const THINGWORX: &str = include_str!("../../filter-config/thingworx-billing.yaml");
+const OTK: &str = include_str!("../../filter-config/otk-branches.yaml");
 
 fn policy(yaml: &str) -> Policy {
     parse_yaml(yaml).unwrap_or_else(|errors| panic!("{errors}")).policy

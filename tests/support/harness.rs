@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::RwLock;
@@ -82,6 +82,12 @@ impl Drop for Server {
     }
 }
 
+/// `target/tmp`, beside the profile's directory that holds the running test in `deps`.
+fn scratch() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the running test");
+    test.ancestors().nth(3).expect("target/PROFILE/deps/TEST").join("tmp")
+}
+
 /// A directory that no other test uses; it stays where the test fails.
 pub struct Directory(pub PathBuf);
 
@@ -89,7 +95,7 @@ impl Directory {
     pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
+        let path = scratch().join(unique);
         fs::create_dir_all(&path).expect("a directory for the test");
         Self(path)
     }

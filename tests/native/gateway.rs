@@ -1,15 +1,4 @@
 //! The public path as an edge walks it: configuration bytes, a worker, an exchange, and virtual time.
-//!
-//! Include it beside `mint`: `#[path = "support/gateway.rs"] mod gateway;`.
-
-#![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "only tests use it"
-)]
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,7 +14,7 @@ use scopegate::jose::PureVerifier;
 use scopegate::respond::{Answer, Reason};
 use serde_json::{Value, json};
 
-use crate::mint::{Signer, jwks};
+use scopegate_testing::mint::{Signer, jwks};
 
 /// The time at which requests arrive unless a test says otherwise, in seconds since the epoch.
 pub const NOW: u64 = 1_800_000_000;
@@ -261,9 +250,11 @@ pub struct Passed {
 #[derive(Debug)]
 pub struct Refused {
     pub reason: Reason,
+    #[allow(dead_code, reason = "printed where a test fails")]
     pub about: Option<String>,
     pub scope: Option<String>,
     pub stage: Stage,
+    #[allow(dead_code, reason = "printed where a test fails")]
     pub tenant: Option<String>,
     pub is_grpc: bool,
     pub answer: Answer,

@@ -1,28 +1,16 @@
 //! Contract section 6: every reason through the public path, what each looks like on the wire, and their order.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
-
-#[path = "support/gateway.rs"]
-mod gateway;
-#[path = "support/mint.rs"]
-mod mint;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gateway::{
+use crate::gateway::{
     Begun, Call, Gateway, KEY, NOW, Outcome, Refused, Reply, claims, merge, overlay, provider, token,
 };
-use mint::{Signer, jwks};
 use scopegate::exchange::Stage;
 use scopegate::issuer::IssuerCall;
 use scopegate::issuer::introspection::IssuerFault;
 use scopegate::respond::Reason;
+use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
 /// The table of section 6.

@@ -1,18 +1,6 @@
 //! Contract section 6, toward the upstream: what it is told, and what no client tells it in the filter's place.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
 
-#[path = "support/gateway.rs"]
-mod gateway;
-#[path = "support/mint.rs"]
-mod mint;
-
-use gateway::{Call, Gateway, ISSUER, overlay, provider, token};
+use crate::gateway::{Call, Gateway, ISSUER, overlay, provider, token};
 use proptest::prelude::*;
 use proptest::sample::select;
 use scopegate::exchange::{Decision, Stage};

@@ -1,26 +1,14 @@
 //! Contract section 4: which tenant a request belongs to, sentence by sentence, and by a naive model.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
-
-#[path = "support/gateway.rs"]
-mod gateway;
-#[path = "support/mint.rs"]
-mod mint;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway::{Begun, Call, Gateway, claims, merge, provider, token};
-use mint::{Signer, jwks};
+use crate::gateway::{Begun, Call, Gateway, KEY, claims, merge, provider, token};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use scopegate::respond::Reason;
+use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
 /// A file with these tenants, one provider, `tenant_resolution` and one authenticated operation on every path.
@@ -570,7 +558,7 @@ fn an_odd_claim_is_never_ignored() {
     for odd in [json!(""), json!(7), json!(true), json!(["tenant1"]), json!({"id": "tenant1"}), Value::Null] {
         let mut members = claims(json!({}));
         members["tenant_id"] = odd.clone();
-        let token = gateway::KEY.mint(json!({}), &members);
+        let token = KEY.mint(json!({}), &members);
         assert_eq!(brief(&gateway, &Call::get("/"), &token), "claim_malformed", "{odd}");
     }
 }
@@ -882,7 +870,7 @@ impl GenFile {
             })
             .collect();
         let audiences = json!(["api", "aud-a", "aud-ab", "https://api.example/{tenant}/v1"]);
-        let key_set = jwks([&*gateway::KEY]);
+        let key_set = jwks([&*KEY]);
         let issuer = |issuer: &str| json!({"issuer": issuer, "audiences": audiences, "local_jwks": key_set});
         let mut resolution = json!({
             "claims": ["tenant_id", "org"],
@@ -1088,7 +1076,7 @@ proptest! {
     ) {
         let gateway = Gateway::new(&file.config());
         for generated in &tokens {
-            let token = gateway::KEY.mint(json!({}), &generated.claims());
+            let token = KEY.mint(json!({}), &generated.claims());
             for request in &requests {
                 let expected = model(&file, generated, request);
                 let outcome = gateway.call(&request.call().bearer(&token));
@@ -1225,7 +1213,7 @@ fn a_request_that_waits_is_decided_under_the_configuration_it_began_with() {
     let Begun::Waits(mut pending) = gateway.begin(&call) else { panic!("it does not wait") };
     gateway.reload(&config(json!([{"id": "tenant1"}, {"id": "tenant10", "aliases": ["t-one"]}])));
     let issuer_call = pending.calls.remove(0);
-    gateway.answer(&issuer_call, Ok((200, jwks([&*gateway::KEY]).to_string())), &mut pending);
+    gateway.answer(&issuer_call, Ok((200, jwks([&*KEY]).to_string())), &mut pending);
     let Begun::Done(outcome) = gateway.advance(&call, pending) else { panic!("it waits again") };
     assert_eq!(outcome.brief(), "tenant1");
     assert_eq!(gateway.call(&call).brief(), "tenant10", "the keys are still there, the table is the new one");

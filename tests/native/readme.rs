@@ -5,7 +5,7 @@ use std::fmt::Write;
 use scopegate::config::parse_yaml;
 use scopegate::respond::Reason;
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 #[test]
 fn the_table_of_reasons_is_that_of_the_code() {

@@ -1,20 +1,8 @@
 //! Contract section 5 and the 403s of section 6: which scopes open an operation, and why one is not opened.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
-
-#[path = "support/gateway.rs"]
-mod gateway;
-#[path = "support/mint.rs"]
-mod mint;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gateway::{Call, Gateway, Outcome, merge, provider, token};
+use crate::gateway::{Call, Gateway, KEY, NOW, Outcome, claims, merge, provider, token};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -130,10 +118,9 @@ fn the_scope_claim_is_a_text_with_spaces_or_a_list_of_texts() {
 #[test]
 fn a_scope_claim_that_is_null_is_malformed_and_an_absent_one_is_no_scope() {
     let gateway = Gateway::new(&file(json!({}), one_operation(json!({"requires": ["a"]}))));
-    let mut members = gateway::claims(json!({"tenant_id": "acme"}));
-    let call = |members: &Value| {
-        gateway.call(&Call::get("/x").bearer(&gateway::KEY.mint(json!({}), members))).refusal()
-    };
+    let mut members = claims(json!({"tenant_id": "acme"}));
+    let call =
+        |members: &Value| gateway.call(&Call::get("/x").bearer(&KEY.mint(json!({}), members))).refusal();
     assert_eq!(call(&members), Some(Reason::NoScopesInToken));
     members["scope"] = Value::Null;
     assert_eq!(call(&members), Some(Reason::ClaimMalformed));
@@ -498,7 +485,7 @@ fn off_lifts_what_is_about_scopes_and_nothing_else() {
     assert_eq!(call(Call::get("/nowhere"), json!({})), "operation_not_mapped");
     assert_eq!(call(Call::new("POST", "/x"), json!({})), "method_not_mapped");
     assert_eq!(call(Call::get("/x"), json!({"client_id": "stranger"})), "application_not_registered");
-    assert_eq!(call(Call::get("/x"), json!({"exp": gateway::NOW - 61})), "token_expired");
+    assert_eq!(call(Call::get("/x"), json!({"exp": NOW - 61})), "token_expired");
     assert_eq!(call(Call::get("/x"), json!({"aud": "else"})), "audience_mismatch");
 }
 

@@ -2,7 +2,6 @@
 //! schema can tell.
 
 #![cfg(feature = "tool")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "only tests use it")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +9,7 @@ use std::path::Path;
 use scopegate::config::{known_keys, parse_yaml, parse_yaml_document, yaml_to_json};
 use serde_json::{Value, json};
 
-const CONTRACT: &str = include_str!("fixtures/config/contract.yaml");
+const CONTRACT: &str = include_str!("../fixtures/config/contract.yaml");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

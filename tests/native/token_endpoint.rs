@@ -1,13 +1,5 @@
 //! The guard of token endpoints: whose request passes, with which body, and what is told to the others.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
-
 use std::time::Duration;
 
 use base64::Engine as _;

@@ -1,8 +1,6 @@
 //! Wycheproof's JWS, JWK and JWE vectors and the examples of RFC 7515, 7519, 7520, 7797 and 8037, each decided as an
 //! access token and at the level of the signature. Runs where the corpus is at hand.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
-
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,0 +1,28 @@
+//! The core and the companion tool by what they offer to others, without a proxy.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
+
+mod gateway;
+
+mod config_errors;
+mod delivery;
+mod filter_config;
+mod forwarding;
+mod issuer_races;
+mod jws_corpus;
+mod path_corpus;
+mod readme;
+mod reasons;
+mod route_laws;
+mod scope_matching;
+mod tenant_isolation;
+mod token_endpoint;
+mod tool;
+mod tool_schema;
+mod warm_path;
