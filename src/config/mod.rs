@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_struct_and_json_are_the_same_configuration() {
-        let yaml = include_str!("../../tests/fixtures/config/contract.yaml");
+        let yaml = include_str!("../../tests/fixtures/config/full.yaml");
         let json = yaml_to_json(yaml).unwrap();
         let from_json = parse_plugin(json.to_string().as_bytes()).unwrap();
         let from_struct = parse_plugin(&protobuf::tests::encode(&json)).unwrap();

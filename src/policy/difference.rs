@@ -693,8 +693,8 @@ mod tests {
     #[test]
     fn a_configuration_does_not_differ_from_itself_whatever_its_order() {
         assert_eq!(difference(&policy(BOOKS), &policy(BOOKS)), []);
-        let contract = include_str!("../../tests/fixtures/config/contract.yaml");
-        assert_eq!(difference(&policy(contract), &policy(contract)), []);
+        let full = include_str!("../../tests/fixtures/config/full.yaml");
+        assert_eq!(difference(&policy(full), &policy(full)), []);
         assert_eq!(events("[read, write]}", "[write, read]}"), [Vec::<String>::new(), Vec::new()]);
     }
 

@@ -1,14 +1,13 @@
 //! The RS and ES lines of the JWS corpus through a real Envoy, whose own crypto checks the signatures.
-//!
-//! The corpus lies beside the project; where it does not, this says so and passes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use scopegate_testing::harness::{Gateway, Options};
 use scopegate_testing::http::Request;
+
+const CORPUS: &str = include_str!("../fixtures/conformance/jws-cases.jsonl");
 
 /// Refusals that come before a signature is known to be good.
 const BEFORE_CLAIMS: [&str; 7] = [
@@ -20,14 +19,6 @@ const BEFORE_CLAIMS: [&str; 7] = [
     "key_not_found",
     "signature_invalid",
 ];
-
-fn corpus() -> Option<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = ["../shared/corpora", "../../shared/corpora"].map(|path| root.join(path));
-    let named = std::env::var_os("SCOPEGATE_CORPORA").map(std::path::PathBuf::from);
-    let mut directories = named.into_iter().chain(beside);
-    directories.find_map(|directory| std::fs::read_to_string(directory.join("jws-cases.jsonl")).ok())
-}
 
 fn is_rs_or_es(case: &Value) -> bool {
     let algorithm = case["alg"].as_str().unwrap_or_default();
@@ -55,12 +46,8 @@ fn configuration(case: &Value) -> Value {
 
 #[test]
 fn every_rs_and_es_line_of_the_corpus_is_decided_as_it_says() {
-    let Some(text) = corpus() else {
-        println!("the JWS corpus is not beside the project: nothing to run");
-        return;
-    };
     let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for line in text.lines() {
+    for line in CORPUS.lines() {
         let case: Value = serde_json::from_str(line).expect("a line of JSON");
         if is_rs_or_es(&case) {
             groups.entry(configuration(&case).to_string()).or_default().push(case);

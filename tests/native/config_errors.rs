@@ -13,7 +13,8 @@ use scopegate::policy::{AuditedDecisions, ForwardedValue, Unmatched};
 use scopegate::token_endpoint::{OnUnregisteredScope, TokenEndpoint};
 use serde_json::{Value, json};
 
-const CONTRACT: &str = include_str!("../fixtures/config/contract.yaml");
+/// A configuration with every key.
+const FULL: &str = include_str!("../fixtures/config/full.yaml");
 
 /// The least that is valid.
 const LEAST: &str = "version: 1
@@ -103,7 +104,7 @@ fn check(cases: &[(String, &[&str])]) {
 }
 
 #[test]
-fn the_least_configuration_has_the_defaults_of_the_contract() {
+fn the_least_configuration_has_the_defaults_of_the_reference() {
     let Loaded { policy, warnings } = loaded(LEAST);
     assert_eq!(warnings, []);
     assert_eq!(&*policy.realm, "scopegate");
@@ -141,7 +142,7 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
 }
 
 #[test]
-fn introspection_has_the_defaults_of_the_contract() {
+fn introspection_has_the_defaults_of_the_reference() {
     let keys = "introspection: {uri: 'https://i/x', cluster: c, client_auth: {method: none}}";
     let policy = loaded(&bare_provider(&format!("audiences: [a], {keys}"))).policy;
     let introspection = policy.providers[0].introspection.as_ref().unwrap();
@@ -160,10 +161,10 @@ fn introspection_has_the_defaults_of_the_contract() {
 }
 
 #[test]
-fn the_contracts_example_loads() {
-    let Loaded { policy, warnings } = loaded(CONTRACT);
+fn the_full_configuration_loads() {
+    let Loaded { policy, warnings } = loaded(FULL);
     assert_eq!(warnings, []);
-    let in_json = yaml_to_json(CONTRACT).unwrap();
+    let in_json = yaml_to_json(FULL).unwrap();
     let from_json =
         parse_json(in_json.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors}")).policy;
     assert_eq!(policy.providers[0].digest, from_json.providers[0].digest);
@@ -1373,7 +1374,7 @@ fn a_report_is_bounded() {
 
 #[test]
 fn doubles_from_a_protobuf_struct_are_whole_numbers() {
-    let json = yaml_to_json(CONTRACT).unwrap().to_string();
+    let json = yaml_to_json(FULL).unwrap().to_string();
     let doubles = json
         .replace("\"version\":1", "\"version\":1.0")
         .replace("16384", "1.6384e4")
@@ -1381,7 +1382,7 @@ fn doubles_from_a_protobuf_struct_are_whole_numbers() {
     assert_ne!(json, doubles);
     let policy = parse_json(doubles.as_bytes()).unwrap_or_else(|errors| panic!("{errors}")).policy;
     assert_eq!(policy.max_token_bytes, 16_384);
-    assert_eq!(policy.providers[0].digest, loaded(CONTRACT).policy.providers[0].digest);
+    assert_eq!(policy.providers[0].digest, loaded(FULL).policy.providers[0].digest);
 }
 
 #[test]
@@ -1441,7 +1442,7 @@ fn begin() -> Instant {
 }
 
 #[test]
-fn the_reference_speaks_of_every_key_of_the_contracts_example() {
+fn the_reference_speaks_of_every_key_of_the_full_configuration() {
     // Keys that are names, which stand below these.
     const NAMED: [&str; 5] =
         ["providers", "tenant_templates", "scope_mapping", "suite_scopes", "operation_requires"];
@@ -1460,7 +1461,7 @@ fn the_reference_speaks_of_every_key_of_the_contracts_example() {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
-    let document = yaml_to_json(CONTRACT).unwrap();
+    let document = yaml_to_json(FULL).unwrap();
     check(&document, false, include_str!("../../docs/configuration.md"));
 }
 
@@ -1471,7 +1472,7 @@ mod laws {
 
     use super::*;
 
-    static EXAMPLE: LazyLock<Value> = LazyLock::new(|| yaml_to_json(CONTRACT).unwrap());
+    static EXAMPLE: LazyLock<Value> = LazyLock::new(|| yaml_to_json(FULL).unwrap());
 
     /// Any JSON, of the keys and values that a configuration has and of others.
     fn any_json() -> impl Strategy<Value = Value> {
@@ -1504,7 +1505,7 @@ mod laws {
         })
     }
 
-    /// A key that the contract's example has somewhere.
+    /// A key that the full configuration has somewhere.
     fn any_key() -> impl Strategy<Value = String> {
         fn collect(value: &Value, keys: &mut Vec<String>) {
             if let Value::Object(members) = value {

@@ -1,4 +1,4 @@
-//! Contract section 6, toward the upstream: what it is told, and what no client tells it in the filter's place.
+//! What the upstream is told, and what no client can tell it in the filter's place.
 
 use crate::gateway::{Call, Gateway, ISSUER, overlay, provider, token};
 use proptest::prelude::*;

@@ -1,12 +1,13 @@
 //! Wycheproof's JWS, JWK and JWE vectors and the examples of RFC 7515, 7519, 7520, 7797 and 8037, each decided as an
-//! access token and at the level of the signature. Runs where the corpus is at hand.
+//! access token and at the level of the signature.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use scopegate::authenticate::{AudienceRule, Jws, TenantPattern, TokenRules, UntrustedToken, looks_like_jwt};
 use scopegate::jose::json::{Object, Value, parse_object};
 use scopegate::jose::{AlgorithmSet, KeySet, KeySource, PureVerifier};
+
+const CORPUS: &str = include_str!("../fixtures/conformance/jws-cases.jsonl");
 
 /// 2026-01-01. The corpus holds for clocks from 2025-01-02 to 2033-05-29.
 const NOW: Duration = Duration::from_secs(1_767_225_600);
@@ -23,14 +24,9 @@ const BY_A_KEY_FOR_ANOTHER_ALGORITHM: [&str; 2] =
 
 #[test]
 fn every_case_of_the_corpus_is_decided_as_it_says() {
-    let Some(path) = corpus() else {
-        eprintln!("skipped: no jws-cases.jsonl; set SCOPEGATE_CORPORA to the folder that holds it");
-        return;
-    };
-    let corpus = std::fs::read_to_string(path).unwrap();
     let (mut cases, mut valid_tokens, mut valid_signatures) = (0, 0, 0);
     let mut wrong = Vec::new();
-    for line in corpus.lines() {
+    for line in CORPUS.lines() {
         let mut case: Value = serde_json::from_str(line).unwrap();
         if case["id"].as_str().is_some_and(|id| BY_A_KEY_FOR_ANOTHER_ALGORITHM.contains(&id)) {
             assert!(!is_signed(&case), "{}", case["id"]);
@@ -52,17 +48,6 @@ fn every_case_of_the_corpus_is_decided_as_it_says() {
     }
     assert!(wrong.is_empty(), "{} wrong decisions:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!((cases, valid_tokens, valid_signatures), (CASES, VALID_TOKENS, VALID_SIGNATURES));
-}
-
-/// The corpus of the environment, or the one beside this repository.
-fn corpus() -> Option<PathBuf> {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("SCOPEGATE_CORPORA")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([manifest.join("../shared/corpora"), manifest.join("../../shared/corpora")])
-        .map(|folder| folder.join("jws-cases.jsonl"))
-        .find(|path| path.is_file())
 }
 
 fn expects_valid(expectation: &Value) -> bool {

@@ -1,7 +1,5 @@
 //! Paths of others, and our own, each with its verdict.
 
-use std::path::PathBuf;
-
 use scopegate::route::path::canonicalize;
 use serde_json::Value;
 
@@ -11,16 +9,6 @@ fn canonical(path: &str) -> Result<String, String> {
 
 fn lines(text: &str) -> impl Iterator<Item = Value> {
     text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap())
-}
-
-/// The folder of conformance data, where it is present.
-fn corpora() -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("SCOPEGATE_CORPORA")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(["../shared/corpora", "../../shared/corpora"].map(|relative| root.join(relative)))
-        .find(|folder| folder.join("path-cases.jsonl").is_file())
 }
 
 #[test]
@@ -40,15 +28,9 @@ fn every_path_of_the_fixture_is_read_or_refused_as_it_says() {
 
 #[test]
 fn a_path_of_istio_is_refused_or_read_as_its_normal_form() {
-    let Some(corpora) = corpora() else {
-        eprintln!(
-            "skipped: no path-cases.jsonl in SCOPEGATE_CORPORA, ../shared/corpora or ../../shared/corpora"
-        );
-        return;
-    };
-    let text = std::fs::read_to_string(corpora.join("path-cases.jsonl")).unwrap();
+    let text = include_str!("../fixtures/conformance/path-cases.jsonl");
     let mut read = 0;
-    for case in lines(&text) {
+    for case in lines(text) {
         let (Some(path), Some(normalized)) = (case["request_path"].as_str(), case["normalized"].as_str())
         else {
             continue;

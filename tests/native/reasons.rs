@@ -1,4 +1,4 @@
-//! Contract section 6: every reason through the public path, what each looks like on the wire, and their order.
+//! Every reason through the public path, what each looks like on the wire, and their order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use scopegate::respond::Reason;
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
-/// The table of section 6.
+/// The status and the `error` code (RFC 6750 section 3.1) of each reason, in the order of the README's table.
 const TABLE: [(u16, Option<&str>, &[&str]); 5] = [
     (
         400,
@@ -274,11 +274,11 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_reason_of_the_contract_has_a_case_and_every_case_its_reason() {
+fn every_reason_has_a_case_and_every_case_its_reason() {
     let cases = cases();
     let named: Vec<&str> = TABLE.iter().flat_map(|(_, _, reasons)| reasons.iter().copied()).collect();
     let known: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    assert_eq!(known, named, "the code's reasons are the contract's, in its order");
+    assert_eq!(known, named, "the code's reasons are the table's, in its order");
     for reason in Reason::ALL {
         assert!(cases.iter().any(|case| case.reason == *reason), "{reason} has no case");
     }
@@ -289,7 +289,7 @@ fn every_reason_of_the_contract_has_a_case_and_every_case_its_reason() {
 }
 
 #[test]
-fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_contract() {
+fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_table() {
     for case in cases() {
         let refused = case.run(|_| {});
         let reason = refused.reason.as_str();

@@ -1,4 +1,4 @@
-//! Contract section 5 and the 403s of section 6: which scopes open an operation, and why one is not opened.
+//! Which scopes open an operation, and which reason a 403 gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -803,7 +803,7 @@ impl Case {
         of_operation.or(of_application).or(of_tenant).or(of_file).unwrap_or("enforce")
     }
 
-    /// The reason of the table of section 6 that holds first; none where the operation opens.
+    /// The first reason of the README's table of 403s that holds; none where the operation opens.
     fn reason(&self) -> Option<&'static str> {
         if !self.has_suite {
             return Some("suite_not_available");
@@ -905,7 +905,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn scopes_open_what_the_sets_of_the_contract_open(case in any_case()) {
+    fn scopes_open_what_the_model_opens(case in any_case()) {
         let gateway = Gateway::new(&case.config());
         let outcome = call(&gateway, &case.token);
         let reason = case.reason();

@@ -1,4 +1,4 @@
-//! Contract section 4: which tenant a request belongs to, sentence by sentence, and by a naive model.
+//! Which tenant a request belongs to: rule by rule, and against a naive model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -633,7 +633,7 @@ fn a_host_names_its_tenant_without_case_port_and_last_dot() {
 // ---- the order of reasons
 
 #[test]
-fn the_first_reason_in_the_order_of_the_contract_is_given() {
+fn the_first_reason_in_the_order_of_the_checks_is_given() {
     let mut config = file(
         json!([
             {"id": "tenant1", "providers": ["idp"], "audiences": ["aud-shared"],
@@ -936,7 +936,7 @@ impl GenRequest {
     }
 }
 
-/// What section 4 says, word for word and in its order, with sets of tenants. No index, no cache.
+/// The rules of tenant resolution in their order, with sets of tenants. No index, no cache.
 fn model(file: &GenFile, token: &GenToken, request: &GenRequest) -> Result<usize, &'static str> {
     let speaks_for = file.all(|tenant| tenant.providers.contains(&token.provider));
     let registered: BTreeSet<usize> = match token.client {
@@ -1070,7 +1070,7 @@ proptest! {
 
     /// One configuration, several tokens and requests: through the same caches, the model's decision each time.
     #[test]
-    fn every_request_is_decided_as_the_contract_says(
+    fn every_request_is_decided_as_the_model_says(
         file in any_file(),
         (tokens, requests) in any_traffic(),
     ) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use scopegate::config::{known_keys, parse_yaml, parse_yaml_document, yaml_to_json};
 use serde_json::{Value, json};
 
-const CONTRACT: &str = include_str!("../fixtures/config/contract.yaml");
+const FULL: &str = include_str!("../fixtures/config/full.yaml");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,7 +19,7 @@ fn schema() -> Value {
     serde_json::from_str(&std::fs::read_to_string(root().join("filter-config/schema.json")).unwrap()).unwrap()
 }
 
-/// With the contract's example it has every map that the reader knows.
+/// With the full configuration it has every map that the reader knows.
 const REST: &str = "
 version: 1
 providers:
@@ -85,7 +85,7 @@ fn keys(schema: &Value) -> Option<BTreeSet<&str>> {
 fn the_schema_has_the_keys_that_the_reader_knows() {
     let schema = schema();
     let mut visited: Vec<*const Value> = Vec::new();
-    for text in [CONTRACT, REST] {
+    for text in [FULL, REST] {
         let document = parse_yaml_document(text).unwrap();
         for (path, known) in known_keys(&document) {
             let known: BTreeSet<&str> = known.iter().copied().collect();
@@ -136,7 +136,7 @@ fn the_tool_prints_the_committed_schema() {
 fn good_documents() -> Vec<(String, String)> {
     let read = |file: &Path| (file.display().to_string(), std::fs::read_to_string(file).unwrap());
     let mut documents = vec![
-        read(&root().join("tests/fixtures/config/contract.yaml")),
+        read(&root().join("tests/fixtures/config/full.yaml")),
         read(&root().join("tests/fixtures/tool/books.yaml")),
     ];
     let examples =
@@ -161,7 +161,7 @@ fn good_configurations_pass_the_schema_and_say_where_it_is() {
 #[test]
 fn what_the_schema_refuses_the_reader_refuses_too() {
     let schema = schema();
-    let good = yaml_to_json(CONTRACT).unwrap();
+    let good = yaml_to_json(FULL).unwrap();
     let mut refused = 0;
     let mut pointers = Vec::new();
     all_pointers(&good, String::new(), &mut pointers);
