@@ -70,7 +70,7 @@ test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
-test: build setup .env/deploy $(PROMETHEUS_READY) ## Run every test, real Envoy included
+test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -87,15 +87,26 @@ bench bench-tools: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind
 bench: build setup bench-tools ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
+# The documentation is that of the wasm target, which has `edge` as well; it uses what clippy has checked for that target.
 .PHONY: lint
-lint: rust ## Check formatting and lints
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+lint: export RUSTDOCFLAGS := -D warnings
+lint: rust ## Check formatting, lints and documentation
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --lib --target $(WASM_TARGET) --no-default-features -- -D warnings
+	cargo doc --locked --lib --no-deps --document-private-items --target $(WASM_TARGET) --no-default-features --features yaml
+
+# What deny.toml asks of all dependencies. Advisories need RustSec's database, which is fetched:
+# AUDIT='bans licenses sources' leaves them out.
+AUDIT ?= advisories bans licenses sources
+.PHONY: audit
+audit: rust ## Check licences, versions, sources and advisories of all dependencies
+	@PATH="$$PATH:$(CURDIR)/.env/audit/bin"; cargo deny --version >/dev/null 2>&1 || cargo install --locked --root .env/audit cargo-deny@0.20.2; \
+		set -x; cargo deny --locked check $(AUDIT)
 
 .PHONY: fmt
 fmt: ## Format the code
-	cargo fmt
+	cargo fmt --all
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -136,9 +136,9 @@ impl Credential<'_> {
 pub enum PlaceRef<'r> {
     /// The header of this name, lower case.
     Header(&'r str),
-    /// The cookie of this name; [`without_cookie`] removes it.
+    /// The cookie of this name; [`without_cookie`](super::without_cookie) removes it.
     Cookie(&'r str),
-    /// The query parameter of this name, decoded; [`without_query_parameter`] removes it.
+    /// The query parameter of this name, decoded; [`without_query_parameter`](super::without_query_parameter) removes it.
     Parameter(&'r str),
 }
 

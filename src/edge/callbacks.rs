@@ -89,7 +89,7 @@ extern "C" fn _initialize() {
     unsafe { __wasm_call_ctors() }
 }
 
-/// Memory for what the host hands over; [`host`] takes ownership of it with this very size.
+/// Memory for what the host hands over; `host` takes ownership of it with this very size.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()

@@ -1,6 +1,6 @@
 //! The keys of one issuer that are fetched over HTTP: when to fetch, who waits, what is served meanwhile.
 //!
-//! A state machine without clock and without IO: `now` comes in, [`Need`] and [`Fetched`] go out.
+//! A state machine without clock and without IO: `now` comes in, [`Need`] goes out.
 //!
 //! 1. Keys at hand are served however old they are; they are refreshed in the background before they expire.
 //! 2. A failed fetch keeps the keys at hand and is tried again with exponential backoff and jitter.

@@ -4,7 +4,7 @@
 //! 2. **Client**: one client, that authenticates in one way at most. Whether its secret is right is for
 //!    the authorization server to say; nothing here looks at it.
 //! 3. **Tenant**: the one that registers this client, and that the request's own evidence does not contradict.
-//! 4. **Grant, target, scopes**: what is asked for must be the tenant's and the application's ([`check`]).
+//! 4. **Grant, target, scopes**: what is asked for must be the tenant's and the application's (`check.rs`).
 //!
 //! What is refused is answered as the authorization server would (RFC 6749 section 5.2): see [`Fault`].
 //!

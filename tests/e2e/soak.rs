@@ -22,7 +22,7 @@ const MOST_LAG: Duration = Duration::from_secs(1);
 
 /// A policy by its number. The even ones let `x` pass and refuse `y`, the odd ones the reverse.
 fn policy(issuer: &AuthorizationServer, number: usize, clock_skew: usize) -> Value {
-    let [x, y] = if number % 2 == 0 { ["read", "write"] } else { ["write", "read"] };
+    let [x, y] = if number.is_multiple_of(2) { ["read", "write"] } else { ["write", "read"] };
     let operation = |name: &str, scope: &str| {
         json!({
             "name": format!("{name}.{number}"), "path": format!("/{{tenant}}/{name}"),
@@ -85,7 +85,7 @@ impl Asks {
     /// What a policy answers.
     fn expected(self, policy: usize, is_opaque: bool) -> (u16, &'static str) {
         match self {
-            Self::X if policy % 2 == 0 => (200, "-"),
+            Self::X if policy.is_multiple_of(2) => (200, "-"),
             Self::Y if policy % 2 == 1 => (200, "-"),
             Self::Both => (200, "-"),
             Self::X | Self::Y | Self::Neither => (403, "scope_not_granted"),

@@ -16,6 +16,7 @@ mod filter_config;
 mod forwarding;
 mod issuer_races;
 mod jws_corpus;
+mod manifest;
 mod path_corpus;
 mod readme;
 mod reasons;
