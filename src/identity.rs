@@ -32,7 +32,7 @@ pub struct Identity {
     memo: RefCell<Option<Memo>>,
 }
 
-/// What the policy in force makes of the identity: the same for every request until the policy changes.
+/// What the active policy makes of the identity: the same for every request until another is activated.
 #[derive(Debug)]
 struct Memo {
     generation: u64,
@@ -42,7 +42,13 @@ struct Memo {
     standing: Option<Rc<TenantStanding>>,
 }
 
-/// What a caller amounts to under a tenant and the policy in force.
+impl Memo {
+    fn is_of(&self, provider: ProviderId, policy: &Policy) -> bool {
+        self.generation == policy.generation && self.provider == provider
+    }
+}
+
+/// What a caller amounts to under a tenant and the active policy.
 #[derive(Debug)]
 pub struct TenantStanding {
     /// The tenant.
@@ -128,18 +134,14 @@ impl Identity {
     ///
     /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has,
     /// `issuer_unknown` where its issuer is another provider's by now.
-    pub fn evidence(
-        &self,
-        provider: ProviderId,
-        policy: &Policy,
-        generation: u64,
-    ) -> Result<TokenEvidence, Reason> {
-        let is_current = |memo: &&Memo| memo.generation == generation && memo.provider == provider;
+    pub fn evidence(&self, provider: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
+        let is_current = |memo: &&Memo| memo.is_of(provider, policy);
         if let Some(memo) = self.memo.borrow().as_ref().filter(is_current) {
             return memo.evidence;
         }
         let evidence = self.read_evidence(provider, policy);
-        *self.memo.borrow_mut() = Some(Memo { generation, provider, evidence, standing: None });
+        *self.memo.borrow_mut() =
+            Some(Memo { generation: policy.generation, provider, evidence, standing: None });
         evidence
     }
 
@@ -180,14 +182,8 @@ impl Identity {
     }
 
     /// What the caller amounts to under `tenant`, worked out once per generation and tenant.
-    pub fn standing(
-        &self,
-        tenant: TenantId,
-        provider: ProviderId,
-        policy: &Policy,
-        generation: u64,
-    ) -> Rc<TenantStanding> {
-        let is_current = |memo: &&Memo| memo.generation == generation && memo.provider == provider;
+    pub fn standing(&self, tenant: TenantId, provider: ProviderId, policy: &Policy) -> Rc<TenantStanding> {
+        let is_current = |memo: &&Memo| memo.is_of(provider, policy);
         let known = self.memo.borrow().as_ref().filter(is_current).and_then(|memo| memo.standing.clone());
         if let Some(standing) = known.filter(|standing| standing.tenant == tenant) {
             return standing;

@@ -69,31 +69,6 @@ pub fn decide(
     })
 }
 
-/// How strictly the outcome is enforced: the operation's own setting comes before the application's, the tenant's and
-/// the file's.
-pub fn enforcement(
-    operation: Option<(&Operation, &Catalog)>,
-    caller_application: Option<&Application>,
-    tenant: &Tenant,
-    scopes_per_application: bool,
-    file: Enforcement,
-) -> Enforcement {
-    let system = operation
-        .and_then(|(operation, catalog)| catalog.suite(operation.suite))
-        .is_some_and(|suite| suite.system);
-    let application = caller_application.and_then(|application| {
-        // Both switches must be on; with the master switch off each registered application is as if it said `off`.
-        let own = if scopes_per_application { application.enforcement } else { Some(Enforcement::Off) };
-        // A vendor's suite is opened by the vendor's scopes, whatever an application's `off` says.
-        own.filter(|own| !(system && *own == Enforcement::Off))
-    });
-    operation
-        .and_then(|(operation, _)| operation.enforcement)
-        .or(application)
-        .or(tenant.enforcement)
-        .unwrap_or(file)
-}
-
 /// Whether `enforcement` lets a request pass although `reason` speaks against it.
 pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
     match reason {

@@ -15,9 +15,10 @@ use std::fmt;
 
 use crate::http::headers::{Headers, trim, values};
 use crate::http::search::{are_visible, position};
+use crate::ids::ProviderId;
 use crate::route::path::escaped_octet;
 
-/// A set of providers by their numbers in the configuration.
+/// A set of providers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderSet {
     words: Vec<u64>,
@@ -25,7 +26,7 @@ pub struct ProviderSet {
 
 impl ProviderSet {
     /// Adds a provider.
-    pub fn insert(&mut self, provider: u16) {
+    pub fn insert(&mut self, provider: ProviderId) {
         let (word, bit) = Self::position(provider);
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
@@ -36,7 +37,7 @@ impl ProviderSet {
     }
 
     /// Whether a provider is in the set.
-    pub fn contains(&self, provider: u16) -> bool {
+    pub fn contains(&self, provider: ProviderId) -> bool {
         let (word, bit) = Self::position(provider);
         self.words.get(word).is_some_and(|word| word & bit != 0)
     }
@@ -52,30 +53,30 @@ impl ProviderSet {
     }
 
     /// The providers, in order.
-    pub fn iter(&self) -> impl Iterator<Item = u16> {
+    pub fn iter(&self) -> impl Iterator<Item = ProviderId> {
         (0_u16..).zip(&self.words).flat_map(|(place, word)| {
             let mut left = *word;
             std::iter::from_fn(move || {
                 let bit = u16::try_from(left.trailing_zeros()).ok().filter(|_| left != 0)?;
                 left &= left - 1;
-                Some(place * 64 + bit)
+                Some(ProviderId(place * 64 + bit))
             })
         })
     }
 
     /// The provider, where there is one only.
-    pub fn sole(&self) -> Option<u16> {
+    pub fn sole(&self) -> Option<ProviderId> {
         let mut all = self.iter();
         all.next().filter(|_| all.next().is_none())
     }
 
-    fn position(provider: u16) -> (usize, u64) {
-        (usize::from(provider / 64), 1 << (provider % 64))
+    fn position(provider: ProviderId) -> (usize, u64) {
+        (usize::from(provider.0 / 64), 1 << (provider.0 % 64))
     }
 }
 
-impl FromIterator<u16> for ProviderSet {
-    fn from_iter<I: IntoIterator<Item = u16>>(providers: I) -> Self {
+impl FromIterator<ProviderId> for ProviderSet {
+    fn from_iter<I: IntoIterator<Item = ProviderId>>(providers: I) -> Self {
         let mut set = Self::default();
         providers.into_iter().for_each(|provider| set.insert(provider));
         set
@@ -171,7 +172,7 @@ impl CredentialPlaces {
         let mut headers: BTreeMap<Box<str>, BTreeMap<Prefix, ProviderSet>> = BTreeMap::new();
         let mut cookies: BTreeMap<Box<str>, ProviderSet> = BTreeMap::new();
         let mut parameters: BTreeMap<Box<str>, ProviderSet> = BTreeMap::new();
-        for (provider, places) in (0..=u16::MAX).zip(providers) {
+        for (provider, places) in (0..=u16::MAX).map(ProviderId).zip(providers) {
             let ProviderPlaces { from_headers, from_cookies, from_params } = places;
             for (name, prefix) in from_headers {
                 headers.entry(name).or_default().entry(Prefix::of(&prefix)).or_default().insert(provider);
@@ -495,7 +496,7 @@ mod tests {
         let credential = places.extract(&headers, None).unwrap();
         assert!(matches!(credential.token, Cow::Borrowed(b"a.b.c")));
         assert_eq!(credential.place, PlaceRef::Header("authorization"));
-        assert_eq!(credential.providers.sole(), Some(0));
+        assert_eq!(credential.providers.sole(), Some(ProviderId(0)));
     }
 
     #[test]
@@ -659,7 +660,7 @@ mod tests {
             let headers = [("authorization", value)];
             let headers = borrowed(&headers);
             let credential = places.extract(&headers, None).unwrap();
-            (credential.text().to_owned(), credential.providers.iter().collect::<Vec<_>>())
+            (credential.text().to_owned(), credential.providers.iter().map(|id| id.0).collect::<Vec<_>>())
         };
         assert_eq!(extract("Bearer t"), ("t".to_owned(), vec![1, 2]));
         assert_eq!(extract("Bearer xt"), ("t".to_owned(), vec![3]));
@@ -676,7 +677,7 @@ mod tests {
         let providers = |headers: &[(&str, &[u8])], query: Option<&str>| {
             let headers = borrowed(headers);
             let credential = places.extract(&headers, query.map(str::as_bytes)).unwrap();
-            credential.providers.iter().collect::<Vec<_>>()
+            credential.providers.iter().map(|id| id.0).collect::<Vec<_>>()
         };
         assert_eq!(providers(&[("authorization", b"Bearer x")], None), [0, 2]);
         assert_eq!(providers(&[("cookie", b"session=x")], None), [1, 2]);
@@ -766,12 +767,14 @@ mod tests {
 
     #[test]
     fn a_provider_set_grows_beyond_a_word() {
-        let set: ProviderSet = [0, 63, 64, 1000, u16::MAX].into_iter().collect();
-        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 1000, u16::MAX]);
+        let set: ProviderSet = [0, 63, 64, 1000, u16::MAX].into_iter().map(ProviderId).collect();
+        assert_eq!(set.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 63, 64, 1000, u16::MAX]);
         assert_eq!(set.len(), 5);
-        assert!(!set.contains(1) && !set.contains(65) && set.contains(1000));
+        assert!(
+            !set.contains(ProviderId(1)) && !set.contains(ProviderId(65)) && set.contains(ProviderId(1000))
+        );
         assert_eq!(set.sole(), None);
-        assert_eq!(ProviderSet::from_iter([70]).sole(), Some(70));
+        assert_eq!(ProviderSet::from_iter([ProviderId(70)]).sole(), Some(ProviderId(70)));
         assert!(ProviderSet::default().is_empty() && !set.is_empty());
     }
 

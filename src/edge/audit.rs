@@ -97,7 +97,7 @@ impl Reload {
                 let Counts { tenants, scopes, applications, suites, operations } = Counts::of(policy);
                 log(json!({
                     "event": "policy.loaded", "tenants": tenants, "scopes": scopes, "applications": applications,
-                    "suites": suites, "operations": operations, "generation": active.generation, "digest": digest,
+                    "suites": suites, "operations": operations, "generation": active.policy.generation, "digest": digest,
                 }));
             }
             return None;
@@ -121,7 +121,7 @@ impl Reload {
         for change in changes.iter().take(MOST_EVENTS) {
             let mut event = change.to_json();
             if let Value::Object(members) = &mut event {
-                members.insert("generation".to_owned(), active.generation.into());
+                members.insert("generation".to_owned(), active.policy.generation.into());
                 members.insert("digest".to_owned(), digest.as_str().into());
             }
             log(event);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::host::{self, Buffer, Level};
 use super::metrics;
 use crate::issuer::calls::{CallKind, Environment, Event, IssuerCalls, Resumed};
-use crate::issuer::introspection::{HttpCall, IssuerFault};
 use crate::issuer::peers::SharedStore;
 use crate::issuer::{ActivePolicy, IssuerCall};
+use crate::issuer::{HttpCall, IssuerFault};
 
 /// The calls in flight of one root context.
 pub struct Callouts {

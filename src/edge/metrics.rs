@@ -101,7 +101,7 @@ pub fn count_decision(facts: &Facts, active: &ActivePolicy) {
     let tenant = facts.standing.as_ref().map(|standing| standing.tenant);
     let suite = facts.operation.and_then(|id| policy.catalog.operation(id)).map(|operation| operation.suite);
     METRICS.with_borrow_mut(|metrics| {
-        metrics.enter(active.generation);
+        metrics.enter(active.policy.generation);
         metrics.count(Counted::Decision(facts.decision, facts.reason, tenant), || {
             decision_name(facts.reason.map_or("none", Reason::as_str), tenant)
         });
@@ -151,10 +151,10 @@ pub fn count_refused_configuration() {
 /// shows as a rise; the keys of a provider that is gone are shown as none.
 pub fn enter_policy(active: &ActivePolicy) {
     count("reloads");
-    record(Metric::Gauge, "policy_generation", active.generation);
+    record(Metric::Gauge, "policy_generation", active.policy.generation);
     define(REFUSED_CONFIGURATIONS);
     let mut keys = HashSet::new();
-    for (_, provider) in active.providers() {
+    for (_, provider) in active.policy.providers() {
         if matches!(provider.keys, ProviderKeys::Remote(_)) {
             keys.insert(fresh_until_name(&provider.name));
             define_calls("jwks_fetches", &provider.name);

@@ -10,7 +10,7 @@ use super::forward::CredentialPlace;
 use super::request::Request;
 use crate::authenticate::claims::Confirmation;
 use crate::authenticate::{TokenError, UntrustedToken, looks_like_jwt};
-use crate::authorize::decide::{self, decide};
+use crate::authorize::decide::is_lifted;
 use crate::authorize::resolve::{RequestEvidence, TenantFault, resolve};
 use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
 use crate::credential::{Credential, CredentialError, PlaceRef, ProviderSet};
@@ -27,7 +27,7 @@ use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
 use crate::route::{Lookup, RouteEvidence};
-use crate::token_endpoint::{self, Fault, Outcome, Registry, TokenEndpoint, TokenRequest, check_head};
+use crate::token_endpoint::{self, Disposition, Fault, TokenEndpoint, TokenRequest, check_head};
 
 /// One pass over the way of a request.
 pub(super) struct Walk<'w, 'r, 's> {
@@ -140,29 +140,23 @@ impl<'w> Walk<'w, '_, '_> {
                 return Err(Halt::AwaitBody);
             }
         };
-        let registry = Registry {
-            providers: &policy.providers,
-            tenants: &policy.tenants,
-            scopes_per_application: policy.scopes_per_application,
-            enforcement: policy.enforcement,
-        };
         let host = normalize_host(self.request.authority);
         let evidence = self.request_evidence(&RouteOutcome::new(Lookup::Unmatched, policy), host.as_deref());
         let token_request = TokenRequest { headers: self.request.headers, query, body };
-        let verdict = token_endpoint::check(endpoint, registry, token_request, &evidence);
+        let checked = token_endpoint::check(endpoint, policy, token_request, &evidence);
         let facts = self.facts.token_request.insert(Box::default());
-        facts.client = verdict.client;
-        self.facts.decision = match verdict.outcome {
-            Outcome::Pass => Decision::Allow,
-            Outcome::Replace(body) => {
+        facts.client = checked.client;
+        self.facts.decision = match checked.disposition {
+            Disposition::Pass => Decision::Allow,
+            Disposition::Replace(body) => {
                 self.replaced_body = Some(body);
                 Decision::Allow
             }
-            Outcome::Shadow(fault) => {
+            Disposition::Shadow(fault) => {
                 facts.fault = Some(fault);
                 Decision::Shadow
             }
-            Outcome::Reject(fault) => return Err(Halt::RejectTokenRequest(fault)),
+            Disposition::Reject(fault) => return Err(Halt::RejectTokenRequest(fault)),
         };
         Ok(None)
     }
@@ -187,11 +181,10 @@ impl<'w> Walk<'w, '_, '_> {
         }
 
         self.facts.stage = Stage::Tenant;
-        let token_evidence =
-            identity.evidence(provider, policy, self.active.generation).map_err(|reason| {
-                self.facts.stage = Stage::Token;
-                Halt::from(reason)
-            })?;
+        let token_evidence = identity.evidence(provider, policy).map_err(|reason| {
+            self.facts.stage = Stage::Token;
+            Halt::from(reason)
+        })?;
         let required = required_evidence(routed, policy);
         let tenant = resolve(
             &token_evidence,
@@ -202,7 +195,7 @@ impl<'w> Walk<'w, '_, '_> {
             &policy.resolution,
             &policy.tenants,
         )?;
-        let standing = identity.standing(tenant, provider, policy, self.active.generation);
+        let standing = identity.standing(tenant, provider, policy);
         self.facts.standing = Some(Rc::clone(&standing));
 
         self.facts.stage = Stage::Scopes;
@@ -229,11 +222,9 @@ impl<'w> Walk<'w, '_, '_> {
             Err(rejection) => Err(rejection.clone()),
             Ok((id, operation)) => {
                 self.check_tls(operation)?;
-                decide(*id, operation, &caller, &policy.catalog, &policy.tenants).map_err(|refusal| {
-                    Rejection {
-                        sufficient_scope: refusal.sufficient_scope.map(String::into_boxed_str),
-                        ..refusal.reason.into()
-                    }
+                policy.decide(*id, operation, &caller).map_err(|refusal| Rejection {
+                    sufficient_scope: refusal.sufficient_scope.map(String::into_boxed_str),
+                    ..refusal.reason.into()
                 })
             }
         };
@@ -241,15 +232,9 @@ impl<'w> Walk<'w, '_, '_> {
             self.facts.decision = Decision::Allow;
             return Ok(());
         };
-        let operation = routed.operation.as_ref().ok().map(|(_, operation)| (*operation, &policy.catalog));
-        let enforcement = decide::enforcement(
-            operation,
-            caller.application,
-            caller.tenant,
-            policy.scopes_per_application,
-            policy.enforcement,
-        );
-        if !decide::is_lifted(rejection.reason, enforcement) {
+        let operation = routed.operation.as_ref().ok().map(|(_, operation)| *operation);
+        let enforcement = policy.enforcement(operation, caller.application, caller.tenant);
+        if !is_lifted(rejection.reason, enforcement) {
             return Err(Halt::Reject(rejection));
         }
         // `required_evidence` let its absence be, since the request was to be refused anyway.
@@ -362,10 +347,10 @@ impl<'w> Walk<'w, '_, '_> {
 
     /// The identity of a JWT that was verified before, where all that it depends on is as it was.
     fn remembered(&self, token: &[u8], providers: &ProviderSet) -> Option<Authenticated> {
-        let (policy, generation) = (&self.active.policy, self.active.generation);
-        providers.iter().map(ProviderId).find_map(|id| {
+        let policy = &self.active.policy;
+        providers.iter().find_map(|id| {
             let identity = self.active.state(id)?.borrow_mut().tokens.lookup(token).cloned()?;
-            let evidence = identity.evidence(id, policy, generation);
+            let evidence = identity.evidence(id, policy);
             let is_of_provider = !matches!(evidence, Err(Reason::IssuerUnknown));
             if is_of_provider && self.active.still_has_key(id, &identity) {
                 return Some((id, identity));
@@ -381,7 +366,7 @@ impl<'w> Walk<'w, '_, '_> {
         let found = token
             .issuer()?
             .and_then(|issuer| policy.provider_of_issuer(issuer))
-            .filter(|(id, _)| providers.contains(id.0))
+            .filter(|(id, _)| providers.contains(*id))
             .and_then(|(id, tenant)| Some((id, policy.provider(id)?, tenant.map(str::to_owned))));
         let Some((id, provider, tenant)) = found else {
             token.check_header_of_unknown_issuer()?;
@@ -439,10 +424,10 @@ impl<'w> Walk<'w, '_, '_> {
             |id: &ProviderId| policy.provider(*id).is_some_and(|provider| provider.introspection.is_some());
         let listed = credential.providers;
         let mut candidates: Vec<ProviderId> = match credential.place {
-            PlaceRef::Header(_) => listed.iter().map(ProviderId).filter(introspects).collect(),
+            PlaceRef::Header(_) => listed.iter().filter(introspects).collect(),
             // Who put a token there is known only where one provider takes it from there.
             PlaceRef::Cookie(_) | PlaceRef::Parameter(_) => {
-                listed.sole().into_iter().map(ProviderId).filter(introspects).collect()
+                listed.sole().into_iter().filter(introspects).collect()
             }
         };
         if candidates.is_empty() {
@@ -472,7 +457,7 @@ impl<'w> Walk<'w, '_, '_> {
         token: &str,
         jwt: Option<&Rc<Identity>>,
     ) -> Result<Rc<Identity>, Halt> {
-        let generation = self.active.generation;
+        let generation = self.active.policy.generation;
         let delivered = self.delivered.filter(|verdict| match verdict {
             // What was refused under the tenants of another policy may be good under these.
             IntrospectionOutcome::Refused { under, .. } => under.is_none_or(|other| other == generation),

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::introspection::{self, HttpCall, IssuerFault};
+use super::fault::IssuerFault;
+use super::http_call::HttpCall;
+use super::introspection;
+use super::keys::MAX_JWKS_BYTES;
 use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, SharedStore};
 use super::provider::{Introspection, Provider, ProviderKeys};
-use super::state::MAX_JWKS_BYTES;
 use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
 use crate::ids::ProviderId;
 use crate::jose::SkippedKey;
@@ -94,7 +96,7 @@ impl IssuerCalls {
     /// Makes ready what is shared, so that of workers that begin at once one fetches.
     pub fn prepare(active: &ActivePolicy, environment: &dyn Environment) {
         let Some(store) = environment.shared() else { return };
-        for (_, provider) in active.providers() {
+        for (_, provider) in active.policy.providers() {
             match &provider.keys {
                 ProviderKeys::Remote(_) => peers::prepare(store, &peers::keys_name(&provider.digest, None)),
                 ProviderKeys::Local(_) | ProviderKeys::None => {}

@@ -13,8 +13,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fault::IssuerFault;
 use crate::jose::algorithm::Algorithm;
-use crate::jose::key_set::KeySet;
+use crate::jose::{KeySet, KeySource, SkippedKey};
 
 /// How long after a fetch that an unknown `kid` caused the next may be caused so.
 pub const UNKNOWN_KID_INTERVAL: Duration = Duration::from_secs(30);
@@ -30,8 +31,6 @@ const REFRESH_AT_PERCENT: u32 = 90;
 #[derive(Debug, Default)]
 pub struct RemoteKeys {
     keys: Option<Arc<KeySet>>,
-    /// Counts the sets: what was verified under another one is checked again.
-    version: u64,
     fetched_at: Duration,
     refresh_at: Duration,
     in_flight: Option<InFlight>,
@@ -51,7 +50,7 @@ struct InFlight {
 #[derive(Clone, Debug)]
 pub enum Need {
     /// Keys of which at least one fits, or none would if they were fetched again.
-    Keys(Arc<KeySet>, u64),
+    Keys(Arc<KeySet>),
     /// A fetch is in flight: wait for it.
     Wait,
     /// Start a fetch (see [`RemoteKeys::begin`]) and wait for it.
@@ -94,7 +93,7 @@ impl RemoteKeys {
         let is_known = key_id.is_none_or(|key_id| keys.knows_key_id(key_id));
         let fits = || algorithm.is_none_or(|algorithm| keys.candidates(algorithm, key_id).next().is_some());
         if is_known || (!at_hand_tried && fits()) {
-            return Need::Keys(Arc::clone(keys), self.version);
+            return Need::Keys(Arc::clone(keys));
         }
         waiting_or(match self.unknown_kid_fetch_ended {
             Some(ended) if now < ended.saturating_add(UNKNOWN_KID_INTERVAL) => {
@@ -102,16 +101,16 @@ impl RemoteKeys {
                     // The issuer could not be asked: that the token is bad is not known.
                     Need::Unavailable { retry_in: self.retry_at.saturating_sub(now) }
                 } else {
-                    Need::Keys(Arc::clone(keys), self.version)
+                    Need::Keys(Arc::clone(keys))
                 }
             }
             Some(_) | None => self.fetch_unless_backing_off(Cause::UnknownKid, now),
         })
     }
 
-    /// The keys at hand and their version.
-    pub fn at_hand(&self) -> Option<(&Arc<KeySet>, u64)> {
-        self.keys.as_ref().map(|keys| (keys, self.version))
+    /// The keys at hand.
+    pub fn at_hand(&self) -> Option<&Arc<KeySet>> {
+        self.keys.as_ref()
     }
 
     /// Whether a fetch should begin in the background now.
@@ -164,7 +163,6 @@ impl RemoteKeys {
     }
 
     fn take(&mut self, keys: KeySet, cache_duration: Duration, jitter: u8, fetched_at: Duration) {
-        self.version += 1;
         self.keys = Some(Arc::new(keys));
         self.fetched_at = fetched_at;
         let percent = REFRESH_AT_PERCENT.saturating_sub(u32::from(jitter) * 10 / 255);
@@ -193,9 +191,7 @@ impl RemoteKeys {
     }
 
     fn drop_keys(&mut self) {
-        if self.keys.take().is_some() {
-            self.version += 1;
-        }
+        self.keys = None;
         self.fetched_at = Duration::ZERO;
         self.refresh_at = Duration::ZERO;
     }
@@ -225,11 +221,6 @@ impl RemoteKeys {
         self.in_flight.is_some_and(|fetch| now >= fetch.deadline)
     }
 
-    /// How long until a failed fetch is tried again.
-    pub fn retry_in(&self, now: Duration) -> Duration {
-        self.retry_at.saturating_sub(now)
-    }
-
     fn fetch_unless_backing_off(&self, cause: Cause, now: Duration) -> Need {
         if now < self.retry_at {
             Need::Unavailable { retry_in: self.retry_at.saturating_sub(now) }
@@ -244,6 +235,27 @@ impl RemoteKeys {
         }
     }
 }
+
+/// Reads the answer to a fetch of keys: the usable ones, and why others are not used.
+///
+/// # Errors
+///
+/// What makes the answer none that keys could be taken from.
+pub fn read_key_set(
+    reply: Result<(u16, &[u8]), IssuerFault>,
+) -> Result<(KeySet, Vec<SkippedKey>), IssuerFault> {
+    let (status, body) = reply?;
+    if status != 200 {
+        return Err(IssuerFault::Status(status));
+    }
+    if body.len() > MAX_JWKS_BYTES {
+        return Err(IssuerFault::TooLarge);
+    }
+    KeySet::parse(body, KeySource::Remote).map_err(|_| IssuerFault::NotAKeySet)
+}
+
+/// How large a key set may be, in bytes.
+pub const MAX_JWKS_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -311,11 +323,11 @@ mod tests {
         for expected in [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000] {
             remote.begin(Cause::Age, TIMEOUT, at(0));
             remote.fail(255, at(0));
-            assert_eq!(remote.retry_in(at(0)), Duration::from_millis(expected));
+            assert_eq!(remote.retry_at().saturating_sub(at(0)), Duration::from_millis(expected));
         }
         remote.begin(Cause::Age, TIMEOUT, at(0));
         remote.fail(0, at(0));
-        assert_eq!(remote.retry_in(at(0)), Duration::from_secs(15));
+        assert_eq!(remote.retry_at().saturating_sub(at(0)), Duration::from_secs(15));
     }
 
     #[test]

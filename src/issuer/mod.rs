@@ -2,10 +2,16 @@
 //! them, and what the workers of one proxy tell each other.
 
 pub mod calls;
+mod fault;
+mod http_call;
 pub mod introspection;
+mod judge;
 pub mod keys;
 pub mod peers;
 pub mod provider;
 pub mod state;
 
-pub use state::{ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, WaiterId, Worker};
+pub use fault::IssuerFault;
+pub use http_call::HttpCall;
+pub use judge::IntrospectionOutcome;
+pub use state::{ActivePolicy, AnswerNow, IssuerCall, KeysNow, WaiterId, Worker};

@@ -10,7 +10,6 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::keys::{Cause, UNKNOWN_KID_INTERVAL};
-use super::state::PeerUpdate;
 use crate::http::hex::hex;
 
 /// Data that workers share, with versions for compare-and-swap.
@@ -69,6 +68,26 @@ pub enum FetchDecision {
     Take(PeerUpdate),
     /// Fetch.
     Fetch,
+}
+
+/// What another worker tells of a fetch of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerUpdate {
+    /// It failed.
+    Failed {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// It brought a set without a usable key.
+    Withdrawn {
+        /// When it is to be tried again.
+        retry_at: Duration,
+    },
+    /// An unknown `kid` had caused it, and it brought the keys that are at hand.
+    Confirmed {
+        /// When it ended.
+        unknown_kid_fetch_ended: Duration,
+    },
 }
 
 /// How a fetch ended.

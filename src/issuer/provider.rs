@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::introspection::HttpCall;
+use super::http_call::HttpCall;
 use crate::authenticate::{TenantPattern, TokenRules};
 use crate::jose::KeySet;
 

@@ -11,20 +11,19 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::introspection::{IssuerFault, Response, read_response};
-use super::keys::{Cause, Need, RemoteKeys, Wanted};
-use super::peers::KeysRecord;
-use super::provider::{Introspection, Provider, ProviderKeys};
-use crate::authenticate::claims::{Claims, Confirmation};
-use crate::authenticate::{AudienceRule, RecentHeaders, TokenError, TokenRules};
-use crate::authorize::TenantTable;
+use super::fault::IssuerFault;
+use super::judge::{IntrospectionOutcome, conclude};
+use super::keys::{Cause, Need, RemoteKeys, Wanted, read_key_set};
+use super::peers::{KeysRecord, PeerUpdate};
+use super::provider::{Provider, ProviderKeys};
+use crate::authenticate::RecentHeaders;
 use crate::collections::bounded_cache::BoundedCache;
 use crate::collections::seeded_hash::SeededMap;
 use crate::identity::Identity;
 use crate::ids::ProviderId;
-use crate::jose::{KeySet, KeySource, SkippedKey};
+use crate::jose::{KeySet, SkippedKey};
 use crate::policy::Policy;
-use crate::respond::{Answers, Reason, Rejection};
+use crate::respond::{Answers, Rejection};
 
 /// What an answer may take beyond its own timeout before it is given up as lost.
 const GRACE: Duration = Duration::from_secs(1);
@@ -46,8 +45,6 @@ pub struct Worker {
 pub struct ActivePolicy {
     /// The configuration.
     pub policy: Policy,
-    /// Unlike that of any other policy in this VM.
-    pub generation: u64,
     /// What is answered to requests that are refused under it.
     pub answers: Answers,
     providers: Vec<Rc<RefCell<ProviderState>>>,
@@ -57,10 +54,11 @@ pub struct ActivePolicy {
 }
 
 impl Worker {
-    /// Puts `policy` in force, with the state that its providers have already.
-    pub fn activate(&mut self, policy: Policy) -> Rc<ActivePolicy> {
+    /// Activates `policy`, with the state that its providers have already.
+    pub fn activate(&mut self, mut policy: Policy) -> Rc<ActivePolicy> {
         self.providers.retain(|_, state| state.strong_count() > 0);
         self.generations += 1;
+        policy.generation = self.generations;
         let providers = policy
             .providers
             .iter()
@@ -76,7 +74,6 @@ impl Worker {
         Rc::new(ActivePolicy {
             answers: Answers::new(&policy.realm, policy.strip_failure_response),
             policy,
-            generation: self.generations,
             providers,
             recent_headers: Rc::clone(&self.recent_headers),
             waiting: Rc::clone(&self.waiting),
@@ -114,22 +111,6 @@ impl fmt::Debug for IssuerCall {
             Self::Introspect { provider, .. } => write!(f, "Introspect({provider:?}, …)"),
         }
     }
-}
-
-/// What introspection came to, for everyone who waited.
-#[derive(Clone, Debug)]
-pub enum IntrospectionOutcome {
-    /// The token is active and passes the provider's rules.
-    Active(Rc<Identity>),
-    /// The token is refused.
-    Refused {
-        /// Why.
-        rejection: Rejection,
-        /// The generation of the policy whose tenants had a part in it; None where the issuer alone refused.
-        under: Option<u64>,
-    },
-    /// The issuer could not be asked.
-    Fault(IssuerFault),
 }
 
 /// The keys of a provider, as far as a request can have them now.
@@ -216,15 +197,6 @@ impl ActivePolicy {
         self.providers.get(usize::from(provider.0)).map(|state| &**state)
     }
 
-    /// All providers with their ids.
-    pub fn providers(&self) -> impl Iterator<Item = (ProviderId, &Provider)> {
-        self.policy
-            .providers
-            .iter()
-            .enumerate()
-            .map(|(place, provider)| (ProviderId(u16::try_from(place).unwrap_or(u16::MAX)), provider))
-    }
-
     /// How many requests wait in this VM.
     pub fn waiting(&self) -> usize {
         self.waiting.get()
@@ -243,7 +215,7 @@ impl ActivePolicy {
                     .get(&identity.principal.issuer_tenant)
                     .or_else(|| state.key_sets.get(&None))
                     .and_then(|set| set.remote.at_hand());
-                keys.is_some_and(|(keys, _)| keys.contains_fingerprint(fingerprint))
+                keys.is_some_and(|keys| keys.contains_fingerprint(fingerprint))
             }),
             Some(ProviderKeys::None) | None => false,
         }
@@ -275,7 +247,7 @@ impl ActivePolicy {
         let may_wait = self.may_wait(state.waiting);
         let set = state.key_sets.entry(tenant.clone()).or_default();
         match set.remote.need(wanted, now) {
-            Need::Keys(keys, _) => return KeysNow::Keys(keys),
+            Need::Keys(keys) => return KeysNow::Keys(keys),
             Need::Unavailable { retry_in } => return KeysNow::Unavailable { retry_in },
             Need::Wait => {}
             Need::Fetch(cause) => {
@@ -311,7 +283,7 @@ impl ActivePolicy {
             return AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Active(Rc::clone(identity)));
         }
         if let Some(refused) = state.inactive.lookup(token.as_bytes()).filter(|refused| now < refused.until) {
-            if refused.under.is_none_or(|generation| generation == self.generation) {
+            if refused.under.is_none_or(|generation| generation == self.policy.generation) {
                 let (rejection, under) = (refused.rejection.clone(), refused.under);
                 return AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Refused { rejection, under });
             }
@@ -344,7 +316,7 @@ impl ActivePolicy {
     ) -> (Vec<IssuerCall>, Vec<(WaiterId, Option<IntrospectionOutcome>)>) {
         let mut calls = Vec::new();
         let mut resumed = Vec::new();
-        for (id, provider) in self.providers() {
+        for (id, provider) in self.policy.providers() {
             let Some(state) = self.state(id) else { continue };
             let overdue_keys: Vec<Option<Box<str>>> = {
                 let state = state.borrow();
@@ -507,7 +479,7 @@ impl ActivePolicy {
         let introspection = rules.introspection.as_ref()?;
         let jwt = self.state(provider)?.borrow().pending.get(token)?.jwt.clone();
         let (verdict, until) =
-            self.conclude(rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
+            conclude(&self.policy, rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
         if received_at > now || now >= until {
             return None;
         }
@@ -531,54 +503,11 @@ impl ActivePolicy {
             .and_then(|state| state.borrow().pending.get(token).and_then(|pending| pending.jwt.clone()));
         let (verdict, until) = match rules {
             Some((rules, introspection)) => {
-                self.conclude(rules, introspection, jwt.as_ref(), reply, now, now)
+                conclude(&self.policy, rules, introspection, jwt.as_ref(), reply, now, now)
             }
             None => (IntrospectionOutcome::Fault(IssuerFault::Unreachable), now),
         };
         (self.end_introspection(provider, token, &verdict, until, now), verdict)
-    }
-
-    /// What a reply received at `received_at` comes to, and until when that may be remembered.
-    fn conclude(
-        &self,
-        rules: &Provider,
-        introspection: &Introspection,
-        jwt: Option<&Rc<Identity>>,
-        reply: Result<(u16, &[u8]), IssuerFault>,
-        received_at: Duration,
-        now: Duration,
-    ) -> (IntrospectionOutcome, Duration) {
-        let response = reply.and_then(|(status, body)| {
-            read_response(status, body, introspection.max_response_bytes, &rules.rules.claims)
-        });
-        let refused_until = received_at.saturating_add(introspection.negative_ttl);
-        match response {
-            Err(fault) => (IntrospectionOutcome::Fault(fault), now),
-            Ok(Response::Inactive) => {
-                let rejection = Reason::TokenInactive.into();
-                (IntrospectionOutcome::Refused { rejection, under: None }, refused_until)
-            }
-            Ok(Response::Active(claims)) => {
-                let expires_at = claims.expires_at();
-                match self.judge(rules, introspection, jwt, *claims, now) {
-                    Ok(identity) => {
-                        let oldest = received_at.saturating_add(introspection.max_ttl);
-                        let until = expires_at.map_or(oldest, |expires_at| oldest.min(expires_at));
-                        (IntrospectionOutcome::Active(Rc::new(identity)), until)
-                    }
-                    Err(Rejected::Fault(fault)) => (IntrospectionOutcome::Fault(fault), now),
-                    Err(Rejected::Refused(error)) => {
-                        // What time alone decides is not remembered.
-                        let until = match error {
-                            TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => now,
-                            _ => refused_until,
-                        };
-                        let under = Some(self.generation);
-                        (IntrospectionOutcome::Refused { rejection: error.into(), under }, until)
-                    }
-                }
-            }
-        }
     }
 
     /// Remembers a verdict until `until` and ends the waiting for it.
@@ -640,70 +569,6 @@ impl ActivePolicy {
     fn places_of_one_provider(&self) -> usize {
         self.policy.max_waiting_requests.div_ceil(2)
     }
-
-    /// What an active response comes to.
-    fn judge(
-        &self,
-        provider: &Provider,
-        introspection: &Introspection,
-        jwt: Option<&Rc<Identity>>,
-        claims: Claims,
-        now: Duration,
-    ) -> Result<Identity, Rejected> {
-        if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
-            return Err(Rejected::Fault(IssuerFault::Contradiction));
-        }
-        let issuer_tenant = self.issuer_tenant(provider, &claims)?;
-        // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
-        let audiences =
-            if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
-        let rules = TokenRules {
-            audiences,
-            require_expiration: false,
-            required_claims: Vec::new(),
-            max_token_age: provider.rules.max_token_age.filter(|_| claims.issued_at().is_some()),
-            ..provider.rules.clone()
-        };
-        let is_tenant = |name: &str| self.policy.tenants.named(name).is_some();
-        claims.check(&rules, now, &is_tenant)?;
-        let absent = introspection.required_members.iter().find(|name| !claims.has(name));
-        if let Some(name) = absent {
-            return Err(TokenError::ClaimMissing(name.to_string().into()).into());
-        }
-        let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
-        identity.principal.scope_absent_from_introspection = identity.principal.scopes.is_none();
-        match jwt {
-            None => Ok(identity),
-            Some(jwt) => combine(jwt, &identity, &self.policy.tenants).map_err(Rejected::Fault),
-        }
-    }
-
-    /// The tenant's name in the response's issuer.
-    fn issuer_tenant(&self, provider: &Provider, claims: &Claims) -> Result<Option<String>, TokenError> {
-        let (Some(expected), Some(issuer)) = (&provider.issuer, claims.issuer()) else { return Ok(None) };
-        let found = self.policy.provider_of_issuer(issuer);
-        let names_this = found.is_some_and(|(id, _)| {
-            self.policy.provider(id).is_some_and(|found| found.issuer.as_ref() == Some(expected))
-        });
-        match found {
-            Some((_, tenant)) if names_this => Ok(tenant.map(str::to_owned)),
-            Some(_) | None => Err(TokenError::IssuerUnknown),
-        }
-    }
-}
-
-/// Why an active response does not make the token a good one.
-enum Rejected {
-    /// The token is refused.
-    Refused(TokenError),
-    /// The response cannot be used.
-    Fault(IssuerFault),
-}
-
-impl From<TokenError> for Rejected {
-    fn from(error: TokenError) -> Self {
-        Self::Refused(error)
-    }
 }
 
 /// What became of an answer to [`IssuerCall::FetchKeys`].
@@ -718,80 +583,3 @@ pub struct KeysReply {
     /// When a failed fetch is to be tried again.
     pub retry_at: Duration,
 }
-
-/// What another worker tells of a fetch of keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerUpdate {
-    /// It failed.
-    Failed {
-        /// When it is to be tried again.
-        retry_at: Duration,
-    },
-    /// It brought a set without a usable key.
-    Withdrawn {
-        /// When it is to be tried again.
-        retry_at: Duration,
-    },
-    /// An unknown `kid` had caused it, and it brought the keys that are at hand.
-    Confirmed {
-        /// When it ended.
-        unknown_kid_fetch_ended: Duration,
-    },
-}
-
-/// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
-/// both grant where both speak of scopes, and either may bind the token to its sender.
-fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
-    let (signed, said) = (&jwt.principal, &answer.principal);
-    let is_same_tenant = |one: &str, other: &str| {
-        one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
-    };
-    let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
-        // Each of them names one tenant, or is refused for that later.
-        (Ok(signed), Ok(said)) => {
-            signed.iter().any(|one| said.iter().any(|other| !is_same_tenant(one, other)))
-        }
-        // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
-        (Err(_), Ok(_)) => false,
-        (_, Err(_)) => true,
-    };
-    if tenants_differ
-        || differ(signed.issuer.as_deref(), said.issuer.as_deref())
-        || differ(signed.subject.as_deref(), said.subject.as_deref())
-        || differ(signed.client.as_deref(), said.client.as_deref())
-    {
-        return Err(IssuerFault::Contradiction);
-    }
-    let scopes = match (&signed.scopes, &said.scopes) {
-        (Some(signed), Some(said)) => {
-            Some(signed.iter().filter(|scope| said.contains(scope)).cloned().collect())
-        }
-        (Some(scopes), None) | (None, Some(scopes)) => Some(scopes.clone()),
-        (None, None) => None,
-    };
-    let confirmation = match (jwt.confirmation, answer.confirmation) {
-        (Confirmation::None, other) | (other, Confirmation::None) => other,
-        (one, other) if one == other => one,
-        _ => Confirmation::Unsupported,
-    };
-    Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
-}
-
-/// Whether both are there and are not the same.
-fn differ(one: Option<&str>, other: Option<&str>) -> bool {
-    one.zip(other).is_some_and(|(one, other)| one != other)
-}
-
-fn read_key_set(reply: Result<(u16, &[u8]), IssuerFault>) -> Result<(KeySet, Vec<SkippedKey>), IssuerFault> {
-    let (status, body) = reply?;
-    if status != 200 {
-        return Err(IssuerFault::Status(status));
-    }
-    if body.len() > MAX_JWKS_BYTES {
-        return Err(IssuerFault::TooLarge);
-    }
-    KeySet::parse(body, KeySource::Remote).map_err(|_| IssuerFault::NotAKeySet)
-}
-
-/// How large a key set may be, in bytes.
-pub const MAX_JWKS_BYTES: usize = 1 << 20;

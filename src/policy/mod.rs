@@ -5,7 +5,8 @@ pub mod guarded_headers;
 pub mod reach;
 
 use crate::authenticate::{ClaimPath, IssuerIndex};
-use crate::authorize::{Catalog, Enforcement, ResolutionRules, TenantTable};
+use crate::authorize::decide::{self, Caller, Refusal};
+use crate::authorize::{Application, Catalog, Enforcement, Operation, ResolutionRules, Tenant, TenantTable};
 use crate::credential::CredentialPlaces;
 use crate::ids::{OperationId, ProviderId};
 use crate::issuer::provider::Provider;
@@ -59,9 +60,48 @@ pub struct Policy {
     pub audit: Audit,
     /// SHA-256 of the configuration's bytes.
     pub digest: [u8; 32],
+    /// Unlike that of any other policy that was activated in this VM; 0 before it is.
+    pub generation: u64,
 }
 
 impl Policy {
+    /// Decides whether `caller` may call the operation `id`, by scopes alone.
+    ///
+    /// # Errors
+    ///
+    /// The 403 reason, with the scopes that would do.
+    pub fn decide(&self, id: OperationId, operation: &Operation, caller: &Caller<'_>) -> Result<(), Refusal> {
+        decide::decide(id, operation, caller, &self.catalog, &self.tenants)
+    }
+
+    /// How strictly scopes are enforced: the operation's own word comes before the application's, that before the
+    /// tenant's, that before the file's. `operation` is None where the request has none.
+    pub fn enforcement(
+        &self,
+        operation: Option<&Operation>,
+        application: Option<&Application>,
+        tenant: &Tenant,
+    ) -> Enforcement {
+        let suite = operation.and_then(|operation| self.catalog.suite(operation.suite));
+        let application = application.and_then(|application| {
+            // Both switches must be on; with the master switch off each registered application is as if it said `off`.
+            let own =
+                if self.scopes_per_application { application.enforcement } else { Some(Enforcement::Off) };
+            // A vendor's suite is opened by the vendor's scopes, whatever an application's `off` says.
+            own.filter(|own| !(suite.is_some_and(|suite| suite.system) && *own == Enforcement::Off))
+        });
+        operation
+            .and_then(|operation| operation.enforcement)
+            .or(application)
+            .or(tenant.enforcement)
+            .unwrap_or(self.enforcement)
+    }
+
+    /// All providers with their ids.
+    pub fn providers(&self) -> impl Iterator<Item = (ProviderId, &Provider)> {
+        (0..=u16::MAX).map(ProviderId).zip(&self.providers)
+    }
+
     /// The provider behind an id of this policy.
     pub fn provider(&self, id: ProviderId) -> Option<&Provider> {
         self.providers.get(usize::from(id.0))

@@ -4,7 +4,7 @@
 //! thought up.
 
 use super::Policy;
-use crate::authorize::decide::{Caller, decide, enforcement, is_lifted};
+use crate::authorize::decide::{Caller, is_lifted};
 use crate::authorize::scope::EffectiveScopes;
 use crate::authorize::{Access, Application, Enforcement, Tenant};
 use crate::ids::OperationId;
@@ -86,8 +86,7 @@ impl<'p> Holder<'p> {
     /// What the holder can do with the operation `id` of the policy. An operation that the policy does not have is
     /// refused.
     pub fn reach(&self, id: OperationId) -> Reach {
-        let catalog = &self.policy.catalog;
-        let Some(operation) = catalog.operation(id) else {
+        let Some(operation) = self.policy.catalog.operation(id) else {
             return Reach::Refused(Reason::OperationNotMapped);
         };
         match operation.access {
@@ -102,16 +101,8 @@ impl<'p> Holder<'p> {
             scope_absent_from_introspection: false,
             effective: &self.effective,
         };
-        let Err(refusal) = decide(id, operation, &caller, catalog, &self.policy.tenants) else {
-            return Reach::Granted;
-        };
-        let enforcement = enforcement(
-            Some((operation, catalog)),
-            self.application,
-            self.tenant,
-            self.policy.scopes_per_application,
-            self.policy.enforcement,
-        );
+        let Err(refusal) = self.policy.decide(id, operation, &caller) else { return Reach::Granted };
+        let enforcement = self.policy.enforcement(Some(operation), self.application, self.tenant);
         if is_lifted(refusal.reason, enforcement) {
             Reach::Lifted(enforcement, refusal.reason)
         } else {

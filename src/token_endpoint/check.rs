@@ -1,28 +1,17 @@
 //! The decision about one token request.
 
+use super::MAX_BODY_BYTES;
 use super::client::client_id;
+use super::endpoint::{OnUnregisteredScope, TokenEndpoint};
 use super::fault::Fault;
 use super::form::Form;
-use super::{MAX_BODY_BYTES, OnUnregisteredScope, TokenEndpoint};
 use crate::authenticate::{AudienceRule, TenantPattern};
 use crate::authorize::resolve::RequestEvidence;
-use crate::authorize::{Application, Enforcement, Tenant, TenantTable, decide};
+use crate::authorize::{Application, Enforcement, Tenant, TenantTable};
 use crate::http::headers::{Headers, trim, values};
 use crate::ids::{ProviderId, TenantId};
 use crate::issuer::provider::Provider;
-
-/// What token requests are checked against: the very table that calls are.
-#[derive(Clone, Copy, Debug)]
-pub struct Registry<'p> {
-    /// The providers, by [`ProviderId`].
-    pub providers: &'p [Provider],
-    /// The tenants.
-    pub tenants: &'p TenantTable,
-    /// Master switch of application-level enforcement.
-    pub scopes_per_application: bool,
-    /// How strictly scopes are enforced where neither application nor tenant says so.
-    pub enforcement: Enforcement,
-}
+use crate::policy::Policy;
 
 /// A token request, complete.
 #[derive(Clone, Copy)]
@@ -37,11 +26,11 @@ pub struct TokenRequest<'r> {
 
 /// What was found out about a token request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Checked {
     /// The client, where it is one of a tenant's.
     pub client: Option<RegisteredClient>,
-    /// What is to be done with the request.
-    pub outcome: Outcome,
+    /// What becomes of the request.
+    pub disposition: Disposition,
 }
 
 /// A client that is registered with exactly one tenant.
@@ -53,9 +42,9 @@ pub struct RegisteredClient {
     pub client_id: Box<str>,
 }
 
-/// What is to be done with a token request.
+/// What becomes of a token request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Disposition {
     /// It passes as it is.
     Pass,
     /// It passes as it is, although this speaks against it: its scopes are enforced in shadow only.
@@ -94,22 +83,23 @@ pub fn check_head(headers: Headers<'_>, query: Option<&[u8]>) -> Result<(), Faul
 /// Decides about a token request at `endpoint`. `evidence` is what its header and host say of the tenant.
 pub fn check(
     endpoint: &TokenEndpoint,
-    registry: Registry<'_>,
+    policy: &Policy,
     request: TokenRequest<'_>,
     evidence: &RequestEvidence<'_>,
-) -> Verdict {
+) -> Checked {
     let mut client = None;
-    let outcome = decide(endpoint, registry, request, evidence, &mut client).unwrap_or_else(Outcome::Reject);
-    Verdict { client, outcome }
+    let disposition =
+        decide(endpoint, policy, request, evidence, &mut client).unwrap_or_else(Disposition::Reject);
+    Checked { client, disposition }
 }
 
 fn decide(
     endpoint: &TokenEndpoint,
-    registry: Registry<'_>,
+    policy: &Policy,
     request: TokenRequest<'_>,
     evidence: &RequestEvidence<'_>,
     found: &mut Option<RegisteredClient>,
-) -> Result<Outcome, Fault> {
+) -> Result<Disposition, Fault> {
     check_head(request.headers, request.query)?;
     if request.body.len() > MAX_BODY_BYTES {
         return Err(Fault::TooLarge);
@@ -118,7 +108,7 @@ fn decide(
 
     let client = client_id(request.headers, &form)?;
     let Registration { provider, id, tenant, application } =
-        Registration::of(&client, endpoint.provider, registry)?;
+        Registration::of(&client, endpoint.provider, policy)?;
     *found = Some(RegisteredClient { tenant: id, client_id: application.client_id.clone() });
     if let Some((_, name)) = evidence.malformed() {
         return Err(Fault::MalformedHeader(name.into()));
@@ -132,25 +122,19 @@ fn decide(
         return Err(Fault::GrantType);
     }
     for parameter in ["audience", "resource"] {
-        if form.values(parameter).any(|target| !is_own_target(target, id, provider, registry.tenants)) {
+        if form.values(parameter).any(|target| !is_own_target(target, id, provider, &policy.tenants)) {
             return Err(Fault::OtherTarget(parameter));
         }
     }
-    let enforcement = decide::enforcement(
-        None,
-        Some(application),
-        tenant,
-        registry.scopes_per_application,
-        registry.enforcement,
-    );
+    let enforcement = policy.enforcement(None, Some(application), tenant);
     let checked = |on_unregistered| check_scopes(&form, grant, tenant, application, on_unregistered);
     match enforcement {
         Enforcement::Enforce => checked(endpoint.on_unregistered_scope),
         // In shadow nothing is changed, and what would have been is told.
         Enforcement::Shadow => {
-            Ok(checked(OnUnregisteredScope::Reject).map_or_else(Outcome::Shadow, |_| Outcome::Pass))
+            Ok(checked(OnUnregisteredScope::Reject).map_or_else(Disposition::Shadow, |_| Disposition::Pass))
         }
-        Enforcement::Off => Ok(Outcome::Pass),
+        Enforcement::Off => Ok(Disposition::Pass),
     }
 }
 
@@ -165,17 +149,18 @@ struct Registration<'p> {
 impl<'p> Registration<'p> {
     /// The only registration of `client`, with `provider` or with any. What is shared between tenants names none, and
     /// client ids of two providers have nothing to do with each other.
-    fn of(client: &str, provider: Option<ProviderId>, registry: Registry<'p>) -> Result<Self, Fault> {
-        let all = (0..=u16::MAX).map(ProviderId).zip(registry.providers);
-        let mut registrations =
-            all.filter(|(id, _)| provider.is_none_or(|only| only == *id)).flat_map(|(id, provider)| {
-                registry.tenants.registered(id, client).iter().map(move |tenant| (id, provider, *tenant))
+    fn of(client: &str, provider: Option<ProviderId>, policy: &'p Policy) -> Result<Self, Fault> {
+        let mut registrations = policy
+            .providers()
+            .filter(|(id, _)| provider.is_none_or(|only| only == *id))
+            .flat_map(|(id, provider)| {
+                policy.tenants.registered(id, client).iter().map(move |tenant| (id, provider, *tenant))
             });
         let (provider_id, provider, id) = registrations.next().ok_or(Fault::UnknownClient)?;
         if registrations.next().is_some() {
             return Err(Fault::SharedClient);
         }
-        let tenant = registry.tenants.tenant(id).ok_or(Fault::UnknownClient)?;
+        let tenant = policy.tenants.tenant(id).ok_or(Fault::UnknownClient)?;
         let application = tenant.application(provider_id, client).ok_or(Fault::UnknownClient)?;
         Ok(Self { provider, id, tenant, application })
     }
@@ -229,14 +214,14 @@ fn check_scopes(
     tenant: &Tenant,
     application: &Application,
     on_unregistered: OnUnregisteredScope,
-) -> Result<Outcome, Fault> {
+) -> Result<Disposition, Fault> {
     let Some(requested) = form.value("scope") else {
         return match on_unregistered {
-            OnUnregisteredScope::Reject => Ok(Outcome::Pass),
-            OnUnregisteredScope::Narrow if FIXED_SCOPE_GRANTS.contains(&grant) => Ok(Outcome::Pass),
+            OnUnregisteredScope::Reject => Ok(Disposition::Pass),
+            OnUnregisteredScope::Narrow if FIXED_SCOPE_GRANTS.contains(&grant) => Ok(Disposition::Pass),
             OnUnregisteredScope::Narrow => {
                 let scopes = all_scopes(tenant, application).ok_or(Fault::NoScopeAssigned)?;
-                Ok(Outcome::Replace(form.with("scope", &scopes)))
+                Ok(Disposition::Replace(form.with("scope", &scopes)))
             }
         };
     };
@@ -251,11 +236,11 @@ fn check_scopes(
     };
     let (kept, dropped): (Vec<&str>, Vec<&str>) = requested.into_iter().partition(is_registered);
     if dropped.is_empty() {
-        return Ok(Outcome::Pass);
+        return Ok(Disposition::Pass);
     }
     match on_unregistered {
         OnUnregisteredScope::Narrow if !kept.is_empty() => {
-            Ok(Outcome::Replace(form.with("scope", &kept.join(" "))))
+            Ok(Disposition::Replace(form.with("scope", &kept.join(" "))))
         }
         OnUnregisteredScope::Narrow | OnUnregisteredScope::Reject => {
             Err(Fault::ScopesUnregistered(dropped.into_iter().map(Box::from).collect()))

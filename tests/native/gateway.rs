@@ -8,7 +8,7 @@ use std::time::Duration;
 use scopegate::config::parse_json;
 use scopegate::exchange::{Decision, Exchange, HeaderEdits, Request, Stage, Step, Surroundings};
 use scopegate::http::headers::{Headers, borrowed};
-use scopegate::issuer::introspection::IssuerFault;
+use scopegate::issuer::IssuerFault;
 use scopegate::issuer::{ActivePolicy, IssuerCall, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::respond::{Answer, Reason};

@@ -8,7 +8,7 @@ use crate::gateway::{
 };
 use scopegate::exchange::Stage;
 use scopegate::issuer::IssuerCall;
-use scopegate::issuer::introspection::IssuerFault;
+use scopegate::issuer::IssuerFault;
 use scopegate::respond::Reason;
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};

@@ -125,7 +125,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     Some(Policy {
         realm: realm?,
         issuers: IssuerIndex::new(
-            (0..).map(ProviderId).zip(providers.iter().map(|provider| provider.issuer.as_ref())),
+            (0..=u16::MAX).map(ProviderId).zip(providers.iter().map(|provider| provider.issuer.as_ref())),
         ),
         providers,
         default_introspection,
@@ -146,6 +146,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         token_endpoints,
         audit,
         digest,
+        generation: 0,
     })
 }
 

@@ -15,7 +15,7 @@ use scopegate::authenticate::{UntrustedToken, looks_like_jwt};
 use scopegate::credential::PlaceRef;
 use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
-use scopegate::issuer::introspection::IssuerFault;
+use scopegate::issuer::IssuerFault;
 use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::policy::Policy;
@@ -282,7 +282,7 @@ fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
     });
     let mut places: Vec<_> = policy.places.iter().collect();
     places.sort_by_key(|(place, _, providers)| {
-        (!provider.is_some_and(|id| providers.contains(id.0)), *place != PlaceRef::Header("authorization"))
+        (!provider.is_some_and(|id| providers.contains(id)), *place != PlaceRef::Header("authorization"))
     });
     let Some((place, prefix, _)) = places.first() else { return };
     match place {

@@ -402,7 +402,7 @@ impl PeerUpdate<'_> {
                         hex(&token_digest(&credential.token))
                     ),
                 );
-                page.saw("providers", self.provider_names(credential.providers.iter().map(ProviderId)));
+                page.saw("providers", self.provider_names(credential.providers.iter()));
                 page.concluded = format!("{kind} in the {place}");
             }
             Err(_) => {
@@ -645,13 +645,7 @@ impl PeerUpdate<'_> {
             requirement.map_or("nothing".to_owned(), |requirement| self.requirement(requirement)),
         );
         let application = standing.application(self.policy);
-        let enforcement = scopegate::authorize::decide::enforcement(
-            Some((operation, &self.policy.catalog)),
-            application,
-            tenant,
-            self.policy.scopes_per_application,
-            self.policy.enforcement,
-        );
+        let enforcement = self.policy.enforcement(Some(operation), application, tenant);
         page.saw("enforcement", enforcement.as_str());
         page.concluded = match (&operation.access, self.lifted_reason()) {
             (_, Some(reason)) => {

@@ -1,0 +1,189 @@
+//! What an introspection response comes to: a caller, a refusal, or the issuer's fault.
+//!
+//! 1. A response that says the token is inactive refuses it, for as long as `negative_ttl`.
+//! 2. An active one is checked as a token's claims are: issuer, times, audience, required members.
+//! 3. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
+//!    scopes are those that both grant.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::fault::IssuerFault;
+use super::introspection::{Response, read_response};
+use super::provider::{Introspection, Provider};
+use crate::authenticate::claims::{Claims, Confirmation};
+use crate::authenticate::{AudienceRule, TokenError, TokenRules};
+use crate::authorize::TenantTable;
+use crate::identity::Identity;
+use crate::policy::Policy;
+use crate::respond::{Reason, Rejection};
+
+/// What introspection came to, for everyone who waited.
+#[derive(Clone, Debug)]
+pub enum IntrospectionOutcome {
+    /// The token is active and passes the provider's rules.
+    Active(Rc<Identity>),
+    /// The token is refused.
+    Refused {
+        /// Why.
+        rejection: Rejection,
+        /// The generation of the policy whose tenants had a part in it; None where the issuer alone refused.
+        under: Option<u64>,
+    },
+    /// The issuer could not be asked.
+    Fault(IssuerFault),
+}
+
+/// What a reply received at `received_at` comes to, and until when that may be remembered.
+pub fn conclude(
+    policy: &Policy,
+    rules: &Provider,
+    introspection: &Introspection,
+    jwt: Option<&Rc<Identity>>,
+    reply: Result<(u16, &[u8]), IssuerFault>,
+    received_at: Duration,
+    now: Duration,
+) -> (IntrospectionOutcome, Duration) {
+    let response = reply.and_then(|(status, body)| {
+        read_response(status, body, introspection.max_response_bytes, &rules.rules.claims)
+    });
+    let refused_until = received_at.saturating_add(introspection.negative_ttl);
+    match response {
+        Err(fault) => (IntrospectionOutcome::Fault(fault), now),
+        Ok(Response::Inactive) => {
+            let rejection = Reason::TokenInactive.into();
+            (IntrospectionOutcome::Refused { rejection, under: None }, refused_until)
+        }
+        Ok(Response::Active(claims)) => {
+            let expires_at = claims.expires_at();
+            match judge(policy, rules, introspection, jwt, *claims, now) {
+                Ok(identity) => {
+                    let oldest = received_at.saturating_add(introspection.max_ttl);
+                    let until = expires_at.map_or(oldest, |expires_at| oldest.min(expires_at));
+                    (IntrospectionOutcome::Active(Rc::new(identity)), until)
+                }
+                Err(Rejected::Fault(fault)) => (IntrospectionOutcome::Fault(fault), now),
+                Err(Rejected::Refused(error)) => {
+                    // What time alone decides is not remembered.
+                    let until = match error {
+                        TokenError::Expired | TokenError::NotYetValid | TokenError::TooOld => now,
+                        _ => refused_until,
+                    };
+                    let under = Some(policy.generation);
+                    (IntrospectionOutcome::Refused { rejection: error.into(), under }, until)
+                }
+            }
+        }
+    }
+}
+
+/// What an active response comes to.
+fn judge(
+    policy: &Policy,
+    provider: &Provider,
+    introspection: &Introspection,
+    jwt: Option<&Rc<Identity>>,
+    claims: Claims,
+    now: Duration,
+) -> Result<Identity, Rejected> {
+    if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
+        return Err(Rejected::Fault(IssuerFault::Contradiction));
+    }
+    let issuer_tenant = issuer_tenant(policy, provider, &claims)?;
+    // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
+    let audiences =
+        if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
+    let rules = TokenRules {
+        audiences,
+        require_expiration: false,
+        required_claims: Vec::new(),
+        max_token_age: provider.rules.max_token_age.filter(|_| claims.issued_at().is_some()),
+        ..provider.rules.clone()
+    };
+    let is_tenant = |name: &str| policy.tenants.named(name).is_some();
+    claims.check(&rules, now, &is_tenant)?;
+    let absent = introspection.required_members.iter().find(|name| !claims.has(name));
+    if let Some(name) = absent {
+        return Err(TokenError::ClaimMissing(name.to_string().into()).into());
+    }
+    let mut identity = Identity::new(provider, issuer_tenant.as_deref(), claims, None);
+    identity.principal.scope_absent_from_introspection = identity.principal.scopes.is_none();
+    match jwt {
+        None => Ok(identity),
+        Some(jwt) => combine(jwt, &identity, &policy.tenants).map_err(Rejected::Fault),
+    }
+}
+
+/// The tenant's name in the response's issuer.
+fn issuer_tenant(
+    policy: &Policy,
+    provider: &Provider,
+    claims: &Claims,
+) -> Result<Option<String>, TokenError> {
+    let (Some(expected), Some(issuer)) = (&provider.issuer, claims.issuer()) else { return Ok(None) };
+    let found = policy.provider_of_issuer(issuer);
+    let names_this = found.is_some_and(|(id, _)| {
+        policy.provider(id).is_some_and(|found| found.issuer.as_ref() == Some(expected))
+    });
+    match found {
+        Some((_, tenant)) if names_this => Ok(tenant.map(str::to_owned)),
+        Some(_) | None => Err(TokenError::IssuerUnknown),
+    }
+}
+
+/// Why an active response does not make the token a good one.
+enum Rejected {
+    /// The token is refused.
+    Refused(TokenError),
+    /// The response cannot be used.
+    Fault(IssuerFault),
+}
+
+impl From<TokenError> for Rejected {
+    fn from(error: TokenError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
+/// both grant where both speak of scopes, and either may bind the token to its sender.
+fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
+    let (signed, said) = (&jwt.principal, &answer.principal);
+    let is_same_tenant = |one: &str, other: &str| {
+        one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
+    };
+    let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
+        // Each of them names one tenant, or is refused for that later.
+        (Ok(signed), Ok(said)) => {
+            signed.iter().any(|one| said.iter().any(|other| !is_same_tenant(one, other)))
+        }
+        // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
+        (Err(_), Ok(_)) => false,
+        (_, Err(_)) => true,
+    };
+    if tenants_differ
+        || differ(signed.issuer.as_deref(), said.issuer.as_deref())
+        || differ(signed.subject.as_deref(), said.subject.as_deref())
+        || differ(signed.client.as_deref(), said.client.as_deref())
+    {
+        return Err(IssuerFault::Contradiction);
+    }
+    let scopes = match (&signed.scopes, &said.scopes) {
+        (Some(signed), Some(said)) => {
+            Some(signed.iter().filter(|scope| said.contains(scope)).cloned().collect())
+        }
+        (Some(scopes), None) | (None, Some(scopes)) => Some(scopes.clone()),
+        (None, None) => None,
+    };
+    let confirmation = match (jwt.confirmation, answer.confirmation) {
+        (Confirmation::None, other) | (other, Confirmation::None) => other,
+        (one, other) if one == other => one,
+        _ => Confirmation::Unsupported,
+    };
+    Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
+}
+
+/// Whether both are there and are not the same.
+fn differ(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
+}
