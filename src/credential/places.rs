@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::http::headers::{Headers, trim, values};
+use crate::http::percent;
 use crate::http::search::{are_visible, position};
 use crate::ids::ProviderId;
-use crate::route::path::escaped_octet;
 
 /// A set of providers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -284,9 +284,9 @@ impl CredentialPlaces {
     fn found_in_query<'r>(&'r self, query: &'r [u8], found: &mut Found<'r>) {
         for pair in query.split(|byte| *byte == b'&') {
             let (raw_name, value) = split_pair(pair);
-            let place = self.parameters.iter().find(|(name, _)| is_named(raw_name, name));
+            let place = self.parameters.iter().find(|(name, _)| percent::is_form_name(raw_name, name));
             let Some((name, providers)) = place else { continue };
-            found.add(decode_parameter(value), providers, PlaceRef::Parameter(name));
+            found.add(percent::decode_form(value), providers, PlaceRef::Parameter(name));
         }
     }
 }
@@ -408,42 +408,6 @@ fn is_token(token: &[u8]) -> bool {
 pub(super) fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = pair.splitn(2, |byte| *byte == b'=');
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
-}
-
-/// Whether the raw name of a query parameter reads `name`. An invalid escape stands for itself, as in the URL
-/// standard's form decoding.
-pub(super) fn is_named(raw: &[u8], name: &str) -> bool {
-    let mut at = 0;
-    let decoded = std::iter::from_fn(|| {
-        let byte = *raw.get(at)?;
-        let (octet, length) = match (byte, escaped_octet(raw, at)) {
-            (b'%', Some(octet)) => (octet, 3),
-            (b'+', _) => (b' ', 1),
-            (byte, _) => (byte, 1),
-        };
-        at += length;
-        Some(octet)
-    });
-    decoded.eq(name.bytes())
-}
-
-/// The decoded value of a query parameter; `None` where an escape is invalid.
-fn decode_parameter(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Some(Cow::Borrowed(raw));
-    }
-    let mut value = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    while let Some(&byte) = raw.get(at) {
-        let (octet, length) = match byte {
-            b'%' => (escaped_octet(raw, at)?, 3),
-            b'+' => (b' ', 1),
-            byte => (byte, 1),
-        };
-        value.push(octet);
-        at += length;
-    }
-    Some(Cow::Owned(value))
 }
 
 #[cfg(test)]

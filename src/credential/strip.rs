@@ -1,7 +1,8 @@
 //! Takes a credential out of what the upstream gets to see.
 
-use super::places::{is_named, split_pair};
+use super::places::split_pair;
 use crate::http::headers::trim;
+use crate::http::percent;
 
 /// `cookie_header` without the cookies of these names, the rest byte for byte; `None` where nothing is left.
 pub fn without_cookie(cookie_header: &[u8], names: &[impl AsRef<str>]) -> Option<Vec<u8>> {
@@ -26,7 +27,7 @@ pub fn without_query_parameter(path_and_query: &[u8], names: &[impl AsRef<str>])
     };
     let is_listed = |pair: &[u8]| {
         let name = split_pair(pair).0;
-        names.iter().any(|listed| is_named(name, listed.as_ref()))
+        names.iter().any(|listed| percent::is_form_name(name, listed.as_ref()))
     };
     let pairs = query.split(|byte| *byte == b'&');
     let kept: Vec<&[u8]> = pairs.clone().filter(|pair| !is_listed(pair)).collect();

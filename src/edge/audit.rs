@@ -16,7 +16,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::host::{self, Level};
-use crate::http::hex::hex;
 use crate::issuer::ActivePolicy;
 use crate::policy::difference::{Counts, difference};
 
@@ -91,7 +90,7 @@ impl Reload {
             Teller::Another => false,
         };
         HISTORY.with_borrow_mut(|history| history.compared.insert(self.plugin, Rc::clone(active)));
-        let digest = hex(&policy.digest);
+        let digest = base16ct::lower::encode_string(&policy.digest);
         let Some(before) = before else {
             if logs {
                 let Counts { tenants, scopes, applications, suites, operations } = Counts::of(policy);

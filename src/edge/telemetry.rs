@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::host::{self, Level};
 use super::{audit, metrics};
 use crate::exchange::Facts;
-use crate::http::hex::hex;
 use crate::issuer::ActivePolicy;
 use crate::policy::{Policy, Properties, Property};
 use crate::respond::json_text::ObjectText;
@@ -90,7 +89,7 @@ impl<'f> Described<'f> {
     }
 
     fn line(&self, facts: &Facts, suppressed: u64) -> String {
-        let token = facts.token_digest.map(|digest| hex(&digest));
+        let token = facts.token_digest.map(|digest| base16ct::lower::encode_string(&digest));
         let mut line = ObjectText::with_capacity(LINE_SIZE);
         for (name, value) in [
             ("event", Some("decision")),

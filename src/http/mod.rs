@@ -2,5 +2,5 @@
 
 pub mod header_pairs;
 pub mod headers;
-pub mod hex;
+pub mod percent;
 pub(crate) mod search;

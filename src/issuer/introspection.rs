@@ -11,6 +11,7 @@ use super::http_call::HttpCall;
 use super::provider::{ClientAuthentication, Introspection, SecretSource};
 use crate::authenticate::claims::Claims;
 use crate::authenticate::rules::ClaimPaths;
+use crate::http::percent::encode_form;
 use crate::jose::members::{Members, Value};
 
 /// The introspection request for `token` (RFC 7662 section 2.1). `environment` looks a variable of the VM up.
@@ -29,20 +30,20 @@ pub fn request(
             environment(name).filter(|secret| !secret.is_empty()).ok_or(IssuerFault::NoSecret)
         }
     };
-    let mut body = format!("token={}&token_type_hint=access_token", form_encode(token));
+    let mut body = format!("token={}&token_type_hint=access_token", encode_form(token));
     let authorization = match &introspection.client_authentication {
         ClientAuthentication::None => None,
         ClientAuthentication::Bearer(source) => Some(format!("Bearer {}", secret(source)?)),
         ClientAuthentication::Basic { client_id, client_secret } => {
             // Form-encoded first, then joined and encoded for Basic (RFC 6749 section 2.3.1).
-            let pair = format!("{}:{}", form_encode(client_id), form_encode(&secret(client_secret)?));
+            let pair = format!("{}:{}", encode_form(client_id), encode_form(&secret(client_secret)?));
             Some(format!("Basic {}", STANDARD.encode(pair)))
         }
         ClientAuthentication::Post { client_id, client_secret } => {
             body.push_str("&client_id=");
-            body.push_str(&form_encode(client_id));
+            body.push_str(&encode_form(client_id));
             body.push_str("&client_secret=");
-            body.push_str(&form_encode(&secret(client_secret)?));
+            body.push_str(&encode_form(&secret(client_secret)?));
             None
         }
     };
@@ -56,21 +57,6 @@ pub fn request(
     ];
     headers.extend(authorization.map(|value| ("authorization", value)));
     Ok(HttpCall { headers, body })
-}
-
-/// `application/x-www-form-urlencoded` (RFC 6749 appendix B).
-pub fn form_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                encoded.push(char::from(byte))
-            }
-            b' ' => encoded.push('+'),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
 }
 
 /// What an introspection response says of a token.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::keys::{Cause, UNKNOWN_KID_INTERVAL};
-use crate::http::hex::hex;
 
 /// Data that workers share, with versions for compare-and-swap.
 pub trait SharedStore {
@@ -193,7 +192,11 @@ pub fn prepare(store: &dyn SharedStore, key: &str) {
 
 /// The name under which a key set is shared.
 pub fn keys_name(provider_digest: &[u8; 32], tenant: Option<&str>) -> String {
-    format!("scopegate.jwks.{}.{}", hex(provider_digest), tenant.unwrap_or_default())
+    format!(
+        "scopegate.jwks.{}.{}",
+        base16ct::lower::encode_string(provider_digest),
+        tenant.unwrap_or_default()
+    )
 }
 
 /// What came of an introspection answer. Each has slots of its own, so that a flood of bad tokens pushes no good one

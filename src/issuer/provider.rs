@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::http_call::HttpCall;
 use crate::authenticate::{TenantPattern, TokenRules};
+use crate::http::percent;
 use crate::jose::KeySet;
 
 /// One token issuer.
@@ -159,24 +160,9 @@ pub struct HttpUri {
 impl HttpUri {
     /// The path with the percent-encoded `tenant` at `{tenant}` (RFC 3986 section 2.1: all but unreserved characters).
     pub fn path_for(&self, tenant: Option<&str>) -> String {
-        let encoded = tenant.map(percent_encode).unwrap_or_default();
+        let encoded = tenant.map(percent::encode).unwrap_or_default();
         self.path.replace("{tenant}", &encoded)
     }
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3).
-pub fn percent_encode(text: &str) -> String {
-    use std::fmt::Write;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

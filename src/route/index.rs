@@ -16,9 +16,10 @@ use crate::ids::OperationId;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::path::{RequestPath, decode_octets};
+use super::path::RequestPath;
 use super::pattern::{HostPattern, PathPattern, Segment};
 use crate::http::headers::{HeaderShape, Headers, single_value};
+use crate::http::percent;
 use crate::http::search::{are_equal, first_part};
 
 /// A header that a request must carry for an operation to be chosen.
@@ -508,9 +509,9 @@ enum Step {
 impl Step {
     fn of(segment: &Segment) -> Self {
         match segment {
-            Segment::Literal(text) => {
-                Self::Literal(decode_octets(text).unwrap_or(text.as_bytes().into()).into_owned().into())
-            }
+            Segment::Literal(text) => Self::Literal(
+                percent::decode(text.as_bytes()).unwrap_or(text.as_bytes().into()).into_owned().into(),
+            ),
             Segment::Name(_) | Segment::Tenant => Self::Placeholder,
             Segment::Any => Self::Any,
             Segment::Rest => Self::Rest,
@@ -616,7 +617,7 @@ impl Node {
             return None;
         }
         if has_escapes {
-            return self.literals.get(&decode_octets(segment)?);
+            return self.literals.get(&percent::decode(segment.as_bytes())?);
         }
         self.literals.get(segment.as_bytes())
     }

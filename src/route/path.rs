@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::http::percent::{self, escaped_octet};
 use crate::http::search::first_part;
 
 /// A path in its canonical form, and the query that came with it.
@@ -211,35 +212,10 @@ fn canonicalize_closely(path: &[u8]) -> Result<RequestPath<'_>, AmbiguousPath> {
 
 /// One percent-decoding of one segment; none where an escape is invalid or the outcome is not UTF-8.
 pub fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
-    match decode_octets(segment)? {
+    match percent::decode(segment.as_bytes())? {
         Cow::Borrowed(_) => Some(Cow::Borrowed(segment)),
         Cow::Owned(octets) => String::from_utf8(octets).ok().map(Cow::Owned),
     }
-}
-
-/// As [`decode_segment`], in any encoding.
-pub(crate) fn decode_octets(segment: &str) -> Option<Cow<'_, [u8]>> {
-    let raw = segment.as_bytes();
-    if !raw.contains(&b'%') {
-        return Some(Cow::Borrowed(raw));
-    }
-    let mut octets = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    while let Some(&byte) = raw.get(at) {
-        if byte == b'%' {
-            octets.push(escaped_octet(raw, at)?);
-            at += 3;
-        } else {
-            octets.push(byte);
-            at += 1;
-        }
-    }
-    Some(Cow::Owned(octets))
-}
-
-/// The octet of the escape whose `%` stands at `at`; none where two hex digits do not follow.
-pub(crate) fn escaped_octet(text: &[u8], at: usize) -> Option<u8> {
-    Some(hex_value(*text.get(at + 1)?)? << 4 | hex_value(*text.get(at + 2)?)?)
 }
 
 /// What the bytes of a segment, decoded, amount to so far.
@@ -338,15 +314,6 @@ fn is_unreserved(octet: u8) -> bool {
 
 fn is_lower_hex(digit: Option<&u8>) -> bool {
     matches!(digit, Some(b'a'..=b'f'))
-}
-
-fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// The digit of a value below 16.

@@ -88,7 +88,7 @@ fn assertion_client(assertion: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::http::headers::Header;
-    use crate::issuer::introspection::form_encode;
+    use crate::http::percent::encode_form;
 
     fn identify(authorization: &[&str], form: &str) -> Result<String, Fault> {
         let headers: Vec<Header<'_>> =
@@ -102,7 +102,7 @@ mod tests {
 
     fn assertion(claims: &str) -> String {
         let jwt = format!("e30.{}.c2ln", base64url::encode(claims.as_bytes()));
-        format!("client_assertion_type={}&client_assertion={jwt}", form_encode(JWT_ASSERTION))
+        format!("client_assertion_type={}&client_assertion={jwt}", encode_form(JWT_ASSERTION))
     }
 
     #[test]

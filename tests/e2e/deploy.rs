@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base16ct::lower::encode_string as hex;
 use scopegate::config::yaml_to_json;
-use scopegate::http::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use base16ct::lower::encode_string as hex;
 use scopegate::config::yaml_to_json;
-use scopegate::http::hex::hex;
 use scopegate::respond::Reason;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use scopegate::http::hex::hex;
+use base16ct::lower::encode_string as hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

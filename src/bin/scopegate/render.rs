@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use scopegate::config::document::{Node, Value};
-use scopegate::http::hex::hex;
 use scopegate::issuer::provider::{ClientAuthentication, SecretSource};
 use scopegate::policy::Policy;
 use sha2::{Digest, Sha256};
@@ -123,7 +122,7 @@ fn ecds(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
     ];
     resource.push(("typed_config", wasm(arguments, policy, document)));
     // As the filter logs it: the digest of the text that it is handed.
-    let digest = hex(&Sha256::digest(json(&document.value)));
+    let digest = base16ct::lower::encode_string(&Sha256::digest(json(&document.value)));
     let version: String = digest.chars().take(16).collect();
     let file = map([("version_info", string(version)), ("resources", list([map(resource)]))]);
     let discovery = map([

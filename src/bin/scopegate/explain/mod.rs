@@ -293,11 +293,11 @@ fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
             scene.headers.push(("cookie".to_owned(), format!("{name}={token}").into_bytes()))
         }
         PlaceRef::Parameter(name) => {
-            use scopegate::issuer::provider::percent_encode;
+            use scopegate::http::percent;
             let path = scene.headers.iter_mut().find(|(name, _)| name == ":path");
             if let Some((_, path)) = path {
                 let separator = if path.contains(&b'?') { '&' } else { '?' };
-                let parameter = format!("{separator}{}={}", percent_encode(name), percent_encode(token));
+                let parameter = format!("{separator}{}={}", percent::encode(name), percent::encode(token));
                 path.extend_from_slice(parameter.as_bytes());
             }
         }

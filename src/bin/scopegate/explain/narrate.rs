@@ -11,7 +11,6 @@ use scopegate::authorize::{Access, EvidenceKind, Operation, Requirement, ScopeKi
 use scopegate::credential::PlaceRef;
 use scopegate::exchange::{Decision, Facts, HeaderEdits, Request, Stage, token_digest};
 use scopegate::http::headers::{borrowed, single_value, values};
-use scopegate::http::hex::hex;
 use scopegate::identity::{Identity, TenantStanding};
 use scopegate::ids::{OperationId, ProviderId, TenantId};
 use scopegate::issuer::provider::ProviderKeys;
@@ -399,7 +398,7 @@ impl PeerUpdate<'_> {
                     format!(
                         "{} bytes, SHA-256 begins {}",
                         credential.token.len(),
-                        hex(&token_digest(&credential.token))
+                        base16ct::lower::encode_string(&token_digest(&credential.token))
                     ),
                 );
                 page.saw("providers", self.provider_names(credential.providers.iter()));
