@@ -228,12 +228,6 @@ impl Identity {
 
     fn forwarded(&self, tenant: TenantId, effective: &EffectiveScopes, policy: &Policy) -> ForwardedValues {
         let principal = &self.principal;
-        let claims: Option<serde_json::Value> = policy
-            .forward
-            .headers
-            .iter()
-            .any(|header| matches!(header.value, ForwardedValue::Claim(_)))
-            .then(|| serde_json::from_str(&principal.claims).unwrap_or_default());
         let value_of = |value: &ForwardedValue| -> Option<String> {
             match value {
                 ForwardedValue::Tenant => policy.tenants.tenant(tenant).map(|tenant| tenant.id.to_string()),
@@ -246,9 +240,7 @@ impl Identity {
                     .tenant(tenant)
                     .map(|tenant| effective.permission_names(&tenant.scope_table).join(" ")),
                 ForwardedValue::Suite | ForwardedValue::Operation => None,
-                ForwardedValue::Claim(path) => {
-                    claims.as_ref().and_then(|claims| path.lookup(claims.as_object()?)).map(claim_text)
-                }
+                ForwardedValue::Claim(path) => path.lookup(&principal.claims).map(claim_text),
             }
         };
         policy

@@ -11,12 +11,12 @@ use super::rules::{AudienceRule, ClaimPath, ClaimPaths, TokenRules};
 use super::token::TokenError;
 use crate::http::search::first_part;
 use crate::jose::base64url;
-use crate::jose::members::{Inside, Members, Number, Value};
+use crate::jose::json::{Object, Value};
 
 /// Claims, read into types.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
-    members: Members,
+    members: Object,
     issuer: Option<Box<str>>,
     subject: Option<Box<str>>,
     client: Option<Box<str>>,
@@ -41,7 +41,7 @@ pub enum Confirmation {
 
 impl Claims {
     /// Reads `members`; the error names the first one of a wrong shape.
-    pub fn read(members: Members, paths: &ClaimPaths) -> Result<Self, TokenError> {
+    pub fn read(members: Object, paths: &ClaimPaths) -> Result<Self, TokenError> {
         match Self::read_leniently(members, paths) {
             (claims, None) => Ok(claims),
             (_, Some(fault)) => Err(fault),
@@ -71,7 +71,7 @@ impl Claims {
     pub fn require<'a>(&self, paths: impl IntoIterator<Item = &'a ClaimPath>) -> Result<(), TokenError> {
         let mut malformed = None;
         for path in paths {
-            match path.find(&self.members) {
+            match path.lookup(&self.members) {
                 None => return Err(TokenError::ClaimMissing(path.to_string().into())),
                 Some(Value::Null) => malformed = malformed.or(Some(path)),
                 Some(_) => {}
@@ -85,7 +85,7 @@ impl Claims {
     pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Vec<&str>, TokenError> {
         let mut names = Vec::with_capacity(paths.len());
         for path in paths {
-            let Some(value) = path.find(&self.members) else { continue };
+            let Some(value) = path.lookup(&self.members) else { continue };
             let name = non_empty_text(value);
             names.push(name.ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))?);
         }
@@ -109,7 +109,7 @@ impl Claims {
             scopes: self.scope,
             scope_absent_from_introspection: false,
             issued_at: self.issued_at,
-            claims: self.members.into_json(),
+            claims: self.members,
         }
     }
 
@@ -166,7 +166,7 @@ impl Claims {
 
     /// Reads `members`, and says what was malformed first. A malformed claim is left empty: the claims are of use for
     /// the checks whose reasons come before that of a malformed claim, and for nothing else.
-    pub(super) fn read_leniently(members: Members, paths: &ClaimPaths) -> (Self, Option<TokenError>) {
+    pub(super) fn read_leniently(members: Object, paths: &ClaimPaths) -> (Self, Option<TokenError>) {
         let mut fault = None;
         let expires_at = keep_fault(numeric_date(&members, "exp"), &mut fault);
         let not_before = keep_fault(numeric_date(&members, "nbf"), &mut fault);
@@ -254,64 +254,60 @@ fn keep_fault<T>(read: Result<Option<T>, TokenError>, fault: &mut Option<TokenEr
 }
 
 fn top_level<T>(
-    members: &Members,
+    members: &Object,
     name: &'static str,
-    read: impl Fn(Value<'_>) -> Option<T>,
+    read: impl Fn(&Value) -> Option<T>,
 ) -> Result<Option<T>, TokenError> {
     let Some(value) = members.get(name) else { return Ok(None) };
     read(value).map(Some).ok_or(TokenError::ClaimMalformed(name.into()))
 }
 
 fn first_present<T>(
-    members: &Members,
+    members: &Object,
     paths: &[ClaimPath],
-    read: impl Fn(Value<'_>) -> Option<T>,
+    read: impl Fn(&Value) -> Option<T>,
 ) -> Result<Option<T>, TokenError> {
-    let Some((path, value)) = paths.iter().find_map(|path| path.find(members).map(|value| (path, value)))
+    let Some((path, value)) = paths.iter().find_map(|path| path.lookup(members).map(|value| (path, value)))
     else {
         return Ok(None);
     };
     read(value).map(Some).ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))
 }
 
-fn non_empty_text(value: Value<'_>) -> Option<&str> {
-    value.as_text().filter(|text| !text.is_empty())
+fn non_empty_text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty())
 }
 
-fn boxed_text(value: Value<'_>) -> Option<Box<str>> {
-    value.as_text().map(Box::from)
+fn boxed_text(value: &Value) -> Option<Box<str>> {
+    value.as_str().map(Box::from)
 }
 
-fn boxed_non_empty_text(value: Value<'_>) -> Option<Box<str>> {
+fn boxed_non_empty_text(value: &Value) -> Option<Box<str>> {
     non_empty_text(value).map(Box::from)
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds since the epoch, a fraction allowed.
-fn numeric_date(members: &Members, name: &'static str) -> Result<Option<Duration>, TokenError> {
+fn numeric_date(members: &Object, name: &'static str) -> Result<Option<Duration>, TokenError> {
     top_level(members, name, |value| {
         /// Beyond this a JSON number is not exact (RFC 8259 section 6), and no date is meant.
         const MAX_SECONDS: u64 = 1 << 53;
         match value {
-            Value::Number(Number::Unsigned(seconds)) => {
-                (seconds <= MAX_SECONDS).then(|| Duration::from_secs(seconds))
-            }
-            Value::Number(Number::Float(seconds)) if seconds <= MAX_SECONDS as f64 => {
-                Duration::try_from_secs_f64(seconds).ok()
-            }
-            Value::Number(Number::Float(_) | Number::Negative(_))
-            | Value::Null
-            | Value::Bool(_)
-            | Value::Text(_)
-            | Value::Array(_)
-            | Value::Object(_) => None,
+            Value::Number(number) => match number.as_u64() {
+                Some(seconds) => (seconds <= MAX_SECONDS).then(|| Duration::from_secs(seconds)),
+                None => number
+                    .as_f64()
+                    .filter(|seconds| *seconds <= MAX_SECONDS as f64)
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            },
+            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
         }
     })
 }
 
 /// RFC 7519 section 4.1.3: an array of strings, or one string.
-fn audiences(value: Value<'_>) -> Option<Box<[Box<str>]>> {
+fn audiences(value: &Value) -> Option<Box<[Box<str>]>> {
     match value {
-        Value::Text(audience) => Some(Box::new([audience.into()])),
+        Value::String(audience) => Some(Box::new([audience.as_str().into()])),
         Value::Array(audiences) => texts(audiences),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
@@ -319,12 +315,12 @@ fn audiences(value: Value<'_>) -> Option<Box<[Box<str>]>> {
 
 /// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens, none of
 /// which is split further.
-fn scope_tokens(value: Value<'_>) -> Option<Box<[Box<str>]>> {
+fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
     let tokens = match value {
-        Value::Text(scope) => {
+        Value::String(scope) => {
             // Room for each at once; the standard library's search for spaces takes longer than the tokens are.
             let mut tokens = Vec::with_capacity(1 + scope.bytes().filter(|byte| *byte == b' ').count());
-            let mut rest = Some(scope);
+            let mut rest = Some(scope.as_str());
             while let Some(text) = rest {
                 let (token, after) = first_part(b' ', text);
                 if !token.is_empty() {
@@ -340,16 +336,16 @@ fn scope_tokens(value: Value<'_>) -> Option<Box<[Box<str>]>> {
     Some(tokens.into_iter().filter(|token| !token.is_empty()).collect())
 }
 
-fn texts(values: Inside<'_>) -> Option<Box<[Box<str>]>> {
-    values.values().map(boxed_text).collect()
+fn texts(values: &[Value]) -> Option<Box<[Box<str>]>> {
+    values.iter().map(boxed_text).collect()
 }
 
-fn confirmation(value: Value<'_>) -> Option<Confirmation> {
+fn confirmation(value: &Value) -> Option<Confirmation> {
     const CERTIFICATE_SHA256: &str = "x5t#S256";
     let methods = value.as_object()?;
     match methods.get(CERTIFICATE_SHA256) {
-        Some(thumbprint) if methods.count() == 1 => {
-            let digest = base64url::decode(thumbprint.as_text()?)?;
+        Some(thumbprint) if methods.len() == 1 => {
+            let digest = base64url::decode(thumbprint.as_str()?)?;
             digest.try_into().ok().map(Confirmation::CertificateSha256)
         }
         Some(_) | None => Some(Confirmation::Unsupported),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::jose::json::Object;
+
 /// The outcome of authentication. It holds nothing that depends on tenants, suites or scopes of the configuration, so
 /// that it may be cached across reloads for as long as its provider's configuration and keys stay the same; not even
 /// the provider's place in the configuration, which another provider may shift.
@@ -25,9 +27,9 @@ pub struct Principal {
     pub scope_absent_from_introspection: bool,
     /// `iat`, since the epoch.
     pub issued_at: Option<Duration>,
-    /// All claims (of an introspected opaque token: all members) as the JSON that the issuer wrote: what
-    /// `forward.headers` and `required_claims` of an operation read.
-    pub claims: Box<str>,
+    /// All claims (of an introspected opaque token: all members): what `forward.headers` and `required_claims` of an
+    /// operation read.
+    pub claims: Object,
 }
 
 /// A tenant claim that is present but not a non-empty string.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::jose::algorithm::AlgorithmSet;
 use crate::jose::json::{Object, Value};
-use crate::jose::members::{self, Members};
 
 /// What a token must satisfy beyond a good signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,12 +160,6 @@ impl ClaimPath {
             object = object.get(&**name)?.as_object()?;
         }
         object.get(&**last)
-    }
-
-    /// The same, of claims that are not read into a map.
-    pub fn find<'m>(&self, claims: &'m Members) -> Option<members::Value<'m>> {
-        let (first, inner) = self.0.split_first()?;
-        inner.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
     }
 
     /// The names that make up the path.
@@ -331,14 +324,6 @@ mod tests {
         assert_eq!(ClaimPath::dotted("n").unwrap().lookup(&claims), Some(&Value::Null));
         for absent in ["b", "a.c", "s.x", "n.x", "a.b.c"] {
             assert_eq!(ClaimPath::dotted(absent).unwrap().lookup(&claims), None, "{absent}");
-        }
-        let members =
-            Members::parse(r#"{"a":{"b":"nested"},"a.b":"flat","n":null,"s":"text"}"#.to_owned()).unwrap();
-        let text = |path: &ClaimPath| path.find(&members).and_then(members::Value::as_text);
-        assert_eq!((text(&dotted), text(&literal)), (Some("nested"), Some("flat")));
-        assert!(matches!(ClaimPath::dotted("n").unwrap().find(&members), Some(members::Value::Null)));
-        for absent in ["b", "a.c", "s.x", "n.x", "a.b.c"] {
-            assert!(ClaimPath::dotted(absent).unwrap().find(&members).is_none(), "{absent}");
         }
         let flat_only = parse_object(br#"{"a.b":"flat"}"#).unwrap();
         assert_eq!(dotted.lookup(&flat_only), None);

@@ -9,7 +9,6 @@ use serde_json::json;
 use super::*;
 use crate::jose::base64url;
 use crate::jose::json::{Value, parse_object};
-use crate::jose::members::Members;
 use crate::jose::*;
 use crate::respond::Reason;
 use scopegate_testing::mint::{ALGORITHMS, Signer, jwks};
@@ -686,7 +685,7 @@ fn a_confirmation_is_a_certificate_alone_or_not_supported() {
 #[test]
 fn an_introspection_response_is_read_and_checked_as_a_token_is() {
     let paths = ClaimPaths::introspection(Vec::new());
-    let members = |text: &str| Members::parse(text.to_owned()).unwrap();
+    let members = |text: &str| parse_object(text.as_bytes()).unwrap();
     let response =
         r#"{"active":true,"scope":"a b","client_id":"c","sub":"s","azp":1,"aud":["api"],"exp":1800000000}"#;
     let claims = Claims::read(members(response), &paths).unwrap();

@@ -16,8 +16,8 @@ use crate::collections::bounded_cache::BoundedCache;
 use crate::http::search::position;
 use crate::jose::algorithm::{Algorithm, AlgorithmSet};
 use crate::jose::base64url;
+use crate::jose::json::{Object, parse_object};
 use crate::jose::key_set::{KeyFingerprint, KeySet};
-use crate::jose::members::Members;
 use crate::jose::signature::SignatureVerifier;
 use crate::respond::Reason;
 
@@ -57,7 +57,7 @@ struct Header {
 
 impl Header {
     fn parse(segment: &[u8]) -> Result<Self, TokenError> {
-        let header = decode_text(segment).and_then(Members::parse);
+        let header = base64url::decode(segment).and_then(|header| parse_object(&header).ok());
         let header = header.ok_or(TokenError::Malformed(Part::Header))?;
         // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
         // but whoever writes it without means something else than what would be verified.
@@ -68,7 +68,7 @@ impl Header {
         }
         let text = |name| match header.get(name) {
             None => Ok(None),
-            Some(value) => value.as_text().map(Some).ok_or(TokenError::HeaderMember(name)),
+            Some(value) => value.as_str().map(Some).ok_or(TokenError::HeaderMember(name)),
         };
         let algorithm = text("alg")?.ok_or(TokenError::HeaderMember("alg"))?;
         Ok(Self {
@@ -184,7 +184,7 @@ impl<'t> Jws<'t> {
 #[derive(Clone, Debug)]
 pub struct UntrustedToken<'t> {
     jws: Jws<'t>,
-    claims: Members,
+    claims: Object,
 }
 
 impl<'t> UntrustedToken<'t> {
@@ -199,8 +199,8 @@ impl<'t> UntrustedToken<'t> {
     }
 
     fn of(mut jws: Jws<'t>) -> Result<Self, TokenError> {
-        let payload = String::from_utf8(std::mem::take(&mut jws.payload)).ok();
-        let claims = payload.and_then(Members::parse).ok_or(TokenError::Malformed(Part::Payload))?;
+        let payload = std::mem::take(&mut jws.payload);
+        let claims = parse_object(&payload).map_err(|_| TokenError::Malformed(Part::Payload))?;
         Ok(Self { jws, claims })
     }
 
@@ -208,7 +208,7 @@ impl<'t> UntrustedToken<'t> {
     pub fn issuer(&self) -> Result<Option<&str>, TokenError> {
         match self.claims.get("iss") {
             None => Ok(None),
-            Some(issuer) => issuer.as_text().map(Some).ok_or(TokenError::ClaimMalformed("iss".into())),
+            Some(issuer) => issuer.as_str().map(Some).ok_or(TokenError::ClaimMalformed("iss".into())),
         }
     }
 
@@ -254,7 +254,7 @@ impl<'t> UntrustedToken<'t> {
 /// A JWT that its issuer signed. Whether it holds now and here is not known yet.
 #[derive(Clone, Debug)]
 pub struct SignedToken {
-    claims: Members,
+    claims: Object,
     key_fingerprint: KeyFingerprint,
     header: Rc<Header>,
 }
@@ -378,7 +378,3 @@ impl fmt::Display for TokenError {
 }
 
 impl std::error::Error for TokenError {}
-
-fn decode_text(segment: &[u8]) -> Option<String> {
-    String::from_utf8(base64url::decode(segment)?).ok()
-}

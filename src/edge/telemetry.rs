@@ -3,15 +3,14 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::host::{self, Level};
 use super::{audit, metrics};
 use crate::exchange::Facts;
 use crate::issuer::ActivePolicy;
 use crate::policy::{Policy, Properties, Property};
-use crate::respond::json_text::ObjectText;
-
-/// What a log line takes at most, nearly always.
-const LINE_SIZE: usize = 320;
+use crate::respond::rejection::to_json;
 
 thread_local! {
     /// The second that lines are being counted in, how many were written in it, how many were left out since the last.
@@ -90,31 +89,49 @@ impl<'f> Described<'f> {
 
     fn line(&self, facts: &Facts, suppressed: u64) -> String {
         let token = facts.token_digest.map(|digest| base16ct::lower::encode_string(&digest));
-        let mut line = ObjectText::with_capacity(LINE_SIZE);
-        for (name, value) in [
-            ("event", Some("decision")),
-            ("decision", Some(self.decision)),
-            ("reason", self.reason),
-            ("step", Some(facts.stage.as_str())),
-            ("tenant", self.tenant),
-            ("client", self.client),
-            ("suite", self.suite),
-            ("operation", self.operation),
-            ("token", token.as_deref()),
-        ] {
-            line.text(name, value);
-        }
         let issued_at = facts.identity.as_ref().and_then(|identity| identity.principal.issued_at);
-        if let (Some(tenant), Some(issued_at)) = (self.tenant, issued_at) {
-            if audit::predates_policy(tenant, issued_at) {
-                line.text("hint", Some("token_predates_policy"));
-            }
-        }
-        if suppressed > 0 {
-            line.number("suppressed", suppressed);
-        }
-        line.finish()
+        let predates_policy = self
+            .tenant
+            .zip(issued_at)
+            .is_some_and(|(tenant, issued_at)| audit::predates_policy(tenant, issued_at));
+        to_json(&DecisionLine {
+            event: "decision",
+            decision: self.decision,
+            reason: self.reason,
+            step: facts.stage.as_str(),
+            tenant: self.tenant,
+            client: self.client,
+            suite: self.suite,
+            operation: self.operation,
+            token: token.as_deref(),
+            hint: predates_policy.then_some("token_predates_policy"),
+            suppressed: (suppressed > 0).then_some(suppressed),
+        })
     }
+}
+
+/// The log line of a decision.
+#[derive(Serialize)]
+struct DecisionLine<'f> {
+    event: &'static str,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    step: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suite: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<u64>,
 }
 
 /// Whether a line can be written now, as far as its rate is concerned.

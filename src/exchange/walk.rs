@@ -20,7 +20,6 @@ use crate::ids::{OperationId, ProviderId};
 use crate::issuer::keys::Wanted;
 use crate::issuer::{ActivePolicy, AnswerNow, IntrospectionOutcome, KeysNow};
 use crate::jose::KeySet;
-use crate::jose::json::parse_object;
 use crate::policy::{Policy, Unmatched};
 use crate::respond::{Reason, Rejection};
 use crate::route::index::HeaderFault;
@@ -575,12 +574,8 @@ fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(
             return Err(Reason::AudienceMismatch.into());
         }
     }
-    if operation.required_claims.is_empty() {
-        return Ok(());
-    }
-    let claims = parse_object(identity.principal.claims.as_bytes()).map_err(|_| Reason::ClaimMalformed)?;
     for path in &operation.required_claims {
-        match path.lookup(&claims) {
+        match path.lookup(&identity.principal.claims) {
             None => return Err(TokenError::ClaimMissing(path.to_string().into()).into()),
             Some(value) if value.is_null() => {
                 return Err(TokenError::ClaimMalformed(path.to_string().into()).into());

@@ -12,7 +12,7 @@ use super::provider::{ClientAuthentication, Introspection, SecretSource};
 use crate::authenticate::claims::Claims;
 use crate::authenticate::rules::ClaimPaths;
 use crate::http::percent::encode_form;
-use crate::jose::members::{Members, Value};
+use crate::jose::json::{Value, parse_object};
 
 /// The introspection request for `token` (RFC 7662 section 2.1). `environment` looks a variable of the VM up.
 ///
@@ -89,12 +89,11 @@ pub fn read_response(
     if body.len() > max_response_bytes {
         return Err(IssuerFault::TooLarge);
     }
-    let text = std::str::from_utf8(body).map_err(|_| IssuerFault::NotAnObject)?;
-    let members = Members::parse(text.to_owned()).ok_or(IssuerFault::NotAnObject)?;
+    let members = parse_object(body).map_err(|_| IssuerFault::NotAnObject)?;
     match members.get("active") {
         Some(Value::Bool(false)) => Ok(Response::Inactive),
         Some(Value::Bool(true)) => {
-            let is_text = |name: &&str| members.get(name).is_none_or(|value| value.as_text().is_some());
+            let is_text = |name: &&str| members.get(*name).is_none_or(Value::is_string);
             if !TEXT_MEMBERS.iter().all(is_text) {
                 return Err(IssuerFault::MemberMalformed);
             }
@@ -103,9 +102,8 @@ pub fn read_response(
                 Err(_) => Err(IssuerFault::MemberMalformed),
             }
         }
-        Some(Value::Null | Value::Number(_) | Value::Text(_) | Value::Array(_) | Value::Object(_)) | None => {
-            Err(IssuerFault::ActiveNotBoolean)
-        }
+        Some(Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))
+        | None => Err(IssuerFault::ActiveNotBoolean),
     }
 }
 

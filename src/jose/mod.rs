@@ -6,7 +6,6 @@ pub mod base64url;
 mod ecdsa_verify;
 pub mod json;
 pub mod key_set;
-pub mod members;
 mod montgomery;
 mod rsa_verify;
 pub mod signature;

@@ -1,7 +1,6 @@
 //! What the client and the upstream are told.
 
 mod answers;
-pub(crate) mod json_text;
 pub mod reason;
 pub mod rejection;
 

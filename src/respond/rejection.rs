@@ -1,8 +1,9 @@
-//! A refusal, and the one answer that each makes on the wire (RFC 6750 section 3, contract section 6).
+//! A refusal, and the one answer that each makes on the wire (RFC 6750 section 3).
 
 use std::borrow::Cow;
 
-use super::json_text::{ObjectText, escape};
+use serde::Serialize;
+
 use super::reason::{ErrorClass, Reason};
 use crate::http::header_pairs::HeaderPairs;
 
@@ -82,8 +83,8 @@ impl Answer {
 
     /// The answer to a refusal for the same reason that names the scopes that would do. `self` is a 403 that names none.
     pub(super) fn with_scope(&self, scope: &str) -> Option<Self> {
-        let body = match self.body.strip_suffix("\"}") {
-            Some(body) => [body, "\",\"scope\":\"", &escape(scope), "\"}"].concat(),
+        let body = match self.body.strip_suffix('}') {
+            Some(body) => [body, ",\"scope\":", &to_json(&scope), "}"].concat(),
             // It is stripped, or the message of a gRPC answer.
             None => self.body.clone(),
         };
@@ -134,16 +135,29 @@ impl Answer {
     }
 }
 
-/// What a body takes at most, nearly always.
-const BODY_SIZE: usize = 320;
+/// The body of a refusal.
+#[derive(Serialize)]
+struct Body<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    error_description: &'r str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'r str>,
+}
 
 fn json_body(rejection: &Rejection, description: &str) -> String {
-    let mut body = ObjectText::with_capacity(BODY_SIZE);
-    body.text("error", rejection.reason.class().error());
-    body.text("error_description", Some(description));
-    body.text("reason", Some(rejection.reason.as_str()));
-    body.text("scope", rejection.sufficient_scope.as_deref());
-    body.finish()
+    to_json(&Body {
+        error: rejection.reason.class().error(),
+        error_description: description,
+        reason: rejection.reason.as_str(),
+        scope: rejection.sufficient_scope.as_deref(),
+    })
+}
+
+/// `value` as JSON. Strings and structs of them are always JSON; if they were not, the answer would have no body.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::MAX_BODY_BYTES;
 use super::form::FormFault;
 use crate::http::header_pairs::HeaderPairs;
 use crate::respond::Answer;
-use crate::respond::json_text::ObjectText;
-use crate::respond::rejection::DEFAULT_RETRY_AFTER;
+use crate::respond::rejection::{DEFAULT_RETRY_AFTER, to_json};
 
 /// What is wrong with a token request. None of it holds anything of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,13 +164,10 @@ impl Fault {
             (status == 401).then_some(("www-authenticate", &challenge)),
             (status == 503).then_some(("retry-after", &retry_after)),
         ];
-        let mut body = ObjectText::default();
-        body.text("error", Some(error.as_str()));
-        if !strip {
-            body.text("error_description", Some(&self.description()));
-        }
+        let body =
+            to_json(&Body { error: error.as_str(), error_description: (!strip).then(|| self.description()) });
         let headers = HeaderPairs::new(headers.into_iter().flatten());
-        Answer { status, headers, body: body.finish(), grpc_status: -1 }
+        Answer { status, headers, body, grpc_status: -1 }
     }
 
     /// The text for the client's developer, in the characters that RFC 6749 section 5.2 allows.
@@ -178,6 +176,14 @@ impl Fault {
         text.retain(|letter| matches!(letter, ' '..='~') && letter != '"' && letter != '\\');
         text
     }
+}
+
+/// The body of an answer (RFC 6749 section 5.2).
+#[derive(Serialize)]
+struct Body {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<String>,
 }
 
 impl fmt::Display for Fault {
