@@ -94,6 +94,7 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
         | Reason::HeaderAmbiguous
         | Reason::HeaderMalformed
         | Reason::TlsRequired
+        | Reason::HostMalformed
         | Reason::CredentialMissing
         | Reason::TokenMalformed
         | Reason::TokenTooLarge

@@ -310,11 +310,15 @@ impl<'t> RequestEvidence<'t> {
         self.named[1] = Some(name.map_or(Named::Unknown, |name| by_name(table, name)));
     }
 
-    /// The request's host: the label at `{tenant}` of the operation's host, and the host itself, in canonical form.
-    pub fn host(&mut self, label: Option<&str>, host: Option<&str>, table: &'t TenantTable) {
-        let by_label = label.map(|name| by_name(table, name));
+    /// The request's host: the labels at `{tenant}` of configured hosts, and the host itself, in canonical form.
+    pub fn host<'l>(
+        &mut self,
+        labels: impl Iterator<Item = &'l str>,
+        host: Option<&str>,
+        table: &'t TenantTable,
+    ) {
         let by_host = host.and_then(|host| table.at_host(host)).map(Named::Any);
-        for named in [by_label, by_host].into_iter().flatten() {
+        for named in labels.map(|name| by_name(table, name)).chain(by_host) {
             self.kinds = self.kinds.with(EvidenceKind::Host);
             match &mut self.named[2] {
                 first @ None => *first = Some(named),

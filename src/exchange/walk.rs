@@ -57,17 +57,21 @@ impl<'w> Walk<'w, '_, '_> {
 
         let path = canonicalize(self.request.path)
             .map_err(|cause| Halt::Reject(Rejection::about(Reason::PathAmbiguous, cause.to_string())))?;
+        // The proxy forwards it as it is, and the upstream may read a host in it that was not looked at here.
+        let host = normalize_host(self.request.authority);
+        if host.is_none() && !self.request.authority.is_empty() {
+            return Err(Reason::HostMalformed.into());
+        }
         if policy.bypass_cors_preflight && self.request.is_cors_preflight() {
             return self.forward_anonymously();
         }
         if let Some(endpoint) =
             token_endpoint::find(&policy.token_endpoints, path.path(), self.request.method)
         {
-            return self.guard(endpoint, path.query());
+            return self.guard(endpoint, path.query(), host.as_deref());
         }
 
         self.facts.stage = Stage::Operation;
-        let host = normalize_host(self.request.authority);
         let lookup =
             policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
         let routed = RouteOutcome::new(lookup, policy);
@@ -127,6 +131,7 @@ impl<'w> Walk<'w, '_, '_> {
         &mut self,
         endpoint: &TokenEndpoint,
         query: Option<&[u8]>,
+        host: Option<&str>,
     ) -> Result<Option<CredentialPlace>, Halt> {
         self.facts.stage = Stage::TokenRequest;
         let active: &'w ActivePolicy = self.active;
@@ -139,8 +144,7 @@ impl<'w> Walk<'w, '_, '_> {
                 return Err(Halt::AwaitBody);
             }
         };
-        let host = normalize_host(self.request.authority);
-        let evidence = self.request_evidence(&RouteOutcome::new(Lookup::Unmatched, policy), host.as_deref());
+        let evidence = self.request_evidence(&RouteOutcome::new(Lookup::Unmatched, policy), host);
         let token_request = TokenRequest { headers: self.request.headers, query, body };
         let checked = token_endpoint::check(endpoint, policy, token_request, &evidence);
         let facts = self.facts.token_request.insert(Box::default());
@@ -236,11 +240,6 @@ impl<'w> Walk<'w, '_, '_> {
         if !is_lifted(rejection.reason, enforcement) {
             return Err(Halt::Reject(rejection));
         }
-        // `required_evidence` let its absence be, since the request was to be refused anyway.
-        if routed.is_unmatched && policy.resolution.required_evidence.contains(EvidenceKind::Path) {
-            self.facts.stage = Stage::Tenant;
-            return Err(Halt::Reject(Rejection::about(Reason::TenantMissing, EvidenceKind::Path.as_str())));
-        }
         match enforcement {
             Enforcement::Shadow => {
                 self.facts.decision = Decision::Shadow;
@@ -281,7 +280,11 @@ impl<'w> Walk<'w, '_, '_> {
         if let Some(segment) = routed.evidence.path_tenant {
             evidence.path(decode_segment(segment).as_deref(), tenants);
         }
-        evidence.host(routed.evidence.host_tenant, host, tenants);
+        // The host names its tenant whatever operation was found, and also where none was.
+        let labels = host.into_iter().flat_map(|host| policy.operations.tenant_labels(host));
+        let others = labels
+            .filter(|label| routed.evidence.host_tenant != Some(label) && tenants.named(label).is_some());
+        evidence.host(routed.evidence.host_tenant.into_iter().chain(others), host, tenants);
         evidence
     }
 
@@ -553,8 +556,8 @@ impl<'p, 'r> RouteOutcome<'p, 'r> {
     }
 }
 
-/// The kinds of evidence that must be present. A path that no operation matches holds none, and is told to be unmapped
-/// rather than to lack it, unless it would pass.
+/// The kinds of evidence that must be present. A path that no operation matches carries no path evidence: it is answered
+/// as unmapped rather than for the lack of it, under `shadow` too, unless the configuration lets unmatched requests pass.
 fn required_evidence(routed: &RouteOutcome<'_, '_>, policy: &Policy) -> EvidenceKinds {
     let file = policy.resolution.required_evidence;
     match &routed.operation {

@@ -22,16 +22,28 @@ struct Guarded {
     genuine: Box<[Box<str>]>,
 }
 
-/// Headers that some frameworks take for the method: what was decided for one method would be served as another.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+/// Headers that some frameworks take for the method or the path: what was decided for one operation would be served as
+/// another.
+const REWRITES: [&str; 5] =
+    ["x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"];
+
+/// Headers that many upstreams take for the host (RFC 7239 section 5.3), by which they tell tenants apart.
+const FORWARDED_HOST: [&str; 2] = ["forwarded", "x-forwarded-host"];
 
 impl GuardedHeaders {
-    /// `forwarded` headers are set by the filter alone; `read` ones are evidence or matchers. Names in lower case.
+    /// `forwarded` headers are set by the filter alone; `read` ones are evidence, matchers or credentials.
+    /// `removes_forwarded_host`: whether `Forwarded` and `X-Forwarded-Host` go, where they are not among the `read` ones.
+    /// Names in lower case.
     pub fn new<'n>(
         forwarded: impl IntoIterator<Item = &'n str>,
-        read: impl IntoIterator<Item = &'n str>,
+        read: impl IntoIterator<Item = &'n str> + Clone,
+        removes_forwarded_host: bool,
     ) -> Self {
-        let set_here: BTreeSet<&str> = forwarded.into_iter().chain(METHOD_OVERRIDES).collect();
+        let mut set_here: BTreeSet<&str> = forwarded.into_iter().chain(REWRITES).collect();
+        if removes_forwarded_host {
+            let is_read = |name: &&str| read.clone().into_iter().any(|read| read == *name);
+            set_here.extend(FORWARDED_HOST.into_iter().filter(|name| !is_read(name)));
+        }
         let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         for name in &set_here {
             names.entry(fold(name)).or_default();
@@ -60,13 +72,22 @@ impl GuardedHeaders {
         self.lengths & length_bit(name.len()) != 0 && self.lists(name)
     }
 
+    /// Whether a client's trailer `name`, in lower case, is removed: an upstream that merges trailers into the headers
+    /// must not find there what was decided by the headers alone, so the genuine spellings go as well.
+    pub fn removes_trailer(&self, name: &[u8]) -> bool {
+        self.spellings(name).next().is_some()
+    }
+
     fn lists(&self, name: &[u8]) -> bool {
+        self.spellings(name).any(|guarded| guarded.genuine.iter().all(|genuine| genuine.as_bytes() != name))
+    }
+
+    fn spellings(&self, name: &[u8]) -> impl Iterator<Item = &Guarded> {
         self.names
             .iter()
             .skip_while(|guarded| guarded.folded.len() < name.len())
             .take_while(|guarded| guarded.folded.len() == name.len())
             .filter(|guarded| is_spelling_of(&guarded.folded, name))
-            .any(|guarded| guarded.genuine.iter().all(|genuine| genuine.as_bytes() != name))
     }
 }
 
@@ -92,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_the_filter_sets_is_removed_under_every_spelling() {
-        let guarded = GuardedHeaders::new(["x-tenant-id"], []);
+        let guarded = GuardedHeaders::new(["x-tenant-id"], [], false);
         for name in ["x-tenant-id", "x_tenant_id", "x.tenant.id", "x-tenant_id"] {
             assert!(guarded.removes(name.as_bytes()), "{name}");
         }
@@ -101,7 +122,7 @@ mod tests {
 
     #[test]
     fn evidence_stays_and_its_look_alikes_go() {
-        let guarded = GuardedHeaders::new([], ["x-api-version", "x_legacy"]);
+        let guarded = GuardedHeaders::new([], ["x-api-version", "x_legacy"], false);
         assert!(!guarded.removes(b"x-api-version"));
         assert!(guarded.removes(b"x_api_version"));
         assert!(!guarded.removes(b"x_legacy"));
@@ -111,13 +132,13 @@ mod tests {
 
     #[test]
     fn a_header_that_is_both_evidence_and_forwarded_is_removed() {
-        assert!(GuardedHeaders::new(["x-tenant-id"], ["x-tenant-id"]).removes(b"x-tenant-id"));
+        assert!(GuardedHeaders::new(["x-tenant-id"], ["x-tenant-id"], false).removes(b"x-tenant-id"));
     }
 
     #[test]
     fn names_of_any_length_are_told_apart() {
         let (long, longer) = ("x".repeat(70), "x".repeat(71));
-        let guarded = GuardedHeaders::new([long.as_str(), "x-a"], []);
+        let guarded = GuardedHeaders::new([long.as_str(), "x-a"], [], false);
         assert!(guarded.removes(long.as_bytes()) && guarded.removes(b"x.a"));
         for name in [longer.as_bytes(), b"x-b", b"x-", b"", &b"y".repeat(70)] {
             assert!(!guarded.removes(name), "{name:?}");
@@ -125,11 +146,36 @@ mod tests {
     }
 
     #[test]
-    fn method_overrides_are_removed_always() {
-        let guarded = GuardedHeaders::new([], []);
-        for name in ["x-http-method", "x-http-method-override", "x-method-override", "x_http_method_override"]
-        {
+    fn what_overrides_method_or_path_is_removed_always() {
+        let guarded = GuardedHeaders::new([], [], false);
+        for name in [
+            "x-http-method",
+            "x-http-method-override",
+            "x-method-override",
+            "x_http_method_override",
+            "x-original-url",
+            "x-rewrite-url",
+            "x_rewrite.url",
+        ] {
             assert!(guarded.removes(name.as_bytes()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_speaks_of_another_host_is_removed_where_hosts_matter_and_it_is_not_read() {
+        for name in ["forwarded", "x-forwarded-host", "x_forwarded_host"] {
+            assert!(GuardedHeaders::new([], [], true).removes(name.as_bytes()), "{name}");
+            assert!(!GuardedHeaders::new([], [], false).removes(name.as_bytes()), "{name}");
+        }
+        assert!(!GuardedHeaders::new([], ["x-forwarded-host"], true).removes(b"x-forwarded-host"));
+    }
+
+    #[test]
+    fn a_trailer_goes_whose_name_is_guarded_in_any_spelling() {
+        let guarded = GuardedHeaders::new(["x-told"], ["x-tenant-id"], false);
+        for name in ["x-told", "x_told", "x-tenant-id", "x.tenant.id", "x-rewrite-url"] {
+            assert!(guarded.removes_trailer(name.as_bytes()), "{name}");
+        }
+        assert!(!guarded.removes_trailer(b"grpc-status"));
     }
 }

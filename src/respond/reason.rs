@@ -14,6 +14,7 @@ pub enum Reason {
     HeaderAmbiguous,
     HeaderMalformed,
     TlsRequired,
+    HostMalformed,
     CredentialMissing,
     TokenMalformed,
     TokenTooLarge,
@@ -134,6 +135,7 @@ reasons! {
     HeaderAmbiguous "header_ambiguous" InvalidRequest "a request header that may have one value only has several";
     HeaderMalformed "header_malformed" InvalidRequest "a request header is empty or not UTF-8";
     TlsRequired "tls_required" InvalidRequest "this operation is served over https only";
+    HostMalformed "host_malformed" InvalidRequest "the request's authority is not a host with an optional port";
     CredentialMissing "credential_missing" NoCredential "the request carries no access token";
     TokenMalformed "token_malformed" InvalidToken "the access token is not a well-formed JWT";
     TokenTooLarge "token_too_large" InvalidToken "the access token is larger than accepted here";

@@ -193,25 +193,33 @@ impl OperationIndex {
     }
 
     fn tenant_host_candidates<'r>(&'r self, host: &'r str, path: &RequestPath) -> Option<Candidates<'r>> {
-        // An address has no labels.
-        if self.tenant_hosts.is_empty() || host.starts_with('[') {
-            return None;
-        }
         let mut candidates: Option<Candidates<'r>> = None;
-        let mut label_start = 0;
-        for label in host.split('.') {
-            let label_end = label_start + label.len();
-            let before = host.get(..label_start).unwrap_or_default();
-            let after = host.get(label_end..).unwrap_or_default();
-            label_start = label_end + 1;
-            let tree = self.tenant_hosts.get(after).and_then(|trees| trees.get(before));
-            let Some(pattern) = tree.and_then(|tree| tree.search(path)) else { continue };
+        for (label, tree) in self.tenant_trees(host) {
+            let Some(pattern) = tree.search(path) else { continue };
             match &mut candidates {
                 None => candidates = Some(Candidates::of(pattern, Some(label))),
                 Some(candidates) => candidates.add(pattern, Some(label)),
             }
         }
         candidates
+    }
+
+    /// The labels of `host` that stand at `{tenant}` of some operation's host, whatever the path.
+    pub fn tenant_labels<'r>(&'r self, host: &'r str) -> impl Iterator<Item = &'r str> {
+        self.tenant_trees(host).map(|(label, _)| label)
+    }
+
+    fn tenant_trees<'r>(&'r self, host: &'r str) -> impl Iterator<Item = (&'r str, &'r PathTree)> {
+        // An address has no labels.
+        let has_labels = !self.tenant_hosts.is_empty() && !host.starts_with('[');
+        let mut label_start = 0;
+        host.split('.').filter(move |_| has_labels).filter_map(move |label| {
+            let label_end = label_start + label.len();
+            let before = host.get(..label_start).unwrap_or_default();
+            let after = host.get(label_end..).unwrap_or_default();
+            label_start = label_end + 1;
+            Some((label, self.tenant_hosts.get(after)?.get(before)?))
+        })
     }
 
     fn choose<'r>(

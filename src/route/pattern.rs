@@ -301,9 +301,9 @@ fn normalize_ipv6(authority: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// RFC 3986 section 3.2.3: digits, or none.
+/// RFC 3986 section 3.2.3: digits, or none. What no TCP port can be is none here either.
 fn is_port(port: &str) -> bool {
-    port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+    port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -418,6 +418,7 @@ mod tests {
             b"::1",
             b"a:8x",
             b"a:123456",
+            b"a:65536",
             b"[::1",
             b"[::1]x",
             b"[::1]:x",

@@ -80,6 +80,11 @@ fn spoofed(call: Call) -> Call {
         "x-method-override",
         "x_http_method_override",
         "x.method.override",
+        "x-original-url",
+        "x-rewrite-url",
+        "x_original_url",
+        "x_token",
+        "x.token",
     ] {
         call = call.header(name, "evil");
     }
@@ -150,6 +155,25 @@ fn on_no_way_does_a_client_speak_in_the_filters_place() {
             assert_eq!(passed.values(name).len(), 1, "{way}: {name}");
         }
     }
+}
+
+#[test]
+fn what_speaks_of_another_host_goes_where_hosts_tell_tenants_apart() {
+    let sent = |config: &Value| {
+        let call = Call::get("/open").header("x-forwarded-host", "evil").header("forwarded", "host=evil");
+        let passed = Gateway::new(config).call(&call).passed();
+        ["x-forwarded-host", "forwarded"].map(|name| passed.value(name).is_some())
+    };
+    assert_eq!(sent(&config()), [true, true]);
+    let mut hosted = config();
+    hosted["tenants"][0]["hosts"] = json!(["billing.acme.example"]);
+    assert_eq!(sent(&hosted), [false, false]);
+    let mut suite = config();
+    suite["suites"][0]["hosts"] = json!(["{tenant}.example", "api.example"]);
+    suite["unmatched"] = json!("allow");
+    assert_eq!(sent(&suite), [false, false]);
+    hosted["forward"]["keep_forwarded_host"] = json!(true);
+    assert_eq!(sent(&hosted), [true, true]);
 }
 
 #[test]

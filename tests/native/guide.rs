@@ -3,8 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use scopegate::config::parse_yaml;
+use scopegate::config::{parse_yaml, yaml_to_json};
+use scopegate::exchange::Decision;
 use scopegate::respond::Reason;
+use scopegate_testing::mint::jwks;
+use serde_json::json;
+
+use crate::gateway::{AUDIENCE, Call, Gateway, ISSUER, KEY, token};
 
 const README: &str = include_str!("../../README.md");
 
@@ -17,12 +22,41 @@ fn the_table_of_reasons_is_that_of_the_code() {
     assert!(README.contains(&table), "the README should hold this table:\n\n{table}");
 }
 
+fn first_configuration() -> &'static str {
+    let (_, behind) = README.split_once("<!-- tested: readme-first -->\n```yaml\n").unwrap();
+    behind.split_once("```").unwrap().0
+}
+
 #[test]
 fn the_first_configuration_loads_as_it_stands() {
-    let (_, behind) = README.split_once("<!-- tested: readme-first -->\n```yaml\n").unwrap();
-    let (yaml, _) = behind.split_once("```").unwrap();
-    let loaded = parse_yaml(yaml).unwrap_or_else(|errors| panic!("{errors}"));
+    let loaded = parse_yaml(first_configuration()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn what_the_first_configuration_answers_with_403_passes_in_shadow_with_the_same_reason() {
+    let mut config = yaml_to_json(first_configuration()).unwrap();
+    let provider = &mut config["providers"]["corp"];
+    provider["issuer"] = json!(ISSUER);
+    provider["audiences"] = json!([AUDIENCE]);
+    provider.as_object_mut().unwrap().remove("remote_jwks");
+    provider["local_jwks"] = jwks([&*KEY]);
+    let mut shadow = config.clone();
+    shadow["scope_enforcement"] = json!("shadow");
+    let [enforced, shadowed] = [config, shadow].map(|config| Gateway::new(&config));
+    let bearer = |scope: &str| token(json!({"tenant_id": "acme", "client_id": "acme-sync", "scope": scope}));
+    for (method, path, scope, reason) in [
+        ("GET", "/acme/elsewhere", "billing:read", Reason::OperationNotMapped),
+        ("GET", "/", "billing:read", Reason::OperationNotMapped),
+        ("DELETE", "/acme/invoices/7", "billing:read", Reason::MethodNotMapped),
+        ("GET", "/acme/invoices/7", "billing:write", Reason::ScopeNotGranted),
+        ("GET", "/acme/invoices/7", "", Reason::NoScopesInToken),
+    ] {
+        let call = Call::new(method, path).bearer(&bearer(scope));
+        assert_eq!(enforced.call(&call).refused().reason, reason, "{method} {path}");
+        let passed = shadowed.call(&call).passed();
+        assert_eq!((passed.decision, passed.reason), (Decision::Shadow, Some(reason)), "{method} {path}");
+    }
 }
 
 #[test]

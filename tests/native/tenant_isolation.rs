@@ -506,7 +506,7 @@ fn a_suite_and_an_operation_add_to_the_evidence_that_is_required() {
 }
 
 #[test]
-fn shadow_never_lifts_evidence_that_is_required() {
+fn shadow_lifts_no_required_evidence_but_the_path_of_an_unmapped_request() {
     let mut config = file(two_tenants(), json!({"required_evidence": ["path"]}));
     config["suites"] =
         json!([{"name": "s", "scopes": ["x"], "operations": [{"name": "o", "path": "/of/{tenant}"}]}]);
@@ -516,7 +516,7 @@ fn shadow_never_lifts_evidence_that_is_required() {
     assert_cases(
         &config,
         &[
-            (of_one.clone(), "/elsewhere", None, "tenant_missing"),
+            (of_one.clone(), "/elsewhere", None, "tenant1"),
             (of_one.clone(), "/of/tenant10", None, "tenant_mismatch"),
             (of_one, "/of/tenant1", None, "tenant1"),
         ],
@@ -605,6 +605,101 @@ fn a_host_that_names_one_tenant_by_label_and_another_by_list_is_nobodys() {
     ] {
         let token = token(json!({"tenant_id": tenant}));
         assert_eq!(brief(&gateway, &Call::get("/").host(host), &token), expected, "{tenant} {host}");
+    }
+}
+
+#[test]
+fn an_authority_that_is_no_host_is_refused_on_every_way() {
+    let mut config =
+        file(json!([{"id": "tenant1", "hosts": ["one.example"]}, {"id": "tenant10"}]), json!({}));
+    config["suites"] = json!([{"name": "s", "operations": [
+        {"name": "o", "path": "/", "access": "authenticated"}, {"name": "p", "path": "/open", "access": "public"}]}]);
+    config["unmatched"] = json!("allow");
+    config["bypass_cors_preflight"] = json!(true);
+    let gateway = Gateway::new(&config);
+    let token = token(json!({"tenant_id": "tenant10"}));
+    for authority in [
+        "one.example:999999",
+        ":x",
+        ":80",
+        "a:80:80",
+        "user@one.example",
+        "one.example, x",
+        "[::1",
+        "[::1]x",
+        "one..example",
+        ".one.example",
+        "one example",
+        "one.example/",
+        "one%2eexample",
+        "ö.example",
+    ] {
+        let preflight = Call::new("OPTIONS", "/")
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", "POST");
+        for call in [Call::get("/").bearer(&token), Call::get("/open"), Call::get("/elsewhere"), preflight] {
+            let outcome = gateway.call(&call.host(authority));
+            assert_eq!(outcome.brief(), "host_malformed", "{authority}");
+        }
+    }
+    for authority in
+        ["one.example:0", "one.example:65535", "127.0.0.1:8080", "[::1]:443", "under_score.example"]
+    {
+        assert_ne!(
+            gateway.call(&Call::get("/").bearer(&token).host(authority)).brief(),
+            "host_malformed",
+            "{authority}"
+        );
+    }
+}
+
+/// Operations of one host with `{tenant}`, of a host without it, and of any host.
+fn of_several_hosts() -> Value {
+    let mut config = file(json!([{"id": "tenant1"}, {"id": "tenant10"}]), json!({}));
+    config["suites"] = json!([
+        {"name": "hosted", "hosts": ["{tenant}.api.example", "tenant1.api.example", "gw.api.example"],
+         "operations": [{"name": "h", "path": "/hosted", "access": "authenticated"}]},
+        {"name": "anywhere", "operations": [{"name": "a", "path": "/anywhere", "access": "authenticated"}]},
+    ]);
+    config
+}
+
+#[test]
+fn a_host_with_a_tenant_in_it_speaks_for_it_whatever_operation_is_found() {
+    let unmatched = |value: &str| {
+        let mut config = of_several_hosts();
+        config["unmatched"] = json!(value);
+        config
+    };
+    let mut shadow = of_several_hosts();
+    shadow["scope_enforcement"] = json!("shadow");
+    let tenant1 = token(json!({"tenant_id": "tenant1"}));
+    for (config, path) in [
+        (of_several_hosts(), "/hosted"),
+        (of_several_hosts(), "/anywhere"),
+        (of_several_hosts(), "/elsewhere"),
+        (unmatched("authenticated"), "/elsewhere"),
+        (shadow, "/elsewhere"),
+    ] {
+        let gateway = Gateway::new(&config);
+        let foreign = Call::get(path).host("TENANT10.api.example:8443");
+        assert_eq!(brief(&gateway, &foreign, &tenant1), "tenant_mismatch", "{path}");
+        let own = Call::get(path).host("tenant1.api.example");
+        assert_ne!(brief(&gateway, &own, &tenant1), "tenant_mismatch", "{path}");
+        // No tenant is called so: a name of the gateway itself.
+        let gateways = Call::get(path).host("gw.api.example");
+        assert_ne!(brief(&gateway, &gateways, &tenant1), "tenant_mismatch", "{path}");
+    }
+}
+
+#[test]
+fn required_host_evidence_is_there_where_the_host_names_the_tenant_of_an_operation_of_any_host() {
+    let mut config = of_several_hosts();
+    config["tenant_resolution"]["required_evidence"] = json!(["host"]);
+    let gateway = Gateway::new(&config);
+    let token = token(json!({"tenant_id": "tenant1"}));
+    for (host, expected) in [("tenant1.api.example", "tenant1"), ("other.example", "tenant_missing")] {
+        assert_eq!(brief(&gateway, &Call::get("/anywhere").host(host), &token), expected, "{host}");
     }
 }
 

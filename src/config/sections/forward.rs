@@ -23,13 +23,21 @@ const NOT_OURS: [&str; 12] = [
     "upgrade",
 ];
 
-/// Reads `forward`. `credentials` are the headers in which tokens stand, `read` those that are evidence or matched.
-pub fn read(cursor: Option<&Cursor<'_>>, credentials: &[&str], read: &[Box<str>]) -> Forwarding {
-    let fields = cursor.and_then(|cursor| cursor.map(&["token", "headers"]));
+/// Reads `forward`. `credentials` are the headers in which tokens stand, `read` those that are evidence or matched,
+/// `names_hosts` says whether some tenant or suite is told apart by its host.
+pub fn read(
+    cursor: Option<&Cursor<'_>>,
+    credentials: &[&str],
+    read: &[Box<str>],
+    names_hosts: bool,
+) -> Forwarding {
+    let fields = cursor.and_then(|cursor| cursor.map(&["token", "headers", "keep_forwarded_host"]));
     let mut headers: Vec<ForwardedHeader> = Vec::new();
     let mut token = false;
+    let mut keeps_forwarded_host = false;
     if let Some(fields) = fields {
         token = fields.boolean("token", false);
+        keeps_forwarded_host = fields.boolean("keep_forwarded_host", false);
         for item in fields.optional("headers").and_then(|list| list.items()).into_iter().flatten() {
             let Some(header) = forwarded_header(&item, credentials) else { continue };
             if headers.iter().any(|known| known.name == header.name) {
@@ -38,8 +46,11 @@ pub fn read(cursor: Option<&Cursor<'_>>, credentials: &[&str], read: &[Box<str>]
             headers.push(header);
         }
     }
-    let guarded =
-        GuardedHeaders::new(headers.iter().map(|header| &*header.name), read.iter().map(|name| &**name));
+    let guarded = GuardedHeaders::new(
+        headers.iter().map(|header| &*header.name),
+        read.iter().map(|name| &**name).chain(credentials.iter().copied()),
+        names_hosts && !keeps_forwarded_host,
+    );
     Forwarding { token, headers, guarded }
 }
 

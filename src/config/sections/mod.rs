@@ -104,7 +104,10 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     credentials.dedup();
     let mut headers_read = suites.matched_headers();
     headers_read.extend(evidence_headers);
-    let forward = forward::read(fields.optional("forward").as_ref(), &credentials, &headers_read);
+    let names_hosts =
+        suites.routes().iter().any(|route| !route.hosts.is_empty()) || tenants.table.hosts().next().is_some();
+    let forward =
+        forward::read(fields.optional("forward").as_ref(), &credentials, &headers_read, names_hosts);
     let has_applications = tenants.table.iter().any(|(_, tenant)| tenant.applications.is_some());
     let token_endpoints =
         token_endpoints::read(fields.optional("token_endpoints").as_ref(), &providers, has_applications);

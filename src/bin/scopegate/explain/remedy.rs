@@ -23,6 +23,10 @@ pub fn remedy(rejection: &Rejection) -> String {
             format!("the client, or a proxy before this one, has to send the header {} once", named("in question"))
         }
         Reason::HeaderMalformed => format!("the header {} needs a value in UTF-8", named("in question")),
+        Reason::HostMalformed => {
+            "the client has to send an authority (`Host`) that is a host name or an address, with a port of 0 to 65535 at most"
+                .to_owned()
+        }
         Reason::TlsRequired => "the client has to call over https".to_owned(),
         Reason::CredentialMissing => {
             "the client has to send an access token in a place where a provider takes it from".to_owned()
