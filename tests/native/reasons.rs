@@ -432,7 +432,7 @@ fn the_realm_is_the_configurations() {
 fn each_refusal_names_the_step_that_ended_the_decision() {
     for case in cases() {
         let expected: &[Stage] = match case.reason.as_str() {
-            "path_ambiguous" => &[Stage::Path],
+            "path_ambiguous" | "host_malformed" => &[Stage::Path],
             "credential_missing" | "credential_ambiguous" | "credential_malformed" => &[Stage::Credential],
             "header_missing" => &[Stage::Scopes],
             // Of a matcher, or of evidence.
