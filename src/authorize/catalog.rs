@@ -37,6 +37,8 @@ pub enum Access {
     Authenticated,
     /// Nothing.
     Public,
+    /// Not decided yet: every token is refused, whatever it carries and whatever enforcement lifts elsewhere.
+    Undecided,
 }
 
 /// A group of operations that tenants have or do not have.

@@ -50,6 +50,7 @@ pub fn decide(
 ) -> Result<(), Refusal> {
     match &operation.access {
         Access::Public | Access::Authenticated => return Ok(()),
+        Access::Undecided => return Err(Reason::ScopeNotGranted.into()),
         Access::Scopes(_) => {}
     }
     if !caller.tenant.has_suite(operation.suite) {

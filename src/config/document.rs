@@ -16,8 +16,28 @@ use super::error::ConfigError;
 pub struct Node<'a> {
     /// The value.
     pub value: Value<'a>,
-    /// Where it begins; None in JSON.
-    pub mark: Option<Mark>,
+    /// How a YAML text has it; None in JSON. In a box, as a filter reads JSON and has many nodes.
+    pub written: Option<Box<Written>>,
+}
+
+/// How a text has a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Where it begins.
+    pub mark: Mark,
+    /// Where its key begins, in a map.
+    pub key: Option<Mark>,
+    /// What YAML 1.1 takes it for, where that is not what it is here. Envoy reads its own configuration so.
+    pub otherwise: Option<Otherwise>,
+}
+
+/// What a plain scalar of YAML 1.2 is in YAML 1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// `yes`, `no`, `on`, `off`, `y` and `n` are booleans.
+    Boolean,
+    /// `010` is octal.
+    Octal,
 }
 
 /// A value of JSON's data model.
@@ -85,6 +105,29 @@ pub fn parse_json(bytes: &[u8]) -> Result<Node<'_>, ConfigError> {
             message: format!("not JSON at line {}, column {}: {message}", mark.line, mark.column),
         }
     })
+}
+
+impl Node<'_> {
+    /// Where it begins; None in JSON.
+    pub fn mark(&self) -> Option<Mark> {
+        self.written.as_ref().map(|written| written.mark)
+    }
+
+    /// Where its key begins, or else it itself.
+    pub fn key_mark(&self) -> Option<Mark> {
+        self.written.as_ref().map(|written| written.key.unwrap_or(written.mark))
+    }
+
+    /// What YAML 1.1 takes it for, where that differs.
+    pub fn otherwise(&self) -> Option<Otherwise> {
+        self.written.as_ref().and_then(|written| written.otherwise)
+    }
+}
+
+impl<'a> From<Value<'a>> for Node<'a> {
+    fn from(value: Value<'a>) -> Self {
+        Self { value, written: None }
+    }
 }
 
 impl<'a> Value<'a> {
@@ -182,7 +225,7 @@ pub fn whole(number: f64) -> Option<i64> {
 impl<'de> Deserialize<'de> for Node<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = deserializer.deserialize_any(ValueVisitor)?;
-        Ok(Self { value, mark: None })
+        Ok(value.into())
     }
 }
 

@@ -7,12 +7,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::document::Node;
-use super::error::Warning;
+use super::error::{ConfigErrors, Warning};
 use super::reader::{Cursor, Report};
-use crate::authorize::{Access, Application, Enforcement, Overrides, ScopeKind, ScopeTable, Tenant};
+use crate::authenticate::{AudienceRule, TenantPattern};
+use crate::authorize::{
+    Access, Application, Enforcement, EvidenceKind, Overrides, ScopeKind, ScopeTable, Tenant,
+};
 use crate::ids::{OperationId, PermissionId, SuiteId, TenantId};
 use crate::policy::Policy;
 use crate::policy::reach::Holder;
+use crate::route::{HostPattern, Route, Segment};
 
 /// All findings about `document`, of which `policy` was made; the first
 /// [`MAX_REPORTED`](super::error::MAX_REPORTED).
@@ -25,8 +29,104 @@ pub fn lint(document: &Node<'_>, policy: &Policy) -> Vec<Warning> {
     applications_without_scopes(&places, policy);
     clients_of_several_tenants(&places, policy);
     operations_out_of_reach(&places, policy);
+    undecided_operations(&places, policy);
+    paths_that_do_not_name_the_tenant(&places, policy);
     default_beside_several_tenants(&root, policy);
     report.finish().unwrap_or_default()
+}
+
+/// What a valid configuration cannot mean: operations that require evidence of the tenant which no request for them can
+/// bring, so that each is refused. The filter takes such a configuration, as it opens nothing.
+///
+/// # Errors
+///
+/// Every such operation, with the kind of evidence.
+pub fn check_evidence(document: &Node<'_>, policy: &Policy) -> Result<(), ConfigErrors> {
+    let report = Report::default();
+    let places = Places::of(&Cursor::root(document, &report));
+    let is_possible = PossibleEvidence::of(policy);
+    for route in &policy.routes {
+        let Some(operation) = policy.catalog.operation(route.operation) else { continue };
+        match operation.access {
+            Access::Scopes(_) | Access::Authenticated => {}
+            Access::Public | Access::Undecided => continue,
+        }
+        let required = policy.resolution.required_evidence.union(operation.required_evidence);
+        let kinds = EvidenceKind::ALL.into_iter().filter(|kind| required.contains(*kind));
+        for (kind, obstacle) in
+            kinds.filter_map(|kind| Some((kind, is_possible.obstacle(kind, route, policy)?)))
+        {
+            let Some(cursor) = places.operations.get(route.operation.0 as usize) else { continue };
+            let kind = kind.as_str();
+            cursor.error(format_args!(
+                "`{kind}` evidence of the tenant is required, and no request for this operation can have it: {obstacle}"
+            ));
+        }
+    }
+    report.finish().map(|_| ())
+}
+
+/// Which evidence of a tenant there can be anywhere in a policy.
+struct PossibleEvidence<'p> {
+    claims: bool,
+    audiences: bool,
+    applications: bool,
+    hosts: Vec<&'p HostPattern>,
+}
+
+impl<'p> PossibleEvidence<'p> {
+    fn of(policy: &'p Policy) -> Self {
+        let is_pattern = |pattern: &TenantPattern| matches!(pattern, TenantPattern::Tenant { .. });
+        let has_pattern = policy.providers.iter().any(|provider| match &provider.rules.audiences {
+            AudienceRule::Any => false,
+            AudienceRule::OneOf(patterns) => patterns.iter().any(is_pattern),
+        });
+        let registers = |tenant: &Tenant| tenant.applications.as_ref().is_some_and(|all| !all.is_empty());
+        Self {
+            claims: policy.providers.iter().any(|provider| !provider.rules.claims.tenant.is_empty()),
+            audiences: has_pattern || policy.tenants.audiences().next().is_some(),
+            applications: policy.tenants.iter().any(|(_, tenant)| registers(tenant)),
+            hosts: policy.routes.iter().flat_map(|route| &route.hosts).collect(),
+        }
+    }
+
+    /// Why no request of `route` can have evidence of this kind, and what to do.
+    fn obstacle(&self, kind: EvidenceKind, route: &Route, policy: &Policy) -> Option<&'static str> {
+        match kind {
+            EvidenceKind::Claim => {
+                (!self.claims).then_some("no provider has tenant claims; set `tenant_resolution.claims`")
+            }
+            EvidenceKind::Audience => (!self.audiences).then_some(
+                "no audience names a tenant; put `{tenant}` into a provider's `audiences`, or give tenants `audiences`",
+            ),
+            EvidenceKind::Application => (!self.applications).then_some("no tenant registers `applications`"),
+            EvidenceKind::Path => route.path.tenant_segment().is_none().then_some(
+                "its `path` has no `{tenant}`; put it in, or require `path` only of suites and operations that have it",
+            ),
+            EvidenceKind::Host => (!self.can_host_name_tenant(route, policy)).then_some(
+                "no host that it serves names a tenant; put `{tenant}` into the suite's `hosts`, or give tenants `hosts`",
+            ),
+            // Loading asks for `tenant_resolution.headers` where `header` is required.
+            EvidenceKind::Header => None,
+            // Every provider that speaks for some tenant has it.
+            EvidenceKind::Issuer => None,
+        }
+    }
+
+    /// Whether some host that the route serves names a tenant, by `{tenant}` in any suite's hosts or as a tenant's own.
+    fn can_host_name_tenant(&self, route: &Route, policy: &Policy) -> bool {
+        if route.hosts.is_empty() {
+            let is_pattern = |pattern: &&HostPattern| matches!(pattern, HostPattern::Tenant { .. });
+            return policy.tenants.hosts().next().is_some() || self.hosts.iter().any(is_pattern);
+        }
+        route.hosts.iter().any(|host| match host {
+            HostPattern::Tenant { .. } => true,
+            HostPattern::Exact(host) => {
+                policy.tenants.at_host(host).is_some()
+                    || self.hosts.iter().any(|pattern| pattern.tenant_label(host).is_some())
+            }
+        })
+    }
 }
 
 /// Where the document says what the policy holds, each list in the policy's order.
@@ -266,7 +366,7 @@ fn applications<'p, 'c, 'd>(
 fn operations_out_of_reach(places: &Places<'_>, policy: &Policy) {
     let asks_for_scopes = |id: &OperationId| match policy.catalog.operation(*id).map(|known| &known.access) {
         Some(Access::Scopes(_)) => true,
-        Some(Access::Authenticated | Access::Public) | None => false,
+        Some(Access::Authenticated | Access::Public | Access::Undecided) | None => false,
     };
     let mut unreached: Vec<OperationId> =
         (0..).map(OperationId).take(policy.catalog.operations.len()).filter(asks_for_scopes).collect();
@@ -303,6 +403,94 @@ fn operations_out_of_reach(places: &Places<'_>, policy: &Policy) {
             "no application can reach this operation: no tenant assigns any of them the scopes that it requires",
         );
     }
+}
+
+/// An operation that an import left to be decided.
+fn undecided_operations(places: &Places<'_>, policy: &Policy) {
+    for (operation, cursor) in policy.catalog.operations.iter().zip(&places.operations) {
+        if operation.access == Access::Undecided {
+            cursor.warning(
+                "nobody may call this operation: once it is decided, say `requires`, or another `access`",
+            );
+        }
+    }
+}
+
+/// A path in which another tenant's name could stand where `{tenant}` is meant: under a placeholder that only looks like
+/// it, or one that stands where other paths have it.
+fn paths_that_do_not_name_the_tenant(places: &Places<'_>, policy: &Policy) {
+    let with_tenant: Vec<(&Route, usize)> = policy
+        .routes
+        .iter()
+        .filter_map(|route| route.path.tenant_segment().map(|place| (route, place)))
+        .collect();
+    for route in policy.routes.iter().filter(|route| route.path.tenant_segment().is_none()) {
+        let asks_for_tenant = match policy.catalog.operation(route.operation).map(|known| &known.access) {
+            Some(Access::Scopes(_) | Access::Authenticated) => true,
+            Some(Access::Public | Access::Undecided) | None => false,
+        };
+        let Some(operation) = places.operations.get(route.operation.0 as usize).filter(|_| asks_for_tenant)
+        else {
+            continue;
+        };
+        let Some(path) = member(operation, "path") else { continue };
+        let look_alike = route.path.segments().iter().map(ToString::to_string).find(|segment| {
+            placeholder_word(segment).is_some_and(|word| {
+                is_tenant_word(&word) && (word.starts_with("tenant") || !with_tenant.is_empty())
+            })
+        });
+        if let Some(segment) = look_alike {
+            path.warning(format_args!(
+                "`{segment}` names no tenant, only `{{tenant}}` does: a token of one tenant opens this path with \
+                 another's name in it"
+            ));
+            continue;
+        }
+        let sibling = with_tenant.iter().find_map(|(sibling, place)| {
+            stands_in_place_of_tenant(route, sibling, *place).map(|segment| (segment, &sibling.path))
+        });
+        if let Some((segment, sibling)) = sibling {
+            path.warning(format_args!(
+                "`{segment}` stands where `{sibling}` has `{{tenant}}`, and names no tenant: a token of one tenant \
+                 opens this path with another's name in it"
+            ));
+        }
+    }
+}
+
+/// The segment of `route` that takes a tenant's name where `sibling` has `{tenant}`, behind the same literals.
+fn stands_in_place_of_tenant<'r>(route: &'r Route, sibling: &Route, place: usize) -> Option<&'r Segment> {
+    for (own, other) in route.path.segments().iter().zip(sibling.path.segments()).take(place) {
+        match (own, other) {
+            (Segment::Rest, _) => return Some(own),
+            (Segment::Literal(own), Segment::Literal(other)) if own == other => {}
+            (Segment::Literal(_), Segment::Literal(_)) => return None,
+            (Segment::Tenant | Segment::Name(_) | Segment::Any, _)
+            | (Segment::Literal(_), Segment::Tenant | Segment::Name(_) | Segment::Any | Segment::Rest) => {}
+        }
+    }
+    route.path.segments().get(place).filter(|own| match own {
+        Segment::Name(_) | Segment::Any | Segment::Rest => true,
+        Segment::Literal(_) | Segment::Tenant => false,
+    })
+}
+
+/// The name in a segment that is a placeholder, here (`{name}`) or elsewhere (`:name`, `<name>`, `$name`), as letters.
+fn placeholder_word(segment: &str) -> Option<String> {
+    segment.starts_with(['{', ':', '<', '$', '%', '[']).then(|| {
+        segment
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|letter| letter.to_ascii_lowercase())
+            .collect()
+    })
+}
+
+/// Whether APIs call a tenant so.
+fn is_tenant_word(word: &str) -> bool {
+    const WORDS: [&str; 6] = ["tenant", "org", "organization", "organisation", "customer", "realm"];
+    const ENDINGS: [&str; 9] = ["", "id", "name", "key", "code", "slug", "uuid", "guid", "ref"];
+    WORDS.iter().any(|known| word.strip_prefix(known).is_some_and(|rest| ENDINGS.contains(&rest)))
 }
 
 fn default_beside_several_tenants(root: &Cursor<'_>, policy: &Policy) {

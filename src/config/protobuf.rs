@@ -17,7 +17,7 @@ pub fn parse_struct(bytes: &[u8]) -> Option<Node<'_>> {
 }
 
 fn node(value: Value<'_>) -> Node<'_> {
-    Node { value, mark: None }
+    value.into()
 }
 
 /// `map<string, Value> fields = 1`: each entry is a message of its own, key 1 and value 2.

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::document::{self, Mark, Member, Node, Value};
+use super::document::{self, Mark, Member, Node, Otherwise, Value};
 use super::error::{ConfigError, ConfigErrors, MAX_REPORTED, Warning};
 use super::{duration, suggestion};
 
@@ -165,18 +165,21 @@ impl<'d> Cursor<'d> {
 
     /// Reports an error here.
     pub fn error(&self, message: impl fmt::Display) {
-        let error = ConfigError { path: self.path(), mark: self.node.mark, message: printable(&message) };
-        self.report.error(error);
+        self.error_at(self.node.mark(), message);
+    }
+
+    fn error_at(&self, mark: Option<Mark>, message: impl fmt::Display) {
+        self.report.error(ConfigError { path: self.path(), mark, message: printable(&message) });
     }
 
     /// Reports something doubtful here.
     pub fn warning(&self, message: impl fmt::Display) {
-        self.report.warning(|| self.path(), self.node.mark, message);
+        self.report.warning(|| self.path(), self.node.mark(), message);
     }
 
     /// Reports something doubtful at a place below this one.
     pub fn warning_below(&self, steps: &str, message: impl fmt::Display) {
-        self.report.warning(|| format!("{}{steps}", self.path()), self.node.mark, message);
+        self.report.warning(|| format!("{}{steps}", self.path()), self.node.mark(), message);
     }
 
     /// Reports that a reference leads nowhere: `message` and, if a candidate is near, the question whether that was
@@ -203,7 +206,11 @@ impl<'d> Cursor<'d> {
         for member in members {
             if !keys.contains(&&*member.key) {
                 let key = &member.key;
-                self.dangling(format_args!("unknown key `{key}`"), key, keys.iter().copied());
+                let meant = match self.report.is_full() {
+                    true => String::new(),
+                    false => suggestion::did_you_mean(key, keys.iter().copied()),
+                };
+                self.error_at(member.node.key_mark(), format_args!("unknown key `{key}`{meant}"));
             }
         }
         Some(fields)
@@ -272,6 +279,12 @@ impl<'d> Cursor<'d> {
     /// A string, which may be empty.
     pub fn text(&self) -> Option<Cow<'d, str>> {
         match &self.node.value {
+            Value::String(text) if self.node.otherwise() == Some(Otherwise::Boolean) => {
+                self.error(format_args!(
+                    "a plain `{text}` is a string here and a boolean to Envoy: put it in quotes"
+                ));
+                None
+            }
             Value::String(text) => Some(self.substituted(text)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
                 self.unexpected("a string")
@@ -351,6 +364,10 @@ impl<'d> Cursor<'d> {
     /// A whole number within `bounds`. `1.0` and `1e0` are whole: a `google.protobuf.Struct` holds doubles only.
     pub fn integer(&self, bounds: RangeInclusive<u32>) -> Option<u32> {
         let Value::Number(number) = self.node.value else { return self.unexpected("a whole number") };
+        if self.node.otherwise() == Some(Otherwise::Octal) {
+            self.error("a number that begins with 0 is decimal here and octal to Envoy: leave the 0 out");
+            return None;
+        }
         let Some(integer) = document::whole(number) else {
             self.error(format_args!("expected a whole number, found {number}"));
             return None;
@@ -386,9 +403,15 @@ impl<'d> Cursor<'d> {
         Some(duration)
     }
 
-    /// One of `choices`, by its name.
+    /// One of `choices`, by its name. Where `off` is one, `false` is the same: Envoy makes that of a plain `off`.
     pub fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Option<T> {
-        let text = self.text()?;
+        let text = match &self.node.value {
+            Value::Bool(false) if choices.iter().any(|(name, _)| *name == "off") => Cow::Borrowed("off"),
+            Value::String(text) => self.substituted(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                self.text()?
+            }
+        };
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
             return Some(*value);
         }
@@ -439,7 +462,7 @@ impl<'d> Cursor<'d> {
                         !seen.insert(&*member.key)
                     };
                     if is_repeated {
-                        cursor.error("the key is repeated");
+                        cursor.error_at(member.node.key_mark(), "the key is repeated");
                     }
                     cursor.report_repeated_keys();
                 }

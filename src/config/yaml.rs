@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
-use super::document::{Mark, Member, Node, Value};
+use super::document::{Mark, Member, Node, Otherwise, Value, Written};
 use super::error::ConfigError;
 
 /// How deep lists and maps may nest; what JSON allows.
@@ -65,7 +65,7 @@ struct Builder<'a> {
 struct Open<'a> {
     node: Node<'a>,
     /// The key whose value comes next.
-    key: Option<Cow<'a, str>>,
+    key: Option<(Cow<'a, str>, Mark)>,
 }
 
 impl<'a> Builder<'a> {
@@ -78,7 +78,7 @@ impl<'a> Builder<'a> {
     ) -> Result<(), ConfigError> {
         if let Some(Open { node: Node { value: Value::Map(_), .. }, key: key @ None }) = self.open.last_mut()
         {
-            *key = Some(text);
+            *key = Some((text, mark(&span.start)));
             return Ok(());
         }
         let is_string = match tag {
@@ -86,8 +86,9 @@ impl<'a> Builder<'a> {
             Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => true,
             Some(_) => return Err(refused(&span.start, "tags other than `!!str` are not supported")),
         };
+        let otherwise = if is_string { None } else { otherwise(&text) };
         let value = if is_string { Value::String(text) } else { plain(text) };
-        self.put(Node { value, mark: Some(mark(&span.start)) });
+        self.put(written(value, &span, otherwise));
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl<'a> Builder<'a> {
         if let Some(Open { node: Node { value: Value::Map(_), .. }, key: None }) = self.open.last() {
             return Err(refused(&span.start, "a key must be a string"));
         }
-        self.open.push(Open { node: Node { value, mark: Some(mark(&span.start)) }, key: None });
+        self.open.push(Open { node: written(value, &span, None), key: None });
         Ok(())
     }
 
@@ -116,12 +117,33 @@ impl<'a> Builder<'a> {
             None => self.root = Some(node),
             Some(Open { node: Node { value: Value::List(items), .. }, .. }) => items.push(node),
             Some(Open { node: Node { value: Value::Map(members), .. }, key }) => {
-                members.push(Member { key: key.take().unwrap_or_default(), node });
+                let (key, key_mark) = key.take().unzip();
+                let written = node.written.map(|written| Box::new(Written { key: key_mark, ..*written }));
+                let node = Node { written, ..node };
+                members.push(Member { key: key.unwrap_or_default(), node });
             }
             // Only lists and maps are opened.
             Some(_) => {}
         }
     }
+}
+
+fn written<'a>(value: Value<'a>, span: &Span, otherwise: Option<Otherwise>) -> Node<'a> {
+    let written = Written { mark: mark(&span.start), key: None, otherwise };
+    Node { value, written: Some(Box::new(written)) }
+}
+
+/// What YAML 1.1 takes a plain scalar for, where the core schema does not (yaml-cpp, which Envoy reads its own
+/// configuration with).
+fn otherwise(text: &str) -> Option<Otherwise> {
+    const WORDS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    if WORDS.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        return Some(Otherwise::Boolean);
+    }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_octal =
+        digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_octal.then_some(Otherwise::Octal)
 }
 
 /// What a plain scalar means in the core schema (YAML 1.2.2 section 10.3.2).
@@ -202,13 +224,13 @@ mod tests {
     #[test]
     fn marks_are_lines_and_columns_counted_from_one() {
         let node = parse("a: b\nc:\n  - d\n  - é: f\n").unwrap();
-        assert_eq!(node.mark, Some(Mark::new(1, 1)));
+        assert_eq!(node.mark(), Some(Mark::new(1, 1)));
         let Value::Map(members) = &node.value else { panic!("a map") };
-        assert_eq!(members[0].node.mark, Some(Mark::new(1, 4)));
+        assert_eq!(members[0].node.mark(), Some(Mark::new(1, 4)));
         let Value::List(items) = &members[1].node.value else { panic!("a list") };
-        assert_eq!(items[0].mark, Some(Mark::new(3, 5)));
+        assert_eq!(items[0].mark(), Some(Mark::new(3, 5)));
         let Value::Map(inner) = &items[1].value else { panic!("a map") };
-        assert_eq!(inner[0].node.mark, Some(Mark::new(4, 8)));
+        assert_eq!(inner[0].node.mark(), Some(Mark::new(4, 8)));
     }
 
     #[test]

@@ -316,6 +316,7 @@ impl<'p> SuiteTerms<'p> {
                 Access::Scopes(_) => "scopes",
                 Access::Authenticated => "authenticated",
                 Access::Public => "public",
+                Access::Undecided => "undecided",
             }
             .to_owned(),
         );

@@ -6,7 +6,9 @@ pub mod reach;
 
 use crate::authenticate::{ClaimPath, IssuerIndex};
 use crate::authorize::decide::{self, Caller, Refusal};
-use crate::authorize::{Application, Catalog, Enforcement, Operation, ResolutionRules, Tenant, TenantTable};
+use crate::authorize::{
+    Access, Application, Catalog, Enforcement, Operation, ResolutionRules, Tenant, TenantTable,
+};
 use crate::credential::CredentialPlaces;
 use crate::ids::{OperationId, ProviderId};
 use crate::issuer::provider::Provider;
@@ -75,13 +77,17 @@ impl Policy {
     }
 
     /// How strictly scopes are enforced: the operation's own word comes before the application's, that before the
-    /// tenant's, that before the file's. `operation` is None where the request has none.
+    /// tenant's, that before the file's. `operation` is None where the request has none. Nothing lifts the refusal of an
+    /// operation whose access is undecided.
     pub fn enforcement(
         &self,
         operation: Option<&Operation>,
         application: Option<&Application>,
         tenant: &Tenant,
     ) -> Enforcement {
+        if operation.is_some_and(|operation| operation.access == Access::Undecided) {
+            return Enforcement::Enforce;
+        }
         let suite = operation.and_then(|operation| self.catalog.suite(operation.suite));
         let application = application.and_then(|application| {
             // Both switches must be on; with the master switch off each registered application is as if it said `off`.

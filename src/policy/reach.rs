@@ -92,7 +92,7 @@ impl<'p> Holder<'p> {
         match operation.access {
             Access::Public => return Reach::Public,
             Access::Authenticated => return Reach::Authenticated,
-            Access::Scopes(_) => {}
+            Access::Scopes(_) | Access::Undecided => {}
         }
         let caller = Caller {
             tenant: self.tenant,

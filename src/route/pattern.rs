@@ -124,13 +124,19 @@ impl PathPattern {
 
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.segments.iter().try_for_each(|segment| match segment {
-            Segment::Literal(text) => write!(f, "/{text}"),
-            Segment::Name(name) => write!(f, "/{{{name}}}"),
-            Segment::Tenant => f.write_str("/{tenant}"),
-            Segment::Any => f.write_str("/*"),
-            Segment::Rest => f.write_str("/**"),
-        })
+        self.segments.iter().try_for_each(|segment| write!(f, "/{segment}"))
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(text) => f.write_str(text),
+            Self::Name(name) => write!(f, "{{{name}}}"),
+            Self::Tenant => f.write_str("{tenant}"),
+            Self::Any => f.write_str("*"),
+            Self::Rest => f.write_str("**"),
+        }
     }
 }
 
@@ -242,6 +248,17 @@ impl HostPattern {
             host.split_at_checked(before.len()).ok_or_else(|| HostPatternError::InvalidHost(text.into()))?;
         let after = label_and_after.strip_prefix('t').unwrap_or_default();
         Ok(Self::Tenant { before: before.into(), after: after.into() })
+    }
+
+    /// The label at `{tenant}` of `host`, in canonical form, where this pattern has one and matches.
+    pub fn tenant_label<'h>(&self, host: &'h str) -> Option<&'h str> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Tenant { before, after } => host
+                .strip_prefix(&**before)
+                .and_then(|rest| rest.strip_suffix(&**after))
+                .filter(|label| !label.is_empty() && !label.contains('.')),
+        }
     }
 }
 

@@ -1082,7 +1082,9 @@ fn errors_of_suites_and_operations() {
         ),
         (
             operation("access: none"),
-            &["suites[0].operations[0].access: `none` is none of `scopes`, `authenticated`, `public`"],
+            &[
+                "suites[0].operations[0].access: `none` is none of `scopes`, `authenticated`, `public`, `undecided`",
+            ],
         ),
         (
             operation("access: public, requires: [a], required_claims: [x]"),

@@ -18,6 +18,7 @@ mod guide;
 mod issuer_races;
 mod jws_corpus;
 mod manifest;
+mod open_tables;
 mod path_corpus;
 mod reasons;
 mod route_laws;

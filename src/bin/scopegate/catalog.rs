@@ -31,6 +31,7 @@ pub fn requirement_text(policy: &Policy, tenant: &Tenant, id: OperationId, opera
     match &operation.access {
         Access::Public => "nothing".to_owned(),
         Access::Authenticated => "a token".to_owned(),
+        Access::Undecided => "undecided".to_owned(),
         Access::Scopes(_) => policy
             .catalog
             .requirement(id, tenant)

@@ -11,8 +11,8 @@ use crate::{Failure, Outcome};
 
 /// Report all errors and warnings of a configuration.
 ///
-/// Errors are those for which the filter refuses the configuration. Warnings are what it accepts and what is probably
-/// not meant.
+/// Errors are those for which the filter refuses the configuration, and operations that no request can ever reach.
+/// Warnings are what it accepts and what is probably not meant.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 no errors, 1 errors (with --deny-warnings: or warnings), 2 wrong usage or an unreadable file.

@@ -6,16 +6,13 @@ use scopegate::config::document::{Member, Node, Value, whole};
 
 /// A map of these members.
 pub fn map<'a>(members: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Value<'a> {
-    let member = |(key, value): (&'a str, Value<'a>)| Member {
-        key: Cow::Borrowed(key),
-        node: Node { value, mark: None },
-    };
+    let member = |(key, value): (&'a str, Value<'a>)| Member { key: Cow::Borrowed(key), node: value.into() };
     Value::Map(members.into_iter().map(member).collect())
 }
 
 /// A list of these items.
 pub fn list<'a>(items: impl IntoIterator<Item = Value<'a>>) -> Value<'a> {
-    Value::List(items.into_iter().map(|value| Node { value, mark: None }).collect())
+    Value::List(items.into_iter().map(Node::from).collect())
 }
 
 /// A string.

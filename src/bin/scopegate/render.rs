@@ -275,10 +275,8 @@ fn envoy_gateway(arguments: &Arguments, policy: &Policy, document: &Node<'_>) ->
 }
 
 fn with_context(place: Value<'_>) -> Value<'_> {
-    let mut members = vec![scopegate::config::document::Member {
-        key: "context".into(),
-        node: Node { value: string("GATEWAY"), mark: None },
-    }];
+    let mut members =
+        vec![scopegate::config::document::Member { key: "context".into(), node: string("GATEWAY").into() }];
     if let Value::Map(own) = place {
         members.extend(own);
     }

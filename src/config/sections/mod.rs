@@ -111,7 +111,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let has_applications = tenants.table.iter().any(|(_, tenant)| tenant.applications.is_some());
     let token_endpoints =
         token_endpoints::read(fields.optional("token_endpoints").as_ref(), &providers, has_applications);
-    let unmatched = read_unmatched(&fields);
+    let unmatched = read_unmatched(&fields, resolution.required_evidence);
     let scopes_per_application = read_scopes_per_application(&fields);
     let enforcement = fields.optional("scope_enforcement").and_then(|cursor| terms::enforcement(&cursor));
     let realm = fields.optional("realm").map_or(Some("scopegate".into()), |cursor| read_realm(&cursor));
@@ -191,13 +191,18 @@ fn read_resolution(
 }
 
 /// `unmatched`: default `deny`.
-fn read_unmatched(fields: &Fields<'_>) -> Unmatched {
+fn read_unmatched(fields: &Fields<'_>, required: EvidenceKinds) -> Unmatched {
     let Some(cursor) = fields.optional("unmatched") else { return Unmatched::Deny };
     let choices =
         [("deny", Unmatched::Deny), ("authenticated", Unmatched::Authenticated), ("allow", Unmatched::Allow)];
     let unmatched = cursor.choice(&choices).unwrap_or(Unmatched::Deny);
-    if unmatched == Unmatched::Allow {
-        cursor.warning("requests that no operation matches pass without a token");
+    match unmatched {
+        Unmatched::Allow => cursor.warning("requests that no operation matches pass without a token"),
+        Unmatched::Authenticated if required.contains(EvidenceKind::Path) => cursor.warning(
+            "`path` evidence is required, and a path that no operation matches has none, so every such request is \
+             refused; require `path` of suites or operations instead, or leave `unmatched` at `deny`",
+        ),
+        Unmatched::Authenticated | Unmatched::Deny => {}
     }
     unmatched
 }

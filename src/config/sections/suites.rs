@@ -83,7 +83,7 @@ impl<'d> Suites<'d> {
         };
         match self.catalog.operation(id).map(|operation| &operation.access) {
             Some(Access::Scopes(_)) => Some(id),
-            Some(Access::Authenticated | Access::Public) | None => {
+            Some(Access::Authenticated | Access::Public | Access::Undecided) | None => {
                 cursor
                     .error(format_args!("the `access` of `{name}` is not `scopes`, so it requires nothing"));
                 None
@@ -275,6 +275,7 @@ impl<'d> Suites<'d> {
             ("scopes", AccessKind::Scopes),
             ("authenticated", AccessKind::Authenticated),
             ("public", AccessKind::Public),
+            ("undecided", AccessKind::Undecided),
         ];
         let kind = match fields.optional("access") {
             None => AccessKind::Scopes,
@@ -310,6 +311,13 @@ impl<'d> Suites<'d> {
                     ["requires", "audiences", "required_claims", "required_evidence", "scope_enforcement"];
                 refuse(&keys, "has no meaning where `access` is `public`: no token is read");
                 Access::Public
+            }
+            AccessKind::Undecided => {
+                refuse(
+                    &["requires", "scope_enforcement"],
+                    "has no meaning where `access` is `undecided`: nobody may call the operation",
+                );
+                Access::Undecided
             }
         }
     }
@@ -351,6 +359,7 @@ enum AccessKind {
     Scopes,
     Authenticated,
     Public,
+    Undecided,
 }
 
 /// What the operations of a suite share.

@@ -328,6 +328,7 @@ impl PeerUpdate<'_> {
             Access::Scopes(_) => "asks for a token, a tenant and scopes",
             Access::Authenticated => "asks for a token and a tenant, for no scope",
             Access::Public => "is public: asks for nothing",
+            Access::Undecided => "is closed to everybody: its `access` is `undecided`",
         };
         format!("`{}` {access}", self.operation_name(operation))
     }
@@ -641,7 +642,13 @@ impl PeerUpdate<'_> {
         let requirement = self.policy.catalog.requirement(id, tenant);
         page.saw(
             "required",
-            requirement.map_or("nothing".to_owned(), |requirement| self.requirement(requirement)),
+            match (&operation.access, requirement) {
+                (Access::Undecided, _) => "undecided: closed to everybody".to_owned(),
+                (Access::Scopes(_) | Access::Authenticated | Access::Public, Some(requirement)) => {
+                    self.requirement(requirement)
+                }
+                (Access::Scopes(_) | Access::Authenticated | Access::Public, None) => "nothing".to_owned(),
+            },
         );
         let application = standing.application(self.policy);
         let enforcement = self.policy.enforcement(Some(operation), application, tenant);
@@ -653,6 +660,7 @@ impl PeerUpdate<'_> {
             }
             (Access::Scopes(_), None) => "the required permissions are held".to_owned(),
             (Access::Authenticated | Access::Public, None) => format!("`{name}` asks for no scope"),
+            (Access::Undecided, None) => format!("`{name}` is closed: its `access` is `undecided`"),
         };
     }
 

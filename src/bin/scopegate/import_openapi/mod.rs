@@ -18,7 +18,7 @@ use scopegate::route::{
     HostPattern, Lookup, OperationIndex, PathPattern, Route, canonicalize, normalize_host,
 };
 
-use self::security::{Access, Schemes, UNDECIDED, Verdict};
+use self::security::{Access, Schemes, Verdict};
 use crate::document_text::{list, map, string, yaml};
 use crate::source::Source;
 use crate::terminal::shown;
@@ -192,7 +192,7 @@ impl<'d> Importer<'d> {
                         method,
                         vec![sample(&path.key)],
                         BTreeSet::new(),
-                        Access::Refused,
+                        Access::Undecided,
                     );
                 }
                 continue;
@@ -287,12 +287,12 @@ impl<'d> Importer<'d> {
     fn access(&self, security: Option<&Value<'_>>) -> (Access, Vec<String>) {
         match self.schemes.judge(security) {
             Verdict::Access(access, comments) => (access, comments),
-            Verdict::Inexpressible(why) => (Access::Refused, vec![format!("refused to everybody: {why}")]),
+            Verdict::Inexpressible(why) => (Access::Undecided, vec![format!("refused to everybody: {why}")]),
             Verdict::Unspecified => match self.arguments.unspecified {
                 Unspecified::Refused => {
                     let why =
                         "refused to everybody: the document does not say who may call it (see --unspecified)";
-                    (Access::Refused, vec![why.to_owned()])
+                    (Access::Undecided, vec![why.to_owned()])
                 }
                 Unspecified::Authenticated => (Access::Authenticated, Vec::new()),
                 Unspecified::Public => (Access::Public, Vec::new()),
@@ -406,7 +406,7 @@ impl<'d> Importer<'d> {
                     let lookup = index.find(host.as_deref(), &path, left_out.method.as_bytes(), &[]);
                     let Lookup::Matched { operation, .. } = lookup else { continue };
                     let asks_for = self.find(operation).map(|found| &found.access);
-                    if asks_for != Some(&left_out.access) && asks_for != Some(&Access::Refused) {
+                    if asks_for != Some(&left_out.access) && asks_for != Some(&Access::Undecided) {
                         covering.insert(
                             operation,
                             format!("it would take the requests of what is left out: {}", left_out.line),
@@ -465,10 +465,10 @@ impl<'d> Importer<'d> {
             lines.iter().for_each(|line| text.push_str(&comment("", &format!("- {line}"))));
         }
         let mut operations = self.suites.iter().flat_map(|suite| &suite.operations);
-        if operations.any(|operation| operation.access == Access::Refused) {
-            text.push_str(&format!(
-                "#\n# Nobody is to be given `{UNDECIDED}`: it marks what is still to be decided.\n"
-            ));
+        if operations.any(|operation| operation.access == Access::Undecided) {
+            text.push_str(
+                "#\n# `access: undecided` is closed to everybody: say `requires`, or another `access`, in its place.\n",
+            );
         }
         let scopes = self.used_scopes();
         if !scopes.is_empty() {

@@ -34,13 +34,10 @@ pub enum Access {
     Authenticated,
     /// Nothing.
     Public,
-    /// What nobody has: until somebody decides.
-    Refused,
+    /// Nobody may call it until somebody decides. It is written all the same: a request of an operation that is left
+    /// out would be matched by a less specific pattern, perhaps one that is open to more callers than the document says.
+    Undecided,
 }
-
-/// A permission that nobody is to be given. An operation that is left out would be matched by a less specific pattern,
-/// and so perhaps be open to more callers than the document says.
-pub const UNDECIDED: &str = "undecided-by-import";
 
 /// What becomes of a list of requirements.
 #[derive(Debug, PartialEq, Eq)]
@@ -240,7 +237,7 @@ impl Access {
     pub fn scopes(&self) -> impl Iterator<Item = &String> {
         let (all, any) = match self {
             Self::Scopes(all, any) => (Some(all), Some(any)),
-            Self::Authenticated | Self::Public | Self::Refused => (None, None),
+            Self::Authenticated | Self::Public | Self::Undecided => (None, None),
         };
         all.into_iter().chain(any).flatten()
     }
@@ -251,11 +248,7 @@ impl Access {
         match self {
             Self::Public => vec![("access", string("public"))],
             Self::Authenticated => vec![("access", string("authenticated"))],
-            Self::Refused => vec![
-                ("requires", list([string(UNDECIDED)])),
-                // Whatever is lifted elsewhere.
-                ("scope_enforcement", string("enforce")),
-            ],
+            Self::Undecided => vec![("access", string("undecided"))],
             Self::Scopes(all, any) if any.is_empty() => vec![("requires", names(all))],
             Self::Scopes(all, any) if all.is_empty() => vec![("requires", map([("any_of", names(any))]))],
             Self::Scopes(all, any) => {
