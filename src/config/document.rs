@@ -91,6 +91,9 @@ impl fmt::Display for Mark {
     }
 }
 
+/// U+FEFF in UTF-8, which some editors put before a text.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// Reads JSON (RFC 8259), strictly: UTF-8 without a byte order mark, one value and nothing behind it, nested to a
 /// depth below 128.
 pub fn parse_json(bytes: &[u8]) -> Result<Node<'_>, ConfigError> {
@@ -99,12 +102,33 @@ pub fn parse_json(bytes: &[u8]) -> Result<Node<'_>, ConfigError> {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let text = error.to_string();
         let message = text.strip_suffix(&place).unwrap_or(&text);
+        let hint = hint(bytes, mark).map_or_else(String::new, |hint| format!("; {hint}"));
         ConfigError {
             path: String::new(),
             mark: Some(mark),
-            message: format!("not JSON at line {}, column {}: {message}", mark.line, mark.column),
+            message: format!("not JSON at line {}, column {}: {message}{hint}", mark.line, mark.column),
         }
     })
+}
+
+/// What was meant by a text that is not JSON, as far as it shows.
+fn hint(bytes: &[u8], mark: Mark) -> Option<&'static str> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        return Some("it begins with a byte order mark (U+FEFF): save it without one");
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let line = text.lines().nth(usize::try_from(mark.line.get()).ok()?.checked_sub(1)?)?;
+    let before = usize::try_from(mark.column.get()).ok()?.saturating_sub(1);
+    let at: &str = line.get(before..)?;
+    if at.starts_with(['#', '/']) || line.trim_start().starts_with(['#', '/']) {
+        return Some(
+            "JSON has no comments: take it out, or write YAML and let `scopegate render` make JSON of it",
+        );
+    }
+    let is_yaml = |line: &str| line.starts_with("---") || line.contains(": ") || line.ends_with(':');
+    let first = text.lines().find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
+    (!first.trim_start().starts_with(['{', '[', '"']) && is_yaml(first.trim_end()))
+        .then_some("this looks like YAML: name the file `.yaml`, or let `scopegate render` make JSON of it")
 }
 
 impl Node<'_> {

@@ -53,6 +53,8 @@ pub fn parse_json(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
 ///
 /// All that is wrong with it, in one report.
 pub fn parse_plugin(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
+    // A template that puts a file in here may bring its byte order mark along.
+    let bytes = bytes.strip_prefix(document::BYTE_ORDER_MARK).unwrap_or(bytes);
     // Both may begin with a line feed, but no text is both: JSON has no control characters but white space, and the
     // length of the first key's entry is followed by another field's tag.
     match (document::parse_json(bytes), protobuf::parse_struct(bytes)) {
@@ -71,6 +73,28 @@ pub fn parse_yaml(text: &str) -> Result<Loaded, ConfigErrors> {
     sections::policy(&yaml::parse(text)?, Sha256::digest(text).into())
 }
 
+/// Checks a document that was read before: its errors and warnings have the marks of its nodes.
+///
+/// # Errors
+///
+/// All that is wrong with it, in one report.
+pub fn from_document(document: &document::Node<'_>) -> Result<Loaded, ConfigErrors> {
+    let mut digest = Sha256::new();
+    document.value.canonical(&mut |part| digest.update(part));
+    sections::policy(document, digest.finalize().into())
+}
+
+/// Looks for keys that a document repeats.
+///
+/// # Errors
+///
+/// Each key that stands in one map twice, with its path.
+pub fn check_repeated_keys(document: &document::Node<'_>) -> Result<(), ConfigErrors> {
+    let report = reader::Report::default();
+    let _ = reader::Cursor::root(document, &report);
+    report.finish().map(|_| ())
+}
+
 /// For each map that is read in a document: its path as errors have it, and the keys that are known there. It is what a
 /// schema is held against.
 pub fn known_keys(document: &document::Node<'_>) -> Vec<(String, &'static [&'static str])> {
@@ -85,10 +109,18 @@ pub fn known_keys(document: &document::Node<'_>) -> Vec<(String, &'static [&'sta
 #[cfg(feature = "yaml")]
 pub fn parse_yaml_document(text: &str) -> Result<document::Node<'_>, ConfigErrors> {
     let node = yaml::parse(text)?;
-    let report = reader::Report::default();
-    let _ = reader::Cursor::root(&node, &report);
-    report.finish()?;
+    check_repeated_keys(&node)?;
     Ok(node)
+}
+
+/// The document that a YAML text holds, repeated keys and all.
+///
+/// # Errors
+///
+/// What is not one YAML document.
+#[cfg(feature = "yaml")]
+pub fn read_yaml(text: &str) -> Result<document::Node<'_>, ConfigError> {
+    yaml::parse(text)
 }
 
 /// The JSON that a YAML configuration stands for, whether or not it is a valid configuration.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use scopegate::config::{Mark, lint};
+use scopegate::config::{ConfigErrors, Mark, lint};
 use serde_json::json;
 
 use crate::source::Source;
@@ -20,9 +20,10 @@ Exit codes: 0 no errors, 1 errors (with --deny-warnings: or warnings), 2 wrong u
 Examples:
   scopegate check filter-config/teamcenter.yaml
   scopegate check --deny-warnings --format json gateway.yaml
+  scopegate check envoy.yaml
   helm template gateway | yq .data.config | scopegate check -")]
 pub struct Arguments {
-    /// The configuration, YAML or JSON.
+    /// The configuration, YAML or JSON, or an Envoy file around it.
     file: PathBuf,
     /// Treat warnings as errors in the exit code.
     #[arg(long)]
@@ -67,29 +68,39 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
 fn findings(source: &Source) -> (Vec<Finding>, usize) {
     let mut findings = Vec::new();
     let mut omitted = 0;
-    match source.load() {
-        Err(errors) => {
-            omitted = errors.omitted();
-            findings.extend(errors.iter().map(|error| Finding {
-                is_error: true,
-                path: error.path.clone(),
-                mark: error.mark,
-                message: error.message.clone(),
-            }));
-        }
-        Ok(loaded) => {
-            let mut warnings = loaded.warnings;
-            if let Ok(document) = source.document() {
-                warnings.extend(lint::lint(&document, &loaded.policy));
+    let mut report = |errors: &ConfigErrors| {
+        omitted += errors.omitted();
+        findings.extend(errors.iter().map(|error| Finding {
+            is_error: true,
+            path: error.path.clone(),
+            mark: error.mark,
+            message: error.message.clone(),
+        }));
+    };
+    let mut warnings = Vec::new();
+    match source.documents() {
+        Err(errors) => report(&errors),
+        Ok(documents) => {
+            for document in documents {
+                match scopegate::config::from_document(&document) {
+                    Err(errors) => report(&errors),
+                    Ok(loaded) => {
+                        if let Err(errors) = lint::check_evidence(&document, &loaded.policy) {
+                            report(&errors);
+                        }
+                        warnings.extend(loaded.warnings);
+                        warnings.extend(lint::lint(&document, &loaded.policy));
+                    }
+                }
             }
-            findings.extend(warnings.into_iter().map(|warning| Finding {
-                is_error: false,
-                path: warning.path,
-                mark: warning.mark,
-                message: warning.message,
-            }));
         }
     }
+    findings.extend(warnings.into_iter().map(|warning| Finding {
+        is_error: false,
+        path: warning.path,
+        mark: warning.mark,
+        message: warning.message,
+    }));
     findings.sort_by_key(|finding| finding.mark.map(|mark| (mark.line, mark.column)));
     (findings, omitted)
 }

@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod diff;
 mod document_text;
+mod envoy_file;
 mod explain;
 mod import_openapi;
 mod matrix;

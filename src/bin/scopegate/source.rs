@@ -3,10 +3,11 @@
 use std::io::Read;
 use std::path::Path;
 
-use scopegate::config::document::{Node, parse_json};
-use scopegate::config::{self, ConfigErrors, Loaded};
+use scopegate::config::document::{BYTE_ORDER_MARK, Mark, Node, parse_json};
+use scopegate::config::{self, ConfigError, ConfigErrors, Loaded};
 
 use crate::Failure;
+use crate::envoy_file::{configurations, is_envoy_file};
 use crate::terminal::shown;
 
 /// A text and what messages call it.
@@ -14,7 +15,7 @@ use crate::terminal::shown;
 pub struct Source {
     /// The file's name, or `<stdin>`.
     pub name: String,
-    /// Its text.
+    /// Its text, without a byte order mark.
     pub text: String,
     is_json: bool,
 }
@@ -31,24 +32,47 @@ impl Source {
         Ok(Self { name, text, is_json })
     }
 
-    /// The configuration that it holds.
+    /// The configurations that it holds: itself, or those that stand in an Envoy file. With lines and columns.
     ///
     /// JSON is read as the filter reads it; by way of the YAML that it also is where that says the same, for lines and
     /// columns.
-    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+    pub fn documents(&self) -> Result<Vec<Node<'_>>, ConfigErrors> {
+        let mut json = None;
         if self.is_json {
-            let json = parse_json(self.text.as_bytes())?;
-            let is_same = |yaml: Node<'_>| yaml.value.to_json() == json.value.to_json();
-            if !config::parse_yaml_document(&self.text).is_ok_and(is_same) {
-                return config::parse_json(self.text.as_bytes());
-            }
+            json = Some(parse_json(self.text.as_bytes())?);
         }
-        config::parse_yaml(&self.text)
+        let document = match (json, config::read_yaml(&self.text)) {
+            (None, yaml) => yaml?,
+            (Some(json), Ok(yaml)) if yaml.value.to_json() == json.value.to_json() => yaml,
+            (Some(json), Ok(_) | Err(_)) => json,
+        };
+        if !is_envoy_file(&document) {
+            return Ok(vec![document]);
+        }
+        config::check_repeated_keys(&document)?;
+        let found: Vec<Node<'_>> = configurations(&document, &self.text)?;
+        if found.is_empty() {
+            return Err(error(None, "the Envoy file holds no configuration of a filter `scopegate`"));
+        }
+        Ok(found)
     }
 
-    /// The document that it holds, with lines and columns.
+    /// The one configuration that it holds.
+    pub fn load(&self) -> Result<Loaded, ConfigErrors> {
+        let mut documents = self.documents()?;
+        match (documents.pop(), documents.pop()) {
+            (Some(document), None) => config::from_document(&document),
+            (second, _) => Err(error(
+                second.and_then(|second| second.mark()),
+                "the Envoy file holds several configurations of a filter `scopegate`, and one is needed here",
+            )),
+        }
+    }
+
+    /// The document of that configuration.
     pub fn document(&self) -> Result<Node<'_>, Failure> {
-        config::parse_yaml_document(&self.text).map_err(|errors| Failure(format!("{}: {errors}", self.name)))
+        let documents = self.documents().map_err(|errors| Failure(format!("{}: {errors}", self.name)))?;
+        documents.into_iter().next().ok_or_else(|| Failure(format!("{}: no configuration", self.name)))
     }
 
     /// The configuration, for commands that need a valid one.
@@ -67,6 +91,10 @@ impl Source {
     }
 }
 
+fn error(mark: Option<Mark>, message: &str) -> ConfigErrors {
+    ConfigError { path: String::new(), mark, message: message.to_owned() }.into()
+}
+
 /// The bytes of `path`, or of standard input for `-`, and what messages call it.
 pub fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     // Larger than any configuration of ten thousand tenants; bounds what a wrong path can cost.
@@ -82,6 +110,10 @@ pub fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     read.map_err(|error| Failure(format!("cannot read {name}: {error}")))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure(format!("{name} is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    // Some editors put one before any text (RFC 8259 section 8.1 lets readers pass over it).
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok((name, bytes))
 }

@@ -517,6 +517,10 @@ fn read_client_auth(cursor: &Cursor<'_>) -> Option<ClientAuthentication> {
 
 /// `{env: NAME}` or `{value: ...}`. No message shows either: what was meant as a value may stand at `env`.
 fn read_secret(cursor: &Cursor<'_>) -> Option<SecretSource> {
+    if cursor.is_string() {
+        return cursor
+            .unexpected("`{env: NAME}`, the environment variable that holds the secret, or `{value: ...}`");
+    }
     let fields = cursor.map(&["env", "value"])?;
     match (fields.optional("env"), fields.optional("value")) {
         (Some(env), None) => {

@@ -78,6 +78,10 @@ fn read_scopes(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) -> Option<Seed
     let mut declared = SeededMap::default();
     let mut custom = 0;
     for item in cursor.items()? {
+        if let Some(name) = item.is_string().then(|| item.string()).flatten() {
+            item.error(format_args!("a scope is declared as a map: write `{{name: {name}}}`"));
+            continue;
+        }
         let Some(fields) = item.map(&["name", "description", "system"]) else { continue };
         let kind = if fields.boolean("system", false) { ScopeKind::System } else { ScopeKind::Custom };
         let policy = policy.filter(|_| kind == ScopeKind::Custom);

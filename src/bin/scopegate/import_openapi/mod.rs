@@ -103,6 +103,13 @@ fn import(text: &str, arguments: &Arguments) -> Result<Imported, String> {
         Err(error) if text.trim_start().starts_with('{') => return Err(error.message),
         Err(_) => parse_yaml_document(text).map_err(|errors| errors.to_string())?,
     };
+    if let Some(swagger) = member(&document.value, "swagger") {
+        let version = self::text(swagger).unwrap_or("2.0");
+        return Err(format!(
+            "Swagger {version} is not supported: convert the document to OpenAPI 3 first, for example with \
+             `swagger2openapi`"
+        ));
+    }
     let version = text_at(&document.value, "openapi").ok_or("no OpenAPI document: it has no `openapi`")?;
     if !version.starts_with("3.0") && !version.starts_with("3.1") {
         return Err(format!("OpenAPI {version} is not supported; 3.0 and 3.1 are"));
