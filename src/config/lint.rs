@@ -376,7 +376,7 @@ fn operations_out_of_reach(places: &Places<'_>, policy: &Policy) {
             return;
         }
         let shape = Shape::of(tenant);
-        let mut strike = |holder: Holder<'_>| unreached.retain(|id| !holder.reach(*id).passes());
+        let mut strike = |holder: Holder<'_>| unreached.retain(|id| !holder.reach_by_scopes(*id).passes());
         match &tenant.applications {
             None => {
                 if seen.insert((shape, None, tenant.enforcement.map(|own| own as u8), None)) {
@@ -588,8 +588,8 @@ tenants: [{id: acme, template: t, suites: [books]}, {id: globex, template: t}]
     fn a_custom_scope_is_of_no_use_for_a_vendors_suite() {
         let found = findings(
             "
-  - {name: vendor, system: true, operations: [{name: go, path: /v, requires: [x, y]}]}
-tenants: [{id: acme, scopes: [{name: r}, {name: w}, {name: x}, {name: y, system: true}]}]
+  - {name: vendor, system: true, operations: [{name: go, path: /v, requires: [x, z]}]}
+tenants: [{id: acme, scopes: [{name: r}, {name: w}, {name: x}, {name: z, system: true}]}]
 ",
         );
         assert_eq!(found.len(), 2, "{found:?}");

@@ -1,5 +1,6 @@
 //! The valid configuration: what every decision is made with, and the questions that can be asked of it.
 
+mod best_request;
 pub mod difference;
 pub mod guarded_headers;
 pub mod reach;

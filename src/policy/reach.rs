@@ -4,6 +4,7 @@
 //! thought up.
 
 use super::Policy;
+use super::best_request::Sender;
 use crate::authorize::decide::{Caller, is_lifted};
 use crate::authorize::scope::EffectiveScopes;
 use crate::authorize::{Access, Application, Enforcement, Tenant};
@@ -16,6 +17,7 @@ pub struct Holder<'p> {
     policy: &'p Policy,
     tenant: &'p Tenant,
     application: Option<&'p Application>,
+    sender: Option<Sender<'p>>,
     token_scopes: Vec<Box<str>>,
     effective: EffectiveScopes,
 }
@@ -65,9 +67,15 @@ impl<'p> Holder<'p> {
         }
     }
 
-    /// A token of `tenant` that carries `scope` (without the tenant's prefix) alone, whichever application has it.
-    pub fn scope(policy: &'p Policy, tenant: &'p Tenant, scope: &str) -> Self {
-        Self::new(policy, tenant, None, [scope])
+    /// A token of `tenant` that carries `scope` (without the tenant's prefix) alone: `application`'s, or any client's
+    /// where the tenant registers none.
+    pub fn scope(
+        policy: &'p Policy,
+        tenant: &'p Tenant,
+        application: Option<&'p Application>,
+        scope: &str,
+    ) -> Self {
+        Self::new(policy, tenant, application, [scope])
     }
 
     fn new<'s>(
@@ -80,12 +88,36 @@ impl<'p> Holder<'p> {
         let token_scopes: Vec<Box<str>> =
             scopes.into_iter().map(|scope| format!("{prefix}{scope}").into()).collect();
         let effective = EffectiveScopes::of(&token_scopes, tenant, application, &policy.catalog.permissions);
-        Self { policy, tenant, application, token_scopes, effective }
+        let sender = policy.tenants.named(&tenant.id).map(|id| Sender {
+            policy,
+            tenant: id,
+            providers: match application {
+                Some(application) => vec![application.provider],
+                None => tenant.providers.to_vec(),
+            },
+            client: application.map(|application| &*application.client_id),
+        });
+        Self { policy, tenant, application, sender, token_scopes, effective }
     }
 
-    /// What the holder can do with the operation `id` of the policy. An operation that the policy does not have is
-    /// refused.
+    /// What the holder can do with the operation `id` of the policy, with the best token and request that there can be.
+    /// An operation that the policy does not have is refused.
     pub fn reach(&self, id: OperationId) -> Reach {
+        let reach = self.reach_by_scopes(id);
+        let (true, Some(operation)) =
+            (reach.passes() && reach != Reach::Public, self.policy.catalog.operation(id))
+        else {
+            return reach;
+        };
+        let obstacle = match &self.sender {
+            Some(sender) => sender.obstacle(id, operation),
+            None => Some(Reason::TenantUnknown),
+        };
+        obstacle.map_or(reach, Reach::Refused)
+    }
+
+    /// As [`Holder::reach`], for whom the tenant is known already: by what the scopes open alone.
+    pub fn reach_by_scopes(&self, id: OperationId) -> Reach {
         let Some(operation) = self.policy.catalog.operation(id) else {
             return Reach::Refused(Reason::OperationNotMapped);
         };
@@ -153,7 +185,7 @@ suites:
                 Holder::application(&policy, tenant, application)
             }
         };
-        (0..6).map(|id| holder.reach(OperationId(id))).collect()
+        (0..6).map(|id| holder.reach_by_scopes(OperationId(id))).collect()
     }
 
     #[test]
@@ -192,7 +224,7 @@ suites:
     fn a_scope_alone_opens_what_it_stands_for_under_the_tenants_prefix() {
         let policy = parse_yaml(POLICY).unwrap().policy;
         let tenant = policy.tenants.tenant(policy.tenants.named("acme").unwrap()).unwrap();
-        let writes = |scope| Holder::scope(&policy, tenant, scope).reach(OperationId(1));
+        let writes = |scope| Holder::scope(&policy, tenant, None, scope).reach_by_scopes(OperationId(1));
         assert_eq!(writes("w"), Reach::Granted);
         assert!(!writes("r").passes());
         assert!(!writes("acme.w").passes());

@@ -1318,7 +1318,7 @@ fn no_error_hides_another() {
     remote_jwks: {uri: x}, introspection: {uri: x, client_auth: {method: x}}, token_cache: {max_entries: -1}, from_headers: [{}]}
   other: {}
 tenants:
-  - {aliases: [''], applications: [{client_id: ''}], suites: [x], operation_requires: {x: [y]}, scope_enforcement: x}
+  - {aliases: [''], applications: [{client_id: ''}], suites: [x], operation_requires: {x: [z]}, scope_enforcement: x}
   - {id: a, template: x, applications: 1, suites: [x], scope_enforcement: x}
 scope_policy: {reserved_names: 1, reserved_prefixes: 1}",
     );

@@ -12,7 +12,9 @@ mod gateway;
 
 mod config_errors;
 mod delivery;
+mod envoy_files;
 mod filter_config;
+mod first_day;
 mod forwarding;
 mod guide;
 mod issuer_races;

@@ -2,8 +2,14 @@
 
 #![cfg(feature = "tool")]
 
-use crate::gateway::{Call, Gateway, merge, provider, token};
+use std::collections::HashMap;
+
+use crate::gateway::{Call, Gateway, Outcome, merge, provider, token};
 use crate::tool::{Run, scopegate_reading};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
 /// A file with these suites, changed by `changes`.
@@ -204,5 +210,194 @@ fn unmatched_requests_that_never_have_required_path_evidence_are_warned_of() {
             "{}",
             run.out
         );
+    }
+}
+
+// ---- the matrix against real requests
+
+/// A configuration of everything that decides who gets as far as its scopes.
+fn any_configuration() -> impl Strategy<Value = Value> {
+    let kinds = subsequence(vec!["claim", "audience", "application", "header", "path", "host"], 0..=1);
+    let enforcement = || select(vec![json!("enforce"), json!("enforce"), json!("shadow"), json!("off")]);
+    let application = (select(vec!["c1", "c2"]), subsequence(vec!["r", "w"], 0..=2), enforcement()).prop_map(
+        |(client, scopes, enforcement)| {
+            json!({"client_id": client, "scopes": scopes, "scope_enforcement": enforcement})
+        },
+    );
+    let applications = option::weighted(
+        0.6,
+        vec(application, 0..=2).prop_map(|mut all| {
+            all.dedup_by(|one, other| one["client_id"] == other["client_id"]);
+            all
+        }),
+    );
+    let tenant = (applications, any::<[bool; 5]>());
+    let tenants = [tenant.clone(), tenant].prop_map(|both| {
+        let tenant = |(id, (applications, [hosts, audiences, prefix, declares, suites])): (
+            &str,
+            (Option<Vec<Value>>, [bool; 5]),
+        )| {
+            let mut tenant = json!({"id": id});
+            let mut set = |key: &str, is_set: bool, value: Value| {
+                if is_set {
+                    tenant[key] = value;
+                }
+            };
+            set("applications", applications.is_some(), json!(applications));
+            set("hosts", hosts, json!([format!("{id}.example")]));
+            set("audiences", audiences, json!([format!("api-{id}")]));
+            set("scope_prefix", prefix, json!(format!("{id}.")));
+            set("scopes", declares, json!([{"name": "r"}, {"name": "w"}]));
+            set("suites", suites, json!(["s0"]));
+            tenant
+        };
+        let [acme, globex] = both;
+        json!([tenant(("acme", acme)), tenant(("globex", globex))])
+    });
+    let access = select(vec![
+        json!({"requires": ["r"]}),
+        json!({"requires": {"any_of": ["r", "w"]}}),
+        json!({"requires": ["r", "w"]}),
+        json!({"access": "authenticated"}),
+        json!({"access": "public"}),
+        json!({"access": "undecided"}),
+    ]);
+    let operation = (
+        select(vec!["x", "{tenant}/x", "{id}/y"]),
+        access,
+        option::weighted(0.2, select(vec!["api-acme", "extra"])),
+    );
+    let hosts =
+        select(vec![json!(null), json!(null), json!(["acme.example"]), json!(["{tenant}.api.example"])]);
+    let suites = vec((hosts, vec(operation, 1..=3)), 1..=2).prop_map(|suites| {
+        let suite = |(number, (hosts, operations)): (usize, (Value, Vec<(&str, Value, Option<&str>)>))| {
+            let operations = operations.into_iter().enumerate().map(|(place, (path, access, audience))| {
+                let base =
+                    json!({"name": format!("o{place}"), "path": format!("/s{number}/o{place}/{path}")});
+                let audiences = match (audience, access.get("access")) {
+                    (Some(audience), access) if access != Some(&json!("public")) => {
+                        json!({"audiences": [audience]})
+                    }
+                    _ => json!({}),
+                };
+                merge(merge(base, access), audiences)
+            });
+            let operations: Vec<Value> = operations.collect();
+            merge(json!({"name": format!("s{number}"), "operations": operations}), json!({"hosts": hosts}))
+        };
+        suites.into_iter().enumerate().map(suite).collect::<Vec<Value>>()
+    });
+    let flags = any::<[bool; 4]>();
+    (tenants, suites, kinds, flags, enforcement()).prop_map(|(tenants, suites, kinds, flags, enforcement)| {
+        let [claims, headers, default, from_request] = flags;
+        let mut resolution = json!({"accept_from_request": from_request});
+        if claims {
+            resolution["claims"] = json!(["tenant_id"]);
+        }
+        if headers || kinds.contains(&"header") {
+            resolution["headers"] = json!(["x-tenant-id"]);
+        }
+        if default {
+            resolution["default"] = json!("acme");
+        }
+        resolution["required_evidence"] = json!(kinds);
+        file(
+            json!(suites),
+            json!({
+                "tenants": tenants, "tenant_resolution": resolution, "scope_enforcement": enforcement,
+            }),
+        )
+    })
+}
+
+/// Whether any of the requests passes that `client` of `tenant` could send for an operation with these scopes.
+fn some_request_passes(
+    gateway: &Gateway,
+    tokens: &mut HashMap<String, String>,
+    (tenant, client, scopes): (&str, Option<&str>, &[String]),
+    operation: &Value,
+) -> bool {
+    let path = operation["path"].as_str().unwrap().replace("{tenant}", tenant).replace("{id}", "7");
+    let audience_sets = [
+        json!(["api"]),
+        json!(["api", "extra"]),
+        json!(["api", format!("api-{tenant}")]),
+        json!(["api", "api-acme"]),
+        json!(["api", "extra", format!("api-{tenant}")]),
+        json!(["api", "api-acme", format!("api-{tenant}")]),
+    ];
+    for (claim, audiences) in
+        [Some(tenant), None].iter().flat_map(|claim| audience_sets.iter().map(move |set| (claim, set)))
+    {
+        let changes = json!({
+            "tenant_id": claim, "aud": audiences, "client_id": client, "sub": client, "scope": scopes.join(" "),
+        });
+        let token = tokens.entry(changes.to_string()).or_insert_with(|| token(changes)).clone();
+        for host in
+            ["gw.example", &format!("{tenant}.example"), "acme.example", &format!("{tenant}.api.example")]
+        {
+            for header in [Some(tenant), None] {
+                let mut call = Call::get(&path).host(host).bearer(&token);
+                if let Some(header) = header {
+                    call = call.header("x-tenant-id", header);
+                }
+                if let Outcome::Passed(passed) = gateway.call(&call) {
+                    if passed.tenant.as_deref().is_none_or(|passed| passed == tenant) {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+    false
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_matrix_shows_what_requests_pass_and_nothing_else(config in any_configuration()) {
+        let matrix = scopegate_reading(&config.to_string(), &["matrix", "-", "--format", "csv"]);
+        prop_assert_eq!(matrix.code, 0, "{}", matrix.err);
+        let gateway = Gateway::new(&config);
+        let mut tokens = HashMap::new();
+        for line in matrix.out.lines().skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let [tenant_id, suite, name, _, _, kind, provider, column, outcome, _] = fields[..] else { panic!("{line}") };
+            let tenant = config["tenants"].as_array().unwrap().iter().find(|tenant| tenant["id"] == tenant_id).unwrap();
+            let suite = config["suites"].as_array().unwrap().iter().find(|known| known["name"] == suite).unwrap();
+            let operation = suite["operations"].as_array().unwrap().iter()
+                .find(|operation| name.ends_with(&format!("/{}", operation["name"].as_str().unwrap()))).unwrap();
+            let prefix = tenant["scope_prefix"].as_str().unwrap_or_default();
+            let prefixed = |scope: &Value| format!("{prefix}{}", scope.as_str().unwrap());
+            let applications = tenant["applications"].as_array();
+            let mut passes = |client, scopes: &[String]| {
+                some_request_passes(&gateway, &mut tokens, (tenant_id, client, scopes), operation)
+            };
+            let expected = match (kind, applications) {
+                ("application", Some(applications)) => {
+                    let own = applications.iter().find(|application| application["client_id"] == column).unwrap();
+                    let scopes: Vec<String> = own["scopes"].as_array().unwrap().iter().map(prefixed).collect();
+                    passes(Some(column), &scopes)
+                }
+                ("application", None) => {
+                    prop_assert_eq!(provider, "");
+                    let scopes: Vec<String> = [json!("r"), json!("w")].iter().map(prefixed).collect();
+                    passes(None, &scopes)
+                }
+                (_, None) => passes(None, &[prefixed(&json!(column))]),
+                (_, Some(applications)) => {
+                    // What lets an application pass that is not assigned the scope is not the scope.
+                    let asks_for_scope = operation.get("requires").is_some();
+                    let may_carry = |application: &&Value| {
+                        !asks_for_scope || application["scopes"].as_array().unwrap().contains(&json!(column))
+                    };
+                    operation["access"] == "public" || applications.iter().filter(may_carry).any(|application| {
+                        passes(application["client_id"].as_str(), &[prefixed(&json!(column))])
+                    })
+                }
+            };
+            prop_assert_eq!(outcome != "refused", expected, "{} in {:#}", line, config);
+        }
     }
 }

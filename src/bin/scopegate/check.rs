@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use scopegate::config::{ConfigErrors, Mark, lint};
+use scopegate::config::{ConfigErrors, Mark, Warning, lint};
 use serde_json::json;
 
-use crate::source::Source;
+use crate::source::{NO_CONFIGURATION, Source};
 use crate::terminal::{Style, Terminal, shown};
 use crate::{Failure, Outcome};
 
@@ -81,6 +81,11 @@ fn findings(source: &Source) -> (Vec<Finding>, usize) {
     match source.documents() {
         Err(errors) => report(&errors),
         Ok(documents) => {
+            if documents.is_empty() {
+                let message =
+                    format!("{NO_CONFIGURATION}; that no key is repeated was all there was to check");
+                warnings.push(Warning { path: String::new(), mark: None, message });
+            }
             for document in documents {
                 match scopegate::config::from_document(&document) {
                     Err(errors) => report(&errors),

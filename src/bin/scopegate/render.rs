@@ -22,9 +22,12 @@ Exit codes: 0 rendered, 2 there is nothing to render.
 Examples:
   scopegate render gateway.yaml > gateway.json
   scopegate render gateway.yaml --as envoy --wasm /etc/envoy/scopegate.wasm
-  scopegate render gateway.yaml --as ecds > scopegate/filter.yaml.new && mv scopegate/filter.yaml.new scopegate/filter.yaml
-  scopegate render gateway.yaml --as istio --image oci://registry.example.com/scopegate:0.1.0 | kubectl apply -f -
-  scopegate render gateway.yaml --as envoy-gateway --gateway public --listener https | kubectl apply -f -")]
+  scopegate render gateway.yaml --as ecds > scopegate/filter.yaml.new \\
+      && mv scopegate/filter.yaml.new scopegate/filter.yaml
+  scopegate render gateway.yaml --as istio --image oci://registry.example.com/scopegate:0.1.0 \\
+      | kubectl apply -f -
+  scopegate render gateway.yaml --as envoy-gateway --gateway public --listener https \\
+      | kubectl apply -f -")]
 pub struct Arguments {
     /// The configuration, YAML or JSON.
     file: PathBuf,

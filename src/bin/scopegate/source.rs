@@ -32,7 +32,8 @@ impl Source {
         Ok(Self { name, text, is_json })
     }
 
-    /// The configurations that it holds: itself, or those that stand in an Envoy file. With lines and columns.
+    /// The configurations that it holds: itself, or those that stand in an Envoy file, perhaps none. With lines and
+    /// columns.
     ///
     /// JSON is read as the filter reads it; by way of the YAML that it also is where that says the same, for lines and
     /// columns.
@@ -50,11 +51,7 @@ impl Source {
             return Ok(vec![document]);
         }
         config::check_repeated_keys(&document)?;
-        let found: Vec<Node<'_>> = configurations(&document, &self.text)?;
-        if found.is_empty() {
-            return Err(error(None, "the Envoy file holds no configuration of a filter `scopegate`"));
-        }
-        Ok(found)
+        configurations(&document, &self.text)
     }
 
     /// The one configuration that it holds.
@@ -62,8 +59,9 @@ impl Source {
         let mut documents = self.documents()?;
         match (documents.pop(), documents.pop()) {
             (Some(document), None) => config::from_document(&document),
-            (second, _) => Err(error(
-                second.and_then(|second| second.mark()),
+            (None, _) => Err(error(None, NO_CONFIGURATION)),
+            (Some(second), Some(_)) => Err(error(
+                second.mark(),
                 "the Envoy file holds several configurations of a filter `scopegate`, and one is needed here",
             )),
         }
@@ -90,6 +88,9 @@ impl Source {
         })
     }
 }
+
+/// Of an Envoy file that has the filter's configuration from elsewhere, such as a discovery service.
+pub const NO_CONFIGURATION: &str = "the Envoy file holds no configuration of a filter `scopegate`";
 
 fn error(mark: Option<Mark>, message: &str) -> ConfigErrors {
     ConfigError { path: String::new(), mark, message: message.to_owned() }.into()

@@ -39,8 +39,9 @@ Examples:
   scopegate explain --config gateway.yaml --path /health
   scopegate explain --config gateway.yaml --method POST --path /acme/books \\
       --token token.jwt --jwks corp=jwks.json
-  pbpaste | scopegate explain --config gateway.yaml --path /acme/books --header 'x-tenant-id: acme' \\
-      --token - --introspection answer.json --now 2026-11-22T12:00:00Z --format json")]
+  pbpaste | scopegate explain --config gateway.yaml --path /acme/books --token - \\
+      --header 'x-tenant-id: acme' --introspection answer.json \\
+      --now 2026-11-22T12:00:00Z --format json")]
 pub struct Arguments {
     /// The configuration, YAML or JSON.
     #[arg(long, value_name = "FILE")]

@@ -4,9 +4,12 @@ mod page;
 
 use std::path::PathBuf;
 
-use scopegate::authorize::{Enforcement, ScopeKind, Tenant};
+use scopegate::authorize::scope::is_assigned;
+use scopegate::authorize::{Application, Enforcement, ScopeKind, Tenant};
+use scopegate::ids::OperationId;
 use scopegate::policy::Policy;
 use scopegate::policy::reach::{Holder, Reach};
+use scopegate::respond::Reason;
 
 use crate::catalog::{callers, operation_name, operations, request_text, requirement_text};
 use crate::source::Source;
@@ -16,7 +19,7 @@ use crate::{Failure, Outcome};
 /// Show who can call what: each tenant's applications and scopes against all operations.
 ///
 /// An application counts with a token that carries every scope assigned to it, a scope with a token that carries it
-/// alone.
+/// alone, of an application that is assigned it. What no token and request of theirs can pass is refused here too.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 shown, 2 there is no answer.
@@ -142,14 +145,20 @@ impl<'p> Table<'p> {
                 provider: None,
                 behind: tenant.scope_table.permissions(scope).collect(),
             });
-            holders.push(Holder::scope(policy, tenant, scope));
         }
+        let carriers = columns.iter().filter(|column| column.kind == Kind::Scope);
+        let carriers: Vec<Carriers<'p>> =
+            carriers.map(|column| Carriers::of(policy, tenant, column.name)).collect();
         let row = |(id, operation)| Row {
             suite: suite_name(policy, operation),
             operation: operation_name(policy, operation),
             request: request_text(policy, id),
             requires: requirement_text(policy, tenant, id, operation),
-            cells: holders.iter().map(|holder| holder.reach(id)).collect(),
+            cells: holders
+                .iter()
+                .map(|holder| holder.reach(id))
+                .chain(carriers.iter().map(|carriers| carriers.reach(id)))
+                .collect(),
         };
         Self { tenant: &tenant.id, rows: operations(policy).map(row).collect(), columns }
     }
@@ -191,6 +200,49 @@ impl<'p> Table<'p> {
         }
         text.push_str(&format!("\n  {}\n", terminal.paint(Style::Faint, LEGEND)));
         text
+    }
+}
+
+/// Those who may have a token that carries one scope alone.
+struct Carriers<'p> {
+    /// Applications that are assigned the scope; any client where the tenant registers none.
+    assigned: Vec<Holder<'p>>,
+    /// The other applications.
+    others: Vec<Holder<'p>>,
+}
+
+impl<'p> Carriers<'p> {
+    fn of(policy: &'p Policy, tenant: &'p Tenant, scope: &str) -> Self {
+        let Some(applications) = &tenant.applications else {
+            return Self { assigned: vec![Holder::scope(policy, tenant, None, scope)], others: Vec::new() };
+        };
+        let (assigned, others): (Vec<&Application>, Vec<&Application>) =
+            applications.iter().partition(|application| is_assigned(application, scope));
+        if applications.is_empty() {
+            // Of a client that is registered nowhere: what is public is open to it too.
+            return Self { assigned: Vec::new(), others: vec![Holder::scope(policy, tenant, None, scope)] };
+        }
+        let holder = |application| Holder::scope(policy, tenant, Some(application), scope);
+        Self {
+            assigned: assigned.into_iter().map(holder).collect(),
+            others: others.into_iter().map(holder).collect(),
+        }
+    }
+
+    /// What the best of them can do. What enforcement lets pass for an application that is not assigned the scope is
+    /// none of the scope's doing.
+    fn reach(&self, id: OperationId) -> Reach {
+        let own = self.assigned.iter().map(|holder| holder.reach(id));
+        let others = self.others.iter().map(|holder| match holder.reach(id) {
+            Reach::Lifted(_, reason) => Reach::Refused(reason),
+            reach @ (Reach::Public | Reach::Authenticated | Reach::Granted | Reach::Refused(_)) => reach,
+        });
+        let rank = |reach: &Reach| match reach {
+            Reach::Granted | Reach::Public | Reach::Authenticated => 0,
+            Reach::Lifted(..) => 1,
+            Reach::Refused(_) => 2,
+        };
+        own.chain(others).min_by_key(rank).unwrap_or(Reach::Refused(Reason::ApplicationNotRegistered))
     }
 }
 
@@ -312,7 +364,7 @@ mod tests {
         assert_eq!(marks(&tables[0], "books/health"), "ppppp");
         assert_eq!(marks(&tables[0], "books/who-am-i"), "ttttt");
         assert_eq!(marks(&tables[0], "reports/sales"), "YYYY.");
-        assert_eq!(marks(&tables[1], "books/add"), ".sY.Y");
+        assert_eq!(marks(&tables[1], "books/add"), ".s.s.");
         assert_eq!(marks(&tables[1], "reports/sales"), ".....");
     }
 
