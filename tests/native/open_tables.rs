@@ -216,6 +216,9 @@ fn unmatched_requests_that_never_have_required_path_evidence_are_warned_of() {
 
 // ---- the matrix against real requests
 
+/// The end of its path, its access, and an audience that it narrows to.
+type AnyOperation<'s> = (&'s str, Value, Option<&'s str>);
+
 /// A configuration of everything that decides who gets as far as its scopes.
 fn any_configuration() -> impl Strategy<Value = Value> {
     let kinds = subsequence(vec!["claim", "audience", "application", "header", "path", "host"], 0..=1);
@@ -271,7 +274,7 @@ fn any_configuration() -> impl Strategy<Value = Value> {
     let hosts =
         select(vec![json!(null), json!(null), json!(["acme.example"]), json!(["{tenant}.api.example"])]);
     let suites = vec((hosts, vec(operation, 1..=3)), 1..=2).prop_map(|suites| {
-        let suite = |(number, (hosts, operations)): (usize, (Value, Vec<(&str, Value, Option<&str>)>))| {
+        let suite = |(number, (hosts, operations)): (usize, (Value, Vec<AnyOperation<'_>>))| {
             let operations = operations.into_iter().enumerate().map(|(place, (path, access, audience))| {
                 let base =
                     json!({"name": format!("o{place}"), "path": format!("/s{number}/o{place}/{path}")});
@@ -356,52 +359,66 @@ fn some_request_passes(
     false
 }
 
+/// Compares each cell of the matrix with the requests that its caller could send.
+fn compare(config: &Value) -> Result<(), TestCaseError> {
+    let matrix = scopegate_reading(&config.to_string(), &["matrix", "-", "--format", "csv"]);
+    prop_assert_eq!(matrix.code, 0, "{}", matrix.err);
+    let gateway = Gateway::new(config);
+    let mut tokens = HashMap::new();
+    for line in matrix.out.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [tenant_id, suite, name, _, _, kind, provider, column, outcome, _] = fields[..] else {
+            panic!("{line}")
+        };
+        let tenant =
+            config["tenants"].as_array().unwrap().iter().find(|tenant| tenant["id"] == tenant_id).unwrap();
+        let suite = config["suites"].as_array().unwrap().iter().find(|known| known["name"] == suite).unwrap();
+        let operation = suite["operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|operation| name.ends_with(&format!("/{}", operation["name"].as_str().unwrap())))
+            .unwrap();
+        let prefix = tenant["scope_prefix"].as_str().unwrap_or_default();
+        let prefixed = |scope: &Value| format!("{prefix}{}", scope.as_str().unwrap());
+        let applications = tenant["applications"].as_array();
+        let mut passes = |client, scopes: &[String]| {
+            some_request_passes(&gateway, &mut tokens, (tenant_id, client, scopes), operation)
+        };
+        let expected = match (kind, applications) {
+            ("application", Some(applications)) => {
+                let own = applications.iter().find(|application| application["client_id"] == column).unwrap();
+                let scopes: Vec<String> = own["scopes"].as_array().unwrap().iter().map(prefixed).collect();
+                passes(Some(column), &scopes)
+            }
+            ("application", None) => {
+                prop_assert_eq!(provider, "");
+                let scopes: Vec<String> = [json!("r"), json!("w")].iter().map(prefixed).collect();
+                passes(None, &scopes)
+            }
+            (_, None) => passes(None, &[prefixed(&json!(column))]),
+            (_, Some(applications)) => {
+                // What lets an application pass that is not assigned the scope is not the scope.
+                let asks_for_scope = operation.get("requires").is_some();
+                let may_carry = |application: &&Value| {
+                    !asks_for_scope || application["scopes"].as_array().unwrap().contains(&json!(column))
+                };
+                operation["access"] == "public"
+                    || applications.iter().filter(may_carry).any(|application| {
+                        passes(application["client_id"].as_str(), &[prefixed(&json!(column))])
+                    })
+            }
+        };
+        prop_assert_eq!(outcome != "refused", expected, "{} in {:#}", line, config);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn the_matrix_shows_what_requests_pass_and_nothing_else(config in any_configuration()) {
-        let matrix = scopegate_reading(&config.to_string(), &["matrix", "-", "--format", "csv"]);
-        prop_assert_eq!(matrix.code, 0, "{}", matrix.err);
-        let gateway = Gateway::new(&config);
-        let mut tokens = HashMap::new();
-        for line in matrix.out.lines().skip(1) {
-            let fields: Vec<&str> = line.split(',').collect();
-            let [tenant_id, suite, name, _, _, kind, provider, column, outcome, _] = fields[..] else { panic!("{line}") };
-            let tenant = config["tenants"].as_array().unwrap().iter().find(|tenant| tenant["id"] == tenant_id).unwrap();
-            let suite = config["suites"].as_array().unwrap().iter().find(|known| known["name"] == suite).unwrap();
-            let operation = suite["operations"].as_array().unwrap().iter()
-                .find(|operation| name.ends_with(&format!("/{}", operation["name"].as_str().unwrap()))).unwrap();
-            let prefix = tenant["scope_prefix"].as_str().unwrap_or_default();
-            let prefixed = |scope: &Value| format!("{prefix}{}", scope.as_str().unwrap());
-            let applications = tenant["applications"].as_array();
-            let mut passes = |client, scopes: &[String]| {
-                some_request_passes(&gateway, &mut tokens, (tenant_id, client, scopes), operation)
-            };
-            let expected = match (kind, applications) {
-                ("application", Some(applications)) => {
-                    let own = applications.iter().find(|application| application["client_id"] == column).unwrap();
-                    let scopes: Vec<String> = own["scopes"].as_array().unwrap().iter().map(prefixed).collect();
-                    passes(Some(column), &scopes)
-                }
-                ("application", None) => {
-                    prop_assert_eq!(provider, "");
-                    let scopes: Vec<String> = [json!("r"), json!("w")].iter().map(prefixed).collect();
-                    passes(None, &scopes)
-                }
-                (_, None) => passes(None, &[prefixed(&json!(column))]),
-                (_, Some(applications)) => {
-                    // What lets an application pass that is not assigned the scope is not the scope.
-                    let asks_for_scope = operation.get("requires").is_some();
-                    let may_carry = |application: &&Value| {
-                        !asks_for_scope || application["scopes"].as_array().unwrap().contains(&json!(column))
-                    };
-                    operation["access"] == "public" || applications.iter().filter(may_carry).any(|application| {
-                        passes(application["client_id"].as_str(), &[prefixed(&json!(column))])
-                    })
-                }
-            };
-            prop_assert_eq!(outcome != "refused", expected, "{} in {:#}", line, config);
-        }
+        compare(&config)?;
     }
 }
