@@ -9,17 +9,15 @@
 //! 5. Both the keys in a set and the keys tried for one token are bounded.
 
 use std::fmt;
-use std::sync::OnceLock;
 
-use jwt_compact::alg::{Ed25519, Es256k, VerifyingKey as _};
-use rsa::BigUint;
+use jwt_compact::alg::{Ed25519, VerifyingKey as _};
+use rsa::BoxedUint;
 use rsa::pkcs8::EncodePublicKey as _;
 use sha2::{Digest as _, Sha256};
 
 use super::algorithm::{Algorithm, AlgorithmSet};
-use super::ecdsa_verify::{P256Key, P384Key, P521Key, Secp256k1Key};
+use super::base64url;
 use super::json::{JsonError, Object, Value, parse_object, printable};
-use super::{base64url, rsa_verify};
 
 /// How many keys of a set are used; the others are reported.
 pub const MAX_KEYS: usize = 100;
@@ -320,15 +318,12 @@ pub(super) enum KeyMaterial {
     Rsa {
         /// Big-endian, without leading zeros.
         modulus: Box<[u8]>,
-        /// Odd and more than 1.
-        exponent: u64,
-        /// Made at first use: a host with crypto never asks for it.
-        prepared: OnceLock<Option<Box<rsa_verify::PublicKey>>>,
+        key: rsa::PublicKey,
     },
-    P256(P256Key),
-    P384(Box<P384Key>),
-    P521(Box<P521Key>),
-    Secp256k1(Secp256k1Key),
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+    P521(p521::ecdsa::VerifyingKey),
+    Secp256k1(k256::ecdsa::VerifyingKey),
     Ed25519(Ed25519Key),
     Symmetric(Box<[u8]>),
 }
@@ -369,14 +364,15 @@ fn rsa_key(jwk: &Object) -> Result<Parsed, SkipReason> {
     refuse_private_members(jwk)?;
     let modulus = unsigned_integer(jwk, "n")?;
     let exponent = unsigned_integer(jwk, "e")?;
-    let (n, e) = (BigUint::from_bytes_be(&modulus), BigUint::from_bytes_be(&exponent));
-    let bits = n.bits();
+    let (n, e) = (BoxedUint::from_be_slice_vartime(&modulus), BoxedUint::from_be_slice_vartime(&exponent));
+    let bits = n.bit_width_vartime() as usize;
     if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
         return Err(SkipReason::ModulusSize(bits));
     }
     // Refuses an even modulus, and an exponent that is 1, with which every message signs itself, even, or of more than
     // 33 bits, which costs time and is nobody's.
-    let key = rsa::RsaPublicKey::new_with_max_size(n, e, MAX_RSA_BITS).map_err(|_| SkipReason::RsaNumbers)?;
+    let key = rsa::PublicKey::new_with_size_limits(n, e, MIN_RSA_BITS..=MAX_RSA_BITS)
+        .map_err(|_| SkipReason::RsaNumbers)?;
     let public_key_info = key.to_public_key_der().map_err(|_| SkipReason::RsaNumbers)?;
     Ok(Parsed {
         thumbprint_input: format!(
@@ -384,11 +380,7 @@ fn rsa_key(jwk: &Object) -> Result<Parsed, SkipReason> {
             base64url::encode(&exponent),
             base64url::encode(&modulus)
         ),
-        material: KeyMaterial::Rsa {
-            modulus: modulus.into(),
-            exponent: exponent.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
-            prepared: OnceLock::new(),
-        },
+        material: KeyMaterial::Rsa { modulus: modulus.into(), key },
         fits: AlgorithmSet::of(&[
             Algorithm::Rs256,
             Algorithm::Rs384,
@@ -407,30 +399,29 @@ fn elliptic_curve_key(jwk: &Object) -> Result<Parsed, SkipReason> {
     match curve {
         "P-256" => {
             let point = uncompressed_point(jwk, 32)?;
-            p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
-            let key = P256Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
+            let key =
+                p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
             let material = KeyMaterial::P256(key);
             on_curve(jwk, curve, material, Algorithm::Es256, Some(public_key_info(P256_INFO, &point)))
         }
         "P-384" => {
             let point = uncompressed_point(jwk, 48)?;
-            p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
-            let key = P384Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
-            let material = KeyMaterial::P384(Box::new(key));
+            let key =
+                p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            let material = KeyMaterial::P384(key);
             on_curve(jwk, curve, material, Algorithm::Es384, Some(public_key_info(P384_INFO, &point)))
         }
         "P-521" => {
             let point = uncompressed_point(jwk, 66)?;
-            p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
-            let key = P521Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
-            let material = KeyMaterial::P521(Box::new(key));
+            let key =
+                p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
+            let material = KeyMaterial::P521(key);
             on_curve(jwk, curve, material, Algorithm::Es512, Some(public_key_info(P521_INFO, &point)))
         }
         "secp256k1" => {
             let point = uncompressed_point(jwk, 32)?;
-            <Es256k as jwt_compact::Algorithm>::VerifyingKey::from_slice(&point)
-                .map_err(|_| SkipReason::NotOnCurve)?;
-            let key = Secp256k1Key::from_uncompressed(&point).ok_or(SkipReason::NotOnCurve)?;
+            let key =
+                k256::ecdsa::VerifyingKey::from_sec1_bytes(&point).map_err(|_| SkipReason::NotOnCurve)?;
             on_curve(jwk, curve, KeyMaterial::Secp256k1(key), Algorithm::Es256k, None)
         }
         other => Err(SkipReason::CurveUnknown(printable(other))),

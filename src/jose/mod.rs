@@ -3,11 +3,9 @@
 
 pub mod algorithm;
 pub mod base64url;
-mod ecdsa_verify;
 pub mod json;
 pub mod key_set;
-mod montgomery;
-mod rsa_verify;
+mod rustcrypto;
 pub mod signature;
 
 pub use algorithm::{Algorithm, AlgorithmSet};

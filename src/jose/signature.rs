@@ -4,12 +4,12 @@
 //! that the algorithm gives it ([`may_verify`]). What passes it is either verified by [`PureVerifier`] or put to the
 //! host as [`host_signature_request`].
 
-use jwt_compact::alg::{Ed25519, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
+use jwt_compact::alg::{Ed25519, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as JwtCompact, AlgorithmSignature};
 
 use super::algorithm::Algorithm;
 use super::key_set::{Key, KeyMaterial};
-use super::rsa_verify;
+use super::rustcrypto;
 
 /// Verifies signatures.
 pub trait SignatureVerifier {
@@ -28,14 +28,13 @@ impl SignatureVerifier for PureVerifier {
             return false;
         }
         match key.material() {
-            KeyMaterial::Rsa { modulus, exponent, prepared } => prepared
-                .get_or_init(|| rsa_verify::PublicKey::new(modulus, *exponent).map(Box::new))
-                .as_deref()
-                .is_some_and(|key| key.verify(algorithm, message, signature)),
-            KeyMaterial::P256(key) => key.verify(message, signature),
-            KeyMaterial::P384(key) => key.verify(message, signature),
-            KeyMaterial::P521(key) => key.verify(message, signature),
-            KeyMaterial::Secp256k1(key) => key.verify(message, signature),
+            KeyMaterial::Rsa { key, .. } => {
+                rustcrypto::rsa(algorithm).is_some_and(|scheme| verify_with(&scheme, key, message, signature))
+            }
+            KeyMaterial::P256(key) => verify_with(&rustcrypto::ES256, key, message, signature),
+            KeyMaterial::P384(key) => verify_with(&rustcrypto::ES384, key, message, signature),
+            KeyMaterial::P521(key) => verify_with(&rustcrypto::ES512, key, message, signature),
+            KeyMaterial::Secp256k1(key) => verify_with(&rustcrypto::ES256K, key, message, signature),
             KeyMaterial::Ed25519(key) => {
                 // jwt-compact takes signatures whose `R` is of small order, with which one signature can hold for
                 // several messages.
@@ -67,13 +66,12 @@ pub fn may_verify(algorithm: Algorithm, key: &Key, signature: &[u8]) -> bool {
     key.algorithms().contains(algorithm)
         && match key.material() {
             // RFC 8017 sections 8.1.2 and 8.2.2 step 1, and 5.2.2 step 1: as long as the modulus, and less than it.
-            // `rsa` leaves the latter out for PSS in the form that jwt-compact uses.
             KeyMaterial::Rsa { modulus, .. } => signature.len() == modulus.len() && *signature < **modulus,
             // RFC 7518 section 3.4: r and s at full length, here also within 1 and the order less 1.
             KeyMaterial::P256(_) => p256::ecdsa::Signature::from_slice(signature).is_ok(),
             KeyMaterial::P384(_) => p384::ecdsa::Signature::from_slice(signature).is_ok(),
             KeyMaterial::P521(_) => p521::ecdsa::Signature::from_slice(signature).is_ok(),
-            KeyMaterial::Secp256k1(_) => Secp256k1Signature::from_slice(signature).is_ok(),
+            KeyMaterial::Secp256k1(_) => k256::ecdsa::Signature::from_slice(signature).is_ok(),
             KeyMaterial::Ed25519(_) => signature.len() == 64,
             KeyMaterial::Symmetric(_) => mac_length(algorithm) == Some(signature.len()),
         }
@@ -132,7 +130,6 @@ pub fn host_signature_answer(answer: &[u8]) -> Option<bool> {
     }
 }
 
-type Secp256k1Signature = <Es256k as JwtCompact>::Signature;
 type Ed25519Signature = <Ed25519 as JwtCompact>::Signature;
 
 /// Verifies by jwt-compact. Its HMAC signatures panic at any other length than the MAC's: [`may_verify`] comes first.
@@ -272,22 +269,22 @@ mod tests {
     /// What a host makes of a request: decoded field by field, verified by the DER forms.
     fn host(request: &[u8]) -> bool {
         use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-        use sha2::Digest as _;
+        use sha2::{Digest as _, Sha256, Sha384, Sha512};
         let fields = fields(request);
         assert_eq!(fields.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3, 4]);
         let [(_, hash_function), (_, public_key), (_, signature), (_, text)] =
             <[_; 4]>::try_from(fields).unwrap();
         let (digest, pkcs1) = match &hash_function[..] {
-            b"sha256" => (sha2::Sha256::digest(&text).to_vec(), rsa::Pkcs1v15Sign::new::<sha2::Sha256>()),
-            b"sha384" => (sha2::Sha384::digest(&text).to_vec(), rsa::Pkcs1v15Sign::new::<sha2::Sha384>()),
-            b"sha512" => (sha2::Sha512::digest(&text).to_vec(), rsa::Pkcs1v15Sign::new::<sha2::Sha512>()),
+            b"sha256" => (Sha256::digest(&text).to_vec(), rsa::Pkcs1v15Sign::new::<Sha256>()),
+            b"sha384" => (Sha384::digest(&text).to_vec(), rsa::Pkcs1v15Sign::new::<Sha384>()),
+            b"sha512" => (Sha512::digest(&text).to_vec(), rsa::Pkcs1v15Sign::new::<Sha512>()),
             other => panic!("hash function {other:?}"),
         };
         let info = SubjectPublicKeyInfoRef::try_from(&public_key[..]).unwrap();
         let point = info.subject_public_key.as_bytes().unwrap();
         let curve = info.algorithm.parameters_oid().ok().map(|curve| curve.to_string());
         match (info.algorithm.oid.to_string().as_str(), curve.as_deref()) {
-            ("1.2.840.113549.1.1.1", _) => rsa::RsaPublicKey::from_public_key_der(&public_key)
+            ("1.2.840.113549.1.1.1", _) => rsa::PublicKey::from_public_key_der(&public_key)
                 .unwrap()
                 .verify(pkcs1, &digest, &signature)
                 .is_ok(),
@@ -458,23 +455,24 @@ mod tests {
 
     #[test]
     fn an_rsa_signature_is_less_than_the_modulus() {
-        use rsa::BigUint;
+        use p256::elliptic_curve::bigint::{BoxedUint, CheckedAdd as _};
         for name in ["RS256", "PS256"] {
             let algorithm = Algorithm::parse(name).unwrap();
             let signer = Signer::anonymous(name, 1);
             let key = key(signer.jwk());
             let KeyMaterial::Rsa { modulus, .. } = key.material() else { panic!("an RSA key") };
-            let n = BigUint::from_bytes_be(modulus);
+            let n = BoxedUint::from_be_slice_vartime(modulus);
             // The same residue, in as many bytes: possible for about half of all signatures.
-            let (message, raised) = (0_u8..)
-                .map(|attempt| (vec![attempt], BigUint::from_bytes_be(&signer.sign(&[attempt])) + &n))
-                .find(|(_, raised)| raised.bits() <= 2048)
+            let (message, signature, raised) = (0_u8..)
+                .find_map(|attempt| {
+                    let signature = signer.sign(&[attempt]);
+                    let raised =
+                        BoxedUint::from_be_slice_vartime(&signature).checked_add(&n).into_option()?;
+                    Some(([attempt], signature, raised))
+                })
                 .unwrap();
-            assert!(!PureVerifier.verify(algorithm, &key, &message, &raised.to_bytes_be()), "{name}");
-            let residue = (raised - &n).to_bytes_be();
-            // As long as the modulus, also where the residue is shorter.
-            let signature = [vec![0; modulus.len() - residue.len()], residue].concat();
             assert!(PureVerifier.verify(algorithm, &key, &message, &signature), "{name}");
+            assert!(!PureVerifier.verify(algorithm, &key, &message, &raised.to_be_bytes()), "{name}");
         }
     }
 
@@ -483,8 +481,8 @@ mod tests {
     fn es256k_takes_either_of_the_two_values_of_s() {
         let signer = Signer::anonymous("ES256K", 1);
         let key = key(signer.jwk());
-        let low = Secp256k1Signature::from_slice(&signer.sign(MESSAGE)).unwrap();
-        let high = Secp256k1Signature::from_scalars(low.r().to_bytes(), (-*low.s()).to_bytes()).unwrap();
+        let low = k256::ecdsa::Signature::from_slice(&signer.sign(MESSAGE)).unwrap();
+        let high = k256::ecdsa::Signature::from_scalars(low.r().to_bytes(), (-*low.s()).to_bytes()).unwrap();
         assert_ne!(low, high);
         for signature in [low, high] {
             assert!(PureVerifier.verify(Algorithm::Es256k, &key, MESSAGE, &signature.to_bytes()));
@@ -508,7 +506,7 @@ mod tests {
     /// With `R` the identity and `s = k·a`, the cofactorless equation `sB = R + kA` of RFC 8032 section 5.1.7 holds.
     #[test]
     fn an_eddsa_signature_whose_r_is_of_small_order_is_refused() {
-        use rsa::BigUint;
+        use p256::elliptic_curve::bigint::{BoxedUint, ConcatenatingMul as _};
         use sha2::{Digest as _, Sha512};
         let signer = Signer::anonymous("EdDSA", 1);
         let key = key(signer.jwk());
@@ -519,9 +517,9 @@ mod tests {
         let mut r = [0; 32];
         r[0] = 1;
         let k = Sha512::digest([&r[..], public_key.as_bytes(), MESSAGE].concat());
-        let s = BigUint::from_bytes_le(&k) * BigUint::from_bytes_le(&secret) % BigUint::from_bytes_le(&ORDER);
-        let mut s = s.to_bytes_le();
-        s.resize(32, 0);
+        let number = |bytes: &[u8]| BoxedUint::from_le_slice(bytes, 8 * bytes.len() as u32).unwrap();
+        let order = number(&ORDER).to_nz().unwrap();
+        let s = number(&k).concatenating_mul(&number(&secret)).rem_vartime(&order).to_le_bytes();
         let signature = [&r[..], &s].concat();
         let lenient =
             Ed25519.verify_signature(&Ed25519Signature::from_slice(&signature).unwrap(), public_key, MESSAGE);

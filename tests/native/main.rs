@@ -30,3 +30,4 @@ mod token_endpoint;
 mod tool;
 mod tool_schema;
 mod warm_path;
+mod wycheproof;

@@ -8,10 +8,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jwt_compact::alg::{Ed25519, Es256, Es256k, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key, Rsa};
+use jwt_compact::alg::{Ed25519, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm, AlgorithmSignature};
-use p384::ecdsa::signature::{RandomizedSigner as _, Signer as _};
-use rsa::{BigUint, RsaPrivateKey};
+use rsa::BoxedUint;
+use rsa::sha2::{Sha256, Sha384, Sha512};
+use rsa::signature::Signer as _;
 use serde_json::{Value, json};
 
 /// Two RSA keys of 2048 bits, private parts included, made for these tests: generating one takes seconds.
@@ -31,11 +32,11 @@ pub struct Signer {
 }
 
 enum PrivateKey {
-    Rsa(Box<RsaPrivateKey>),
+    Rsa(Box<rsa::PrivateKey>),
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     P521(p521::ecdsa::SigningKey),
-    Secp256k1(<Es256k as Algorithm>::SigningKey),
+    Secp256k1(k256::ecdsa::SigningKey),
     Ed25519(<Ed25519 as Algorithm>::SigningKey),
     Symmetric(Vec<u8>),
 }
@@ -61,7 +62,7 @@ impl Signer {
                 scalar[0] = 0;
                 PrivateKey::P521(p521::ecdsa::SigningKey::from_slice(&scalar).unwrap())
             }
-            "ES256K" => PrivateKey::Secp256k1(jwt_compact::alg::SigningKey::from_slice(&[seed; 32]).unwrap()),
+            "ES256K" => PrivateKey::Secp256k1(k256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap()),
             "EdDSA" | "Ed25519" => {
                 PrivateKey::Ed25519(jwt_compact::alg::SigningKey::<Ed25519>::from_slice(&[seed; 32]).unwrap())
             }
@@ -97,15 +98,27 @@ impl Signer {
     /// The signature on `message`.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match (&self.key, self.algorithm) {
-            (PrivateKey::Rsa(key), name) => Rsa::with_name(name).sign(key, message).as_bytes().into_owned(),
-            (PrivateKey::P256(key), _) => Es256.sign(key, message).as_bytes().into_owned(),
+            (PrivateKey::Rsa(key), "RS256") => key.pkcs1v15_sign::<Sha256>(message).unwrap(),
+            (PrivateKey::Rsa(key), "RS384") => key.pkcs1v15_sign::<Sha384>(message).unwrap(),
+            (PrivateKey::Rsa(key), "RS512") => key.pkcs1v15_sign::<Sha512>(message).unwrap(),
+            (PrivateKey::Rsa(key), "PS256") => key.pss_sign::<Sha256>(message).unwrap(),
+            (PrivateKey::Rsa(key), "PS384") => key.pss_sign::<Sha384>(message).unwrap(),
+            (PrivateKey::Rsa(key), _) => key.pss_sign::<Sha512>(message).unwrap(),
+            (PrivateKey::P256(key), _) => {
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
             (PrivateKey::P384(key), _) => {
                 let signature: p384::ecdsa::Signature = key.sign(message);
-                signature.to_vec()
+                signature.to_bytes().to_vec()
             }
-            (PrivateKey::P521(key), _) => key.sign_with_rng(&mut rand::rngs::OsRng, message).to_vec(),
+            (PrivateKey::P521(key), _) => {
+                let signature: p521::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
             (PrivateKey::Secp256k1(key), _) => {
-                Es256k::<sha2::Sha256>::default().sign(key, message).as_bytes().into_owned()
+                let signature: k256::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
             }
             (PrivateKey::Ed25519(key), _) => Ed25519.sign(key, message).as_bytes().into_owned(),
             (PrivateKey::Symmetric(key), "HS256") => {
@@ -130,19 +143,13 @@ impl Signer {
         };
         let mut jwk = match &self.key {
             PrivateKey::Rsa(key) => {
-                json!({"kty": "RSA", "n": text(&key.n().to_bytes_be()), "e": text(&key.e().to_bytes_be())})
+                json!({"kty": "RSA", "n": text(&key.n_bytes()), "e": text(&key.e_bytes())})
             }
-            PrivateKey::P256(key) => {
-                on_curve("P-256", key.verifying_key().to_encoded_point(false).as_bytes())
-            }
-            PrivateKey::P384(key) => {
-                on_curve("P-384", key.verifying_key().to_encoded_point(false).as_bytes())
-            }
-            PrivateKey::P521(key) => {
-                on_curve("P-521", p521::ecdsa::VerifyingKey::from(key).to_encoded_point(false).as_bytes())
-            }
+            PrivateKey::P256(key) => on_curve("P-256", key.verifying_key().to_sec1_point(false).as_bytes()),
+            PrivateKey::P384(key) => on_curve("P-384", key.verifying_key().to_sec1_point(false).as_bytes()),
+            PrivateKey::P521(key) => on_curve("P-521", key.verifying_key().to_sec1_point(false).as_bytes()),
             PrivateKey::Secp256k1(key) => {
-                on_curve("secp256k1", key.verifying_key().to_encoded_point(false).as_bytes())
+                on_curve("secp256k1", key.verifying_key().to_sec1_point(false).as_bytes())
             }
             PrivateKey::Ed25519(key) => {
                 json!({"kty": "OKP", "crv": "Ed25519", "x": text(key.verifying_key().as_bytes())})
@@ -161,12 +168,12 @@ pub fn jwks<'a>(signers: impl IntoIterator<Item = &'a Signer>) -> Value {
     json!({"keys": signers.into_iter().map(Signer::jwk).collect::<Vec<_>>()})
 }
 
-fn rsa_key(index: usize) -> RsaPrivateKey {
+fn rsa_key(index: usize) -> rsa::PrivateKey {
     let keys: Value = serde_json::from_str(RSA_KEYS).unwrap();
     let number = |name: &str| {
         let text = keys["keys"][index][name].as_str().unwrap();
-        BigUint::from_bytes_be(&URL_SAFE_NO_PAD.decode(text).unwrap())
+        BoxedUint::from_be_slice_vartime(&URL_SAFE_NO_PAD.decode(text).unwrap())
     };
-    RsaPrivateKey::from_components(number("n"), number("e"), number("d"), vec![number("p"), number("q")])
+    rsa::PrivateKey::from_components(number("n"), number("e"), number("d"), vec![number("p"), number("q")])
         .unwrap()
 }

@@ -55,12 +55,11 @@ fn is_valid(hash_function: &[u8], public_key: &[u8], signature: &[u8], text: &[u
         let signature = p256::ecdsa::Signature::from_der(signature).ok();
         return Some(signature.is_some_and(|signature| key.verify(text, &signature).is_ok()));
     }
-    let key = rsa::RsaPublicKey::from_public_key_der(public_key).ok()?;
-    let Ok(signature) = rsa::pkcs1v15::Signature::try_from(signature) else { return Some(false) };
+    let key = rsa::PublicKey::from_public_key_der(public_key).ok()?;
     Some(match hash_function {
-        b"sha256" => rsa::pkcs1v15::VerifyingKey::<Sha256>::new(key).verify(text, &signature).is_ok(),
-        b"sha384" => rsa::pkcs1v15::VerifyingKey::<Sha384>::new(key).verify(text, &signature).is_ok(),
-        b"sha512" => rsa::pkcs1v15::VerifyingKey::<Sha512>::new(key).verify(text, &signature).is_ok(),
+        b"sha256" => key.pkcs1v15_verify::<Sha256>(text, signature).is_ok(),
+        b"sha384" => key.pkcs1v15_verify::<Sha384>(text, signature).is_ok(),
+        b"sha512" => key.pkcs1v15_verify::<Sha512>(text, signature).is_ok(),
         _ => return None,
     })
 }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
 use scopegate::config::parse_yaml;
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ impl Generator {
 
     /// The usual value mostly, so that requests get far; else one of the others.
     fn mostly<'c>(&mut self, usual: &'c str, others: &[&'c str]) -> &'c str {
-        if self.random.gen_bool(0.8) { usual } else { self.one_of(others) }
+        if self.random.random_bool(0.8) { usual } else { self.one_of(others) }
     }
 
     fn claims(&mut self, tenant: &str) -> Value {
@@ -166,11 +166,11 @@ impl Generator {
             (":scheme".to_owned(), self.mostly("https", &["http"]).into()),
             (":authority".to_owned(), self.one_of(&["", "api.example.com", "a..b"]).into()),
         ];
-        if self.random.gen_bool(0.3) {
+        if self.random.random_bool(0.3) {
             let value = self.mostly(tenant, &["globex", "initech", "", "acme,acme"]);
             headers.push(("x-tenant-id".to_owned(), value.into()));
         }
-        if self.random.gen_bool(0.5) {
+        if self.random.random_bool(0.5) {
             headers.push(("x-api-version".to_owned(), self.mostly("v2", &["v1", ""]).into()));
         }
         let claims = self.claims(tenant);
@@ -188,7 +188,7 @@ impl Generator {
                         answer.to_string().into_bytes()
                     }
                 });
-                Some(format!("opaque-{}", self.random.r#gen::<u64>()))
+                Some(format!("opaque-{}", self.random.random::<u64>()))
             }
             "odd" => Some(self.one_of(&["a.b.c", "ey.x", "a b", "%", "eyJhbGciOiJub25lIn0.e30."]).to_owned()),
             "none" => None,
@@ -200,12 +200,12 @@ impl Generator {
         if let Some(token) = token {
             let scheme = self.mostly("Bearer ", &["bearer ", "Basic ", ""]);
             headers.push(("authorization".to_owned(), format!("{scheme}{token}").into()));
-            if self.random.gen_bool(0.05) {
+            if self.random.random_bool(0.05) {
                 headers.push(("authorization".to_owned(), format!("Bearer {token}").into()));
             }
         }
         let mut body = None;
-        if self.random.gen_bool(0.05) {
+        if self.random.random_bool(0.05) {
             headers[0].1 = "POST".into();
             headers[1].1 = "/oauth/token".into();
             headers.push(("content-type".to_owned(), "application/x-www-form-urlencoded".into()));
