@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn bytes_are_those_of_what_it_holds_now() {
         let mut cache = BoundedCache::new(2);
-        let place = BoundedCache::<u8>::PLACE_BYTES;
+        let place = BoundedCache::<i32>::PLACE_BYTES;
         cache.insert(b"abc", 0, 100);
         assert_eq!(cache.bytes(), place + 103);
         cache.insert(b"abc", 1, 10);

@@ -9,7 +9,7 @@ use super::{telemetry, with_vm};
 use crate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings};
 use crate::http::header_pairs::HeaderPairs;
 use crate::http::headers::values;
-use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
+use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId};
 use crate::respond::Answer;
 use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
@@ -208,6 +208,7 @@ pub fn wake(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOutcome>)>) {
 fn advance(id: u32, mut paused: Paused) -> Outcome {
     let mut calls = Vec::new();
     let Paused { exchange, headers, root, queue, body_size } = &mut paused;
+    let headers_bytes = headers.len();
     let Some(headers) = headers.pairs() else { return fail(id) };
     let request = Request::new(&headers);
     let now = host::now();
@@ -216,7 +217,7 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
         client_certificate: &client_certificate,
         now,
         can_log: telemetry::can_log(&exchange.active().policy, now),
-        waiter: WaiterId(id),
+        waiter: Waiter { id: WaiterId(id), bytes: headers_bytes },
         calls: &mut calls,
     };
     let step = exchange.advance(&request, &mut surroundings);
