@@ -113,6 +113,11 @@ impl Identity {
         }
     }
 
+    /// What it takes, in bytes, about: with what a policy makes of it, which repeats scopes and forwarded claims.
+    pub fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<TenantStanding>() + 2 * self.principal.heap_bytes()
+    }
+
     /// Whether the token may still be used at `now`.
     ///
     /// # Errors

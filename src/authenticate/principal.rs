@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::jose::json::Object;
+use crate::jose::json::{Object, heap_bytes};
 
 /// The outcome of authentication. It holds nothing that depends on tenants, suites or scopes of the configuration, so
 /// that it may be cached across reloads for as long as its provider's configuration and keys stay the same; not even
@@ -30,6 +30,21 @@ pub struct Principal {
     /// All claims (of an introspected opaque token: all members): what `forward.headers` and `required_claims` of an
     /// operation read.
     pub claims: Object,
+}
+
+impl Principal {
+    /// What it takes on the heap, in bytes, about.
+    pub fn heap_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        let list =
+            |list: &[Box<str>]| list.iter().map(|text| size_of::<Box<str>>() + text.len()).sum::<usize>();
+        let texts = [&self.issuer, &self.issuer_tenant, &self.subject, &self.client].map(text);
+        texts.into_iter().sum::<usize>()
+            + self.audiences.as_deref().map_or(0, list)
+            + self.tenant_claims.as_deref().map_or(0, list)
+            + self.scopes.as_deref().map_or(0, list)
+            + heap_bytes(&self.claims)
+    }
 }
 
 /// A tenant claim that is present but not a non-empty string.

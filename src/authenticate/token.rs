@@ -93,7 +93,7 @@ impl RecentHeaders {
         }
         let header = Rc::new(Header::parse(segment)?);
         if segment.len() <= Self::MAX_LENGTH {
-            self.0.insert(segment, Rc::clone(&header));
+            self.0.insert(segment, Rc::clone(&header), 0);
         }
         Ok(header)
     }

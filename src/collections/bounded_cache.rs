@@ -1,4 +1,4 @@
-//! A cache with a fixed number of entries, for keys that clients choose.
+//! A cache with a fixed number of entries that counts their bytes, for keys that clients choose.
 //!
 //! The hash is fast and seeded per cache, the whole key is compared, and what is looked up again survives what is not:
 //! the eviction hand passes over an entry that was hit since it came by last (the CLOCK algorithm). Nothing is
@@ -21,6 +21,8 @@ pub struct BoundedCache<V> {
     /// Where the eviction hand stands.
     hand: usize,
     free: Vec<usize>,
+    /// What all entries take, in bytes.
+    bytes: usize,
 }
 
 struct Slot<V> {
@@ -28,6 +30,8 @@ struct Slot<V> {
     key: Box<[u8]>,
     value: Option<V>,
     was_hit: bool,
+    /// What the entry takes, in bytes.
+    bytes: usize,
 }
 
 impl<V> BoundedCache<V> {
@@ -51,6 +55,7 @@ impl<V> BoundedCache<V> {
             slots: Vec::new(),
             hand: 0,
             free: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -64,6 +69,11 @@ impl<V> BoundedCache<V> {
         self.places.is_empty()
     }
 
+    /// What its entries take, in bytes: keys, what their values were said to hold, and the place of each.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The value at `key`.
     pub fn lookup(&mut self, key: &[u8]) -> Option<&mut V> {
         let place = self.place(key)?;
@@ -73,23 +83,28 @@ impl<V> BoundedCache<V> {
     }
 
     /// Puts `value` at `key`, in place of what is there, or of an entry that was not hit lately if all are taken.
-    pub fn insert(&mut self, key: &[u8], value: V) {
+    /// `heap_bytes`: what the value holds on the heap, as far as nobody else holds it.
+    pub fn insert(&mut self, key: &[u8], value: V, heap_bytes: usize) {
         if self.capacity == 0 {
             return;
         }
+        let bytes = Self::PLACE_BYTES.saturating_add(key.len()).saturating_add(heap_bytes);
         if let Some(slot) = self.place(key).and_then(|place| self.slots.get_mut(place)) {
+            self.bytes = self.bytes.saturating_sub(slot.bytes).saturating_add(bytes);
             slot.value = Some(value);
+            slot.bytes = bytes;
             return;
         }
         if self.places.len() >= self.capacity {
             self.evict();
         }
         let hash = self.hash_of(key);
-        let slot = Slot { hash, key: key.into(), value: Some(value), was_hit: false };
+        let slot = Slot { hash, key: key.into(), value: Some(value), was_hit: false, bytes };
+        self.bytes = self.bytes.saturating_add(bytes);
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
-                self.slots.push(Slot { hash, key: Box::default(), value: None, was_hit: false });
+                self.slots.push(Slot { hash, key: Box::default(), value: None, was_hit: false, bytes: 0 });
                 self.slots.len() - 1
             }
         };
@@ -136,6 +151,7 @@ impl<V> BoundedCache<V> {
         let slot = self.slots.get_mut(place)?;
         let value = slot.value.take()?;
         slot.key = Box::default();
+        self.bytes = self.bytes.saturating_sub(std::mem::take(&mut slot.bytes));
         if let Ok(entry) = self.places.find_entry(slot.hash, |candidate| *candidate == place) {
             entry.remove();
         }
@@ -143,7 +159,8 @@ impl<V> BoundedCache<V> {
         Some(value)
     }
 
-    fn evict(&mut self) {
+    /// Takes out an entry that was not hit lately. False where there is none at all.
+    pub fn evict(&mut self) -> bool {
         // Two rounds find a victim: the first clears every mark, if need be.
         for _ in 0..self.slots.len().saturating_mul(2) {
             let place = self.hand;
@@ -151,13 +168,18 @@ impl<V> BoundedCache<V> {
             match self.slots.get_mut(place) {
                 Some(slot) if slot.value.is_some() && !slot.was_hit => {
                     self.vacate(place);
-                    return;
+                    return true;
                 }
                 Some(slot) => slot.was_hit = false,
                 None => {}
             }
         }
+        false
     }
+
+    /// What an entry takes beside its key and its value's heap: its slot, its place in the table, and what the
+    /// allocator keeps for itself.
+    const PLACE_BYTES: usize = size_of::<Slot<V>>() + 32;
 }
 
 #[cfg(test)]
@@ -167,9 +189,9 @@ mod tests {
     #[test]
     fn what_was_put_is_found_until_it_is_removed() {
         let mut cache = BoundedCache::new(2);
-        cache.insert(b"a", 1);
+        cache.insert(b"a", 1, 0);
         assert_eq!(cache.lookup(b"a"), Some(&mut 1));
-        cache.insert(b"a", 2);
+        cache.insert(b"a", 2, 0);
         assert_eq!((cache.len(), cache.remove(b"a")), (1, Some(2)));
         assert_eq!(cache.lookup(b"a"), None);
         assert!(cache.is_empty());
@@ -179,7 +201,7 @@ mod tests {
     fn it_never_holds_more_than_its_capacity() {
         let mut cache = BoundedCache::new(3);
         for key in 0..1000_u32 {
-            cache.insert(&key.to_be_bytes(), key);
+            cache.insert(&key.to_be_bytes(), key, 0);
             assert!(cache.len() <= 3 && cache.slots.len() <= 3);
             assert_eq!(cache.lookup(&key.to_be_bytes()), Some(&mut key.clone()));
         }
@@ -189,10 +211,10 @@ mod tests {
     #[test]
     fn an_entry_in_use_survives_a_flood_of_others() {
         let mut cache = BoundedCache::new(4);
-        cache.insert(b"in use", 0);
+        cache.insert(b"in use", 0, 0);
         for key in 0..100_u32 {
             assert_eq!(cache.lookup(b"in use"), Some(&mut 0), "before {key}");
-            cache.insert(&key.to_be_bytes(), key);
+            cache.insert(&key.to_be_bytes(), key, 0);
         }
     }
 
@@ -201,7 +223,7 @@ mod tests {
         let signature = ".0123456789abcdef0123456789abcdef0123456789abcdef";
         let mut cache = BoundedCache::of_signed_tokens(100);
         for number in 0..100 {
-            cache.insert(format!("{number}{signature}").as_bytes(), number);
+            cache.insert(format!("{number}{signature}").as_bytes(), number, 0);
         }
         for number in 0..100 {
             assert_eq!(cache.lookup(format!("{number}{signature}").as_bytes()), Some(&mut number.clone()));
@@ -213,7 +235,7 @@ mod tests {
     #[test]
     fn a_capacity_of_zero_stores_nothing() {
         let mut cache = BoundedCache::new(0);
-        cache.insert(b"a", 1);
+        cache.insert(b"a", 1, 0);
         assert_eq!(cache.lookup(b"a"), None);
     }
 
@@ -221,14 +243,29 @@ mod tests {
     fn retain_frees_the_places_of_what_goes() {
         let mut cache = BoundedCache::new(4);
         for key in 0..4_u8 {
-            cache.insert(&[key], key);
+            cache.insert(&[key], key, 0);
         }
         cache.retain(|value| *value % 2 == 0);
         assert_eq!(cache.len(), 2);
-        cache.insert(b"x", 9);
-        cache.insert(b"y", 9);
+        cache.insert(b"x", 9, 0);
+        cache.insert(b"y", 9, 0);
         assert_eq!((cache.len(), cache.slots.len()), (4, 4));
         assert_eq!(cache.lookup(&[0]), Some(&mut 0));
         assert_eq!(cache.lookup(&[1]), None);
+    }
+
+    #[test]
+    fn bytes_are_those_of_what_it_holds_now() {
+        let mut cache = BoundedCache::new(2);
+        let place = BoundedCache::<i32>::PLACE_BYTES;
+        cache.insert(b"abc", 0, 100);
+        assert_eq!(cache.bytes(), place + 103);
+        cache.insert(b"abc", 1, 10);
+        assert_eq!(cache.bytes(), place + 13);
+        cache.insert(b"d", 2, 0);
+        cache.insert(b"e", 3, 1);
+        assert_eq!((cache.len(), cache.bytes() <= 2 * place + 15), (2, true));
+        assert!(cache.evict() && cache.evict() && !cache.evict());
+        assert_eq!((cache.len(), cache.bytes()), (0, 0));
     }
 }

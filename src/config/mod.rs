@@ -18,6 +18,7 @@ pub mod lint;
 mod protobuf;
 mod reader;
 mod sections;
+mod size;
 mod suggestion;
 #[cfg(feature = "yaml")]
 mod yaml;

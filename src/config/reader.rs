@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::document::{self, Mark, Member, Node, Otherwise, Value};
 use super::error::{ConfigError, ConfigErrors, MAX_REPORTED, Warning};
-use super::{duration, suggestion};
+use super::{duration, size, suggestion};
 
 /// The errors and warnings found so far.
 #[derive(Debug, Default)]
@@ -401,6 +401,23 @@ impl<'d> Cursor<'d> {
             return None;
         }
         Some(duration)
+    }
+
+    /// A size in bytes within `bounds`.
+    pub fn size(&self, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let Value::String(text) = &self.node.value else {
+            return self.unexpected("a size such as \"512KiB\" or \"64MiB\"");
+        };
+        let Some(bytes) = size::parse(text) else {
+            self.error(format_args!("`{text}` is not a size; write for example \"512KiB\" or \"64MiB\""));
+            return None;
+        };
+        if !bounds.contains(&bytes) {
+            let (least, most) = (size::format(*bounds.start()), size::format(*bounds.end()));
+            self.error(format_args!("must be {least} to {most}, not {text}"));
+            return None;
+        }
+        Some(bytes)
     }
 
     /// One of `choices`, by its name. Where `off` is one, `false` is the same: Envoy makes that of a plain `off`.

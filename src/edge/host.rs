@@ -40,6 +40,11 @@ impl RequestHeaders {
         Some(Self { bytes: raw::header_map(MapType::HttpRequestHeaders)? })
     }
 
+    /// How many bytes they take.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Names in lower case, and values; None where the host has written something else.
     pub fn pairs(&mut self) -> Option<Vec<Header<'_>>> {
         read_pairs(&mut self.bytes)

@@ -12,7 +12,7 @@ use super::{telemetry, with_vm};
 use crate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings};
 use crate::http::header_pairs::HeaderPairs;
 use crate::http::headers::values;
-use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
+use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId};
 use crate::respond::Answer;
 use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
@@ -195,6 +195,7 @@ pub fn resume_requests(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOu
 fn advance(id: u32, mut paused: Paused) -> Action {
     let mut calls = Vec::new();
     let Paused { exchange, headers, root, queue, body_size } = &mut paused;
+    let headers_bytes = headers.len();
     let Some(headers) = headers.pairs() else { return fail(id) };
     let request = Request::new(&headers);
     let now = host::now();
@@ -203,7 +204,7 @@ fn advance(id: u32, mut paused: Paused) -> Action {
         client_certificate: &client_certificate,
         now,
         can_log: telemetry::can_log(&exchange.active().policy, now),
-        waiter: WaiterId(id),
+        waiter: Waiter { id: WaiterId(id), bytes: headers_bytes },
         calls: &mut calls,
     };
     let step = exchange.advance(&request, &mut surroundings);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::exchange::walk::{Halt, Walk};
 pub use crate::issuer::{
-    ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, WaiterId, Worker,
+    ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, Waiter, WaiterId, Worker,
 };
 use crate::jose::SignatureVerifier;
 use crate::respond::Rejection;
@@ -30,8 +30,8 @@ pub struct Surroundings<'s> {
     pub client_certificate: &'s dyn Fn() -> Option<[u8; 32]>,
     /// Since the epoch.
     pub now: Duration,
-    /// The request's number.
-    pub waiter: WaiterId,
+    /// The request, should it have to wait.
+    pub waiter: Waiter,
     /// Whether a log line can be written now, which would name the token by its digest.
     pub can_log: bool,
     /// Calls that have to be made for this request.

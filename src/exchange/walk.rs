@@ -392,9 +392,7 @@ impl<'w> Walk<'w, '_, '_> {
         let fingerprint = *signed.key_fingerprint();
         let claims = signed.validate(&provider.rules, self.surroundings.now, &is_tenant)?;
         let identity = Rc::new(Identity::new(provider, tenant.as_deref(), claims, Some(fingerprint)));
-        if let Some(state) = self.active.state(id) {
-            state.borrow_mut().tokens.insert(text, Rc::clone(&identity));
-        }
+        self.active.remember(id, text, &identity);
         Ok((id, identity))
     }
 
@@ -407,7 +405,7 @@ impl<'w> Walk<'w, '_, '_> {
         at_hand_tried: bool,
     ) -> Result<Arc<KeySet>, Halt> {
         let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };
-        let Surroundings { waiter, now, .. } = *self.surroundings;
+        let (waiter, now) = (self.surroundings.waiter, self.surroundings.now);
         match self.active.keys(provider, tenant, &wanted, waiter, now, self.surroundings.calls) {
             KeysNow::Keys(keys) => Ok(keys),
             KeysNow::Wait => Err(self.wait(Reason::KeysUnavailable)),
@@ -466,7 +464,7 @@ impl<'w> Walk<'w, '_, '_> {
             IntrospectionOutcome::Active(_) | IntrospectionOutcome::Fault(_) => true,
         });
         let (answer, cache_use) = match delivered {
-            Some(verdict) => (AnswerNow::IntrospectionOutcome(verdict.clone()), CacheUse::IntrospectionMiss),
+            Some(verdict) => (AnswerNow::Known(verdict.clone()), CacheUse::IntrospectionMiss),
             None => {
                 let answer = self.active.introspect(
                     provider,
@@ -477,7 +475,7 @@ impl<'w> Walk<'w, '_, '_> {
                     self.surroundings.calls,
                 );
                 let cache_use = match answer {
-                    AnswerNow::IntrospectionOutcome(_) => CacheUse::IntrospectionHit,
+                    AnswerNow::Known(_) => CacheUse::IntrospectionHit,
                     AnswerNow::Wait | AnswerNow::Overloaded => CacheUse::IntrospectionMiss,
                 };
                 (answer, cache_use)
@@ -485,11 +483,9 @@ impl<'w> Walk<'w, '_, '_> {
         };
         self.facts.cache_use = Some(cache_use);
         match answer {
-            AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Active(identity)) => Ok(identity),
-            AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Refused { rejection, .. }) => {
-                Err(Halt::Reject(rejection))
-            }
-            AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Fault(_)) => {
+            AnswerNow::Known(IntrospectionOutcome::Active(identity)) => Ok(identity),
+            AnswerNow::Known(IntrospectionOutcome::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),
+            AnswerNow::Known(IntrospectionOutcome::Fault(_)) => {
                 Err(unavailable(Reason::IntrospectionUnavailable, Duration::ZERO))
             }
             AnswerNow::Wait => Err(self.wait(Reason::IntrospectionUnavailable)),
@@ -501,7 +497,7 @@ impl<'w> Walk<'w, '_, '_> {
         if self.may_wait {
             return Halt::Await;
         }
-        self.active.leave(self.surroundings.waiter);
+        self.active.leave(self.surroundings.waiter.id);
         unavailable(otherwise, Duration::ZERO)
     }
 

@@ -14,4 +14,4 @@ pub mod state;
 pub use fault::IssuerFault;
 pub use http_call::HttpCall;
 pub use judge::IntrospectionOutcome;
-pub use state::{ActivePolicy, AnswerNow, IssuerCall, KeysNow, WaiterId, Worker};
+pub use state::{ActivePolicy, AnswerNow, IssuerCall, KeysNow, Waiter, WaiterId, Worker};

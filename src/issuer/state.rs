@@ -3,9 +3,10 @@
 //! State is kept per *provider configuration*, by its digest: what was learnt under one decides nothing under another,
 //! and what is still valid survives a reload. The maps are bounded: tokens and answers by the provider's cache sizes,
 //! key sets by the configured providers and tenant names, headers of tokens by a number of their own, waiting requests
-//! by `max_waiting_requests`, of which one provider holds at most half.
+//! by `max_waiting_requests`, of which one provider holds at most half. All of it together is bounded in bytes by
+//! `memory_budget`, which the providers share fairly.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -18,12 +19,14 @@ use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{Provider, ProviderKeys};
 use crate::authenticate::RecentHeaders;
 use crate::collections::bounded_cache::BoundedCache;
+use crate::collections::keyed_digest::KeyedDigest;
 use crate::collections::seeded_hash::SeededMap;
+use crate::collections::shared_budget::{Account, SharedBudget};
 use crate::identity::Identity;
 use crate::ids::ProviderId;
 use crate::jose::{KeySet, SkippedKey};
 use crate::policy::Policy;
-use crate::respond::{Answers, Rejection};
+use crate::respond::{Answers, Reason, Rejection};
 
 /// What an answer may take beyond its own timeout before it is given up as lost.
 const GRACE: Duration = Duration::from_secs(1);
@@ -32,12 +35,44 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId(pub u32);
 
+/// A request that may have to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter {
+    /// Its number.
+    pub id: WaiterId,
+    /// What is kept of it meanwhile, in bytes.
+    pub bytes: usize,
+}
+
+/// Who waits in this VM.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes_of: SeededMap<WaiterId, usize>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn enter(&mut self, waiter: Waiter) {
+        let before = self.bytes_of.insert(waiter.id, waiter.bytes).unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(waiter.bytes);
+    }
+
+    /// What was kept of it, in bytes.
+    fn leave(&mut self, waiter: WaiterId) -> usize {
+        let bytes = self.bytes_of.remove(&waiter).unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        bytes
+    }
+}
+
 /// The state of a VM: of every provider configuration that some policy in force uses.
 #[derive(Default)]
 pub struct Worker {
     providers: SeededMap<[u8; 32], Weak<RefCell<ProviderState>>>,
     recent_headers: Rc<RefCell<RecentHeaders>>,
-    waiting: Rc<Cell<usize>>,
+    waiting: Rc<RefCell<Waiting>>,
+    budget: Rc<SharedBudget<ProviderState>>,
+    digest: KeyedDigest,
     generations: u64,
 }
 
@@ -50,7 +85,9 @@ pub struct ActivePolicy {
     providers: Vec<Rc<RefCell<ProviderState>>>,
     /// The tokens' headers that this VM read last, whatever the policy.
     pub recent_headers: Rc<RefCell<RecentHeaders>>,
-    waiting: Rc<Cell<usize>>,
+    waiting: Rc<RefCell<Waiting>>,
+    budget: Rc<SharedBudget<ProviderState>>,
+    digest: KeyedDigest,
 }
 
 impl Worker {
@@ -67,16 +104,20 @@ impl Worker {
                 known.unwrap_or_else(|| {
                     let state = Rc::new(RefCell::new(ProviderState::new(provider)));
                     self.providers.insert(provider.digest, Rc::downgrade(&state));
+                    self.budget.open(&state);
                     state
                 })
             })
             .collect();
+        self.budget.set_limit(policy.memory_budget);
         Rc::new(ActivePolicy {
             answers: Answers::new(&policy.realm, policy.strip_failure_response),
             policy,
             providers,
             recent_headers: Rc::clone(&self.recent_headers),
             waiting: Rc::clone(&self.waiting),
+            budget: Rc::clone(&self.budget),
+            digest: self.digest.clone(),
         })
     }
 }
@@ -129,7 +170,7 @@ pub enum KeysNow {
 /// Introspection, as far as a request can have it now.
 pub enum AnswerNow {
     /// This.
-    IntrospectionOutcome(IntrospectionOutcome),
+    Known(IntrospectionOutcome),
     /// The issuer is being asked, and the request is among those that wait.
     Wait,
     /// Too many requests wait already.
@@ -142,23 +183,53 @@ pub struct ProviderState {
     pub tokens: BoundedCache<Rc<Identity>>,
     key_sets: SeededMap<Option<Box<str>>, RemoteKeySet>,
     active: BoundedCache<(Rc<Identity>, Duration)>,
-    /// Apart from the active ones, so that a flood of bad tokens pushes none of them out.
+    /// By the token's digest, and apart from the active ones, so that a flood of bad tokens pushes none of them out.
     inactive: BoundedCache<Refused>,
     pending: SeededMap<Box<str>, PendingIntrospection>,
+    /// What the tokens take that are being asked about, in bytes.
+    pending_bytes: usize,
     waiting: usize,
+    /// What is kept of the requests that wait, in bytes.
+    waiting_bytes: usize,
 }
 
-/// A refusal that is remembered.
+/// A refusal that is remembered, in a few bytes: junk is free for whoever sends it.
 struct Refused {
-    rejection: Rejection,
-    under: Option<u64>,
-    until: Duration,
+    reason: Reason,
+    /// The name of a claim that the configuration asks for.
+    about: Option<Box<str>>,
+    /// As in [`IntrospectionOutcome::Refused`]; 0 for None.
+    under: u64,
+    until_milliseconds: u64,
+}
+
+impl Refused {
+    fn new(rejection: &Rejection, under: Option<u64>, until: Duration) -> Self {
+        Self {
+            reason: rejection.reason,
+            about: rejection.about.clone(),
+            under: under.unwrap_or_default(),
+            until_milliseconds: u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What it says at `now` under the policy of this generation; None where it says nothing any more.
+    fn at(&self, now: Duration, generation: u64) -> Option<IntrospectionOutcome> {
+        let is_current = now < Duration::from_millis(self.until_milliseconds)
+            && (self.under == 0 || self.under == generation);
+        is_current.then(|| IntrospectionOutcome::Refused {
+            rejection: Rejection { about: self.about.clone(), ..self.reason.into() },
+            under: (self.under != 0).then_some(self.under),
+        })
+    }
 }
 
 #[derive(Default)]
 struct RemoteKeySet {
     remote: RemoteKeys,
     waiting: Vec<WaiterId>,
+    /// What the keys at hand take, in bytes, about.
+    bytes: usize,
 }
 
 /// An introspection call in flight.
@@ -186,8 +257,57 @@ impl ProviderState {
             active: BoundedCache::new(cache_entries),
             inactive: BoundedCache::new(cache_entries),
             pending: SeededMap::default(),
+            pending_bytes: 0,
             waiting: 0,
+            waiting_bytes: 0,
         }
+    }
+
+    /// How many of `bytes` a key set takes whose document has them: numbers of keys that are ready for verification
+    /// take several times their text.
+    fn key_set_bytes(document: &[u8]) -> usize {
+        document.len().saturating_mul(4)
+    }
+
+    /// What a token takes while it is asked about, in bytes: here, in the call, and form-encoded in its body.
+    fn pending_token_bytes(token: &str) -> usize {
+        token.len().saturating_mul(4).saturating_add(size_of::<PendingIntrospection>())
+    }
+}
+
+impl Account for ProviderState {
+    fn bytes(&self) -> usize {
+        /// An entry in the map of key sets.
+        const KEY_SET: usize = size_of::<RemoteKeySet>() + 64;
+        let key_sets = self.key_sets.values().map(|set| set.bytes + KEY_SET).sum();
+        [
+            self.tokens.bytes(),
+            self.active.bytes(),
+            self.inactive.bytes(),
+            self.pending_bytes,
+            self.waiting_bytes,
+            key_sets,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+
+    /// Refused tokens first, then good ones, then keys of a tenant's realm for which nobody waits.
+    fn give_up(&mut self) -> bool {
+        if self.inactive.evict() {
+            return true;
+        }
+        let is_given_up = if self.tokens.bytes() >= self.active.bytes() {
+            self.tokens.evict() || self.active.evict()
+        } else {
+            self.active.evict() || self.tokens.evict()
+        };
+        if is_given_up {
+            return true;
+        }
+        let idle = self.key_sets.iter().filter(|(tenant, set)| tenant.is_some() && set.waiting.is_empty());
+        let oldest = idle.min_by_key(|(_, set)| set.remote.fetched_at()).map(|(tenant, _)| tenant.clone());
+        oldest.is_some_and(|tenant| self.key_sets.remove(&tenant).is_some())
     }
 }
 
@@ -199,7 +319,20 @@ impl ActivePolicy {
 
     /// How many requests wait in this VM.
     pub fn waiting(&self) -> usize {
-        self.waiting.get()
+        self.waiting.borrow().bytes_of.len()
+    }
+
+    /// What this VM remembers, in bytes, and what it may.
+    pub fn memory(&self) -> (usize, usize) {
+        (self.budget.used(), self.budget.limit())
+    }
+
+    /// Remembers a JWT that was verified.
+    pub fn remember(&self, provider: ProviderId, token: &[u8], identity: &Rc<Identity>) {
+        if let Some(state) = self.state(provider) {
+            state.borrow_mut().tokens.insert(token, Rc::clone(identity), identity.heap_bytes());
+        }
+        self.budget.enforce();
     }
 
     /// The key set that a cached identity was verified with still holds its key.
@@ -221,14 +354,14 @@ impl ActivePolicy {
         }
     }
 
-    /// The keys for a token. Where they have to be fetched, `waiter` waits, and an call goes out unless one is under
+    /// The keys for a token. Where they have to be fetched, `waiter` waits, and a call goes out unless one is under
     /// way.
     pub fn keys(
         &self,
         provider: ProviderId,
         tenant: Option<&str>,
         wanted: &Wanted<'_>,
-        waiter: WaiterId,
+        waiter: Waiter,
         now: Duration,
         calls: &mut Vec<IssuerCall>,
     ) -> KeysNow {
@@ -244,7 +377,7 @@ impl ActivePolicy {
         let Some(state) = self.state(provider) else { return unavailable };
         let mut state = state.borrow_mut();
         let tenant: Option<Box<str>> = tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
-        let may_wait = self.may_wait(state.waiting);
+        let may_wait = self.may_wait(&state, waiter.bytes);
         let set = state.key_sets.entry(tenant.clone()).or_default();
         match set.remote.need(wanted, now) {
             Need::Keys(keys) => return KeysNow::Keys(keys),
@@ -259,9 +392,8 @@ impl ActivePolicy {
             // The fetch goes on, for whoever comes next.
             return unavailable;
         }
-        set.waiting.push(waiter);
-        state.waiting += 1;
-        self.waiting.set(self.waiting.get() + 1);
+        set.waiting.push(waiter.id);
+        self.begin_wait(&mut state, waiter);
         KeysNow::Wait
     }
 
@@ -271,44 +403,44 @@ impl ActivePolicy {
         provider: ProviderId,
         token: &str,
         jwt: Option<&Rc<Identity>>,
-        waiter: WaiterId,
+        waiter: Waiter,
         now: Duration,
         calls: &mut Vec<IssuerCall>,
     ) -> AnswerNow {
-        let fault = AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Fault(IssuerFault::Unreachable));
+        let fault = AnswerNow::Known(IntrospectionOutcome::Fault(IssuerFault::Unreachable));
         let rules = self.policy.provider(provider).and_then(|provider| provider.introspection.as_ref());
         let (Some(rules), Some(state)) = (rules, self.state(provider)) else { return fault };
         let mut state = state.borrow_mut();
         if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
-            return AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Active(Rc::clone(identity)));
+            return AnswerNow::Known(IntrospectionOutcome::Active(Rc::clone(identity)));
         }
-        if let Some(refused) = state.inactive.lookup(token.as_bytes()).filter(|refused| now < refused.until) {
-            if refused.under.is_none_or(|generation| generation == self.policy.generation) {
-                let (rejection, under) = (refused.rejection.clone(), refused.under);
-                return AnswerNow::IntrospectionOutcome(IntrospectionOutcome::Refused { rejection, under });
-            }
+        let refused = state.inactive.lookup(&self.digest.of(token.as_bytes()));
+        if let Some(outcome) = refused.and_then(|refused| refused.at(now, self.policy.generation)) {
+            return AnswerNow::Known(outcome);
         }
         // A call whose requests have all gone away still holds its place: the issuer is working on it.
-        let may_call = state.pending.len() < self.places_of_one_provider();
-        if !self.may_wait(state.waiting) || !(may_call || state.pending.contains_key(token)) {
+        let token_bytes = ProviderState::pending_token_bytes(token);
+        let may_call = state.pending.len() < self.places_of_one_provider()
+            && state.pending_bytes.saturating_add(token_bytes) <= self.bytes_of_one_provider();
+        if !self.may_wait(&state, waiter.bytes) || !(may_call || state.pending.contains_key(token)) {
             return AnswerNow::Overloaded;
         }
         match state.pending.get_mut(token) {
-            Some(pending) => pending.waiting.push(waiter),
+            Some(pending) => pending.waiting.push(waiter.id),
             None => {
                 let deadline = now.saturating_add(rules.timeout).saturating_add(GRACE);
-                let pending = PendingIntrospection { deadline, jwt: jwt.cloned(), waiting: vec![waiter] };
+                let pending = PendingIntrospection { deadline, jwt: jwt.cloned(), waiting: vec![waiter.id] };
                 state.pending.insert(token.into(), pending);
+                state.pending_bytes += token_bytes;
                 calls.push(IssuerCall::Introspect { provider, token: token.into() });
             }
         }
-        state.waiting += 1;
-        self.waiting.set(self.waiting.get() + 1);
+        self.begin_wait(&mut state, waiter);
         AnswerNow::Wait
     }
 
-    /// IssuerCalls that are due without any request: keys that grow old or failed to come, and answers that are lost, which
-    /// count as failed. Returns the calls and who waits no longer.
+    /// Calls that are due without any request: keys that grow old or failed to come, and answers that are lost, which
+    /// count as failed. Returns the calls and who no longer waits.
     pub fn tick(
         &self,
         jitter: u8,
@@ -384,6 +516,7 @@ impl ActivePolicy {
                     outcome.fault = Some(IssuerFault::NoUsableKey);
                 } else {
                     set.remote.succeed(keys, remote.cache_duration, jitter, now);
+                    set.bytes = reply.map_or(0, |(_, body)| ProviderState::key_set_bytes(body));
                 }
             }
             Err(fault) => {
@@ -393,7 +526,9 @@ impl ActivePolicy {
         }
         outcome.retry_at = set.remote.retry_at();
         outcome.waiting = std::mem::take(&mut set.waiting);
-        self.end_wait(&mut state, outcome.waiting.len());
+        self.end_wait(&mut state, &outcome.waiting);
+        drop(state);
+        self.budget.enforce();
         outcome
     }
 
@@ -424,7 +559,7 @@ impl ActivePolicy {
             PeerUpdate::Confirmed { unknown_kid_fetch_ended } => set.remote.confirm(unknown_kid_fetch_ended),
         }
         let waiting = std::mem::take(&mut set.waiting);
-        self.end_wait(&mut state, waiting.len());
+        self.end_wait(&mut state, &waiting);
         waiting
     }
 
@@ -460,8 +595,11 @@ impl ActivePolicy {
             record.fetched_at,
             record.unknown_kid_fetch_ended,
         );
+        set.bytes = ProviderState::key_set_bytes(&record.body);
         let waiting = std::mem::take(&mut set.waiting);
-        self.end_wait(&mut state, waiting.len());
+        self.end_wait(&mut state, &waiting);
+        drop(state);
+        self.budget.enforce();
         Some(waiting)
     }
 
@@ -523,46 +661,74 @@ impl ActivePolicy {
         let mut state = state.borrow_mut();
         match verdict {
             IntrospectionOutcome::Active(identity) if now < until => {
-                state.inactive.remove(token.as_bytes());
-                state.active.insert(token.as_bytes(), (Rc::clone(identity), until));
+                state.inactive.remove(&self.digest.of(token.as_bytes()));
+                state.active.insert(token.as_bytes(), (Rc::clone(identity), until), identity.heap_bytes());
             }
             IntrospectionOutcome::Refused { rejection, under } => {
                 state.active.remove(token.as_bytes());
                 if now < until {
-                    let refused = Refused { rejection: rejection.clone(), under: *under, until };
-                    state.inactive.insert(token.as_bytes(), refused);
+                    let refused = Refused::new(rejection, *under, until);
+                    let about_bytes = refused.about.as_deref().map_or(0, str::len);
+                    state.inactive.insert(&self.digest.of(token.as_bytes()), refused, about_bytes);
                 }
             }
             IntrospectionOutcome::Active(_) | IntrospectionOutcome::Fault(_) => {}
         }
-        let waiting = state.pending.remove(token).map(|pending| pending.waiting).unwrap_or_default();
-        self.end_wait(&mut state, waiting.len());
+        let pending = state.pending.remove(token);
+        if pending.is_some() {
+            state.pending_bytes =
+                state.pending_bytes.saturating_sub(ProviderState::pending_token_bytes(token));
+        }
+        let waiting = pending.map(|pending| pending.waiting).unwrap_or_default();
+        self.end_wait(&mut state, &waiting);
+        drop(state);
+        self.budget.enforce();
         waiting
     }
 
-    fn end_wait(&self, state: &mut ProviderState, count: usize) {
-        state.waiting = state.waiting.saturating_sub(count);
-        self.waiting.set(self.waiting.get().saturating_sub(count));
+    fn begin_wait(&self, state: &mut ProviderState, waiter: Waiter) {
+        state.waiting += 1;
+        state.waiting_bytes = state.waiting_bytes.saturating_add(waiter.bytes);
+        self.waiting.borrow_mut().enter(waiter);
+    }
+
+    fn end_wait(&self, state: &mut ProviderState, waiters: &[WaiterId]) {
+        let mut waiting = self.waiting.borrow_mut();
+        let bytes: usize = waiters.iter().map(|waiter| waiting.leave(*waiter)).sum();
+        state.waiting = state.waiting.saturating_sub(waiters.len());
+        state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes);
     }
 
     /// Forgets a request whose client went away.
     pub fn leave(&self, waiter: WaiterId) {
         for state in &self.providers {
             let mut state = state.borrow_mut();
-            let mut left = 0;
+            let mut left = false;
             let mut forget = |waiting: &mut Vec<WaiterId>| {
                 let before = waiting.len();
                 waiting.retain(|known| *known != waiter);
-                left += before - waiting.len();
+                left |= waiting.len() < before;
             };
             state.key_sets.values_mut().for_each(|set| forget(&mut set.waiting));
             state.pending.values_mut().for_each(|pending| forget(&mut pending.waiting));
-            self.end_wait(&mut state, left);
+            if left {
+                self.end_wait(&mut state, &[waiter]);
+            }
         }
     }
 
-    fn may_wait(&self, of_provider: usize) -> bool {
-        self.waiting.get() < self.policy.max_waiting_requests && of_provider < self.places_of_one_provider()
+    /// Requests that wait take half of the memory budget at most, those of one provider half of that: they cannot be
+    /// given up for others.
+    fn may_wait(&self, state: &ProviderState, bytes: usize) -> bool {
+        let waiting = self.waiting.borrow();
+        waiting.bytes_of.len() < self.policy.max_waiting_requests
+            && state.waiting < self.places_of_one_provider()
+            && waiting.bytes.saturating_add(bytes) <= self.policy.memory_budget / 2
+            && state.waiting_bytes.saturating_add(bytes) <= self.bytes_of_one_provider()
+    }
+
+    fn bytes_of_one_provider(&self) -> usize {
+        self.policy.memory_budget / 4
     }
 
     /// One provider holds at most half of the places; of a single place, the whole.

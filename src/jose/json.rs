@@ -56,6 +56,21 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
+/// What `object` takes on the heap, in bytes, about.
+pub fn heap_bytes(object: &Object) -> usize {
+    fn of(value: &Value) -> usize {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(elements) => elements.iter().map(|element| size_of::<Value>() + of(element)).sum(),
+            Value::Object(object) => heap_bytes(object),
+        }
+    }
+    // A map's nodes are half empty at worst.
+    const MEMBER: usize = 2 * (size_of::<String>() + size_of::<Value>());
+    object.iter().map(|(name, value)| MEMBER + name.len() + of(value)).sum()
+}
+
 /// Foreign text made fit for a log line: control characters and quotes escaped, at most 64 characters kept.
 pub(crate) fn printable(text: &str) -> Box<str> {
     const MAX_CHARACTERS: usize = 64;

@@ -51,6 +51,8 @@ pub struct Policy {
     pub max_token_bytes: usize,
     /// How many requests may wait for issuers, per worker.
     pub max_waiting_requests: usize,
+    /// What a VM may remember, in bytes: tokens, answers of issuers, keys, and requests that wait.
+    pub memory_budget: usize,
     /// What the upstream is told.
     pub forward: Forwarding,
     /// Whether CORS preflight requests pass without a token.

@@ -9,7 +9,7 @@ use scopegate::config::parse_json;
 use scopegate::exchange::{Decision, Exchange, HeaderEdits, Request, Stage, Step, Surroundings};
 use scopegate::http::headers::{Headers, borrowed};
 use scopegate::issuer::IssuerFault;
-use scopegate::issuer::{ActivePolicy, IssuerCall, WaiterId, Worker};
+use scopegate::issuer::{ActivePolicy, IssuerCall, Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::respond::{Answer, Reason};
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Gateway {
             verifier: &PureVerifier,
             client_certificate: &|| None,
             now: self.now,
-            waiter: WaiterId(1),
+            waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
             calls: &mut calls,
         };
@@ -172,7 +172,7 @@ impl Gateway {
             verifier: &PureVerifier,
             client_certificate: &|| certificate,
             now: self.now,
-            waiter: pending.waiter,
+            waiter: Waiter { id: pending.waiter, bytes: call.bytes() },
             can_log: true,
             calls: &mut pending.calls,
         };
@@ -344,6 +344,11 @@ impl Call {
 
     pub fn get(path: &str) -> Self {
         Self::new("GET", path)
+    }
+
+    /// What its headers take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     /// With a header more.

@@ -11,7 +11,7 @@ use scopegate::exchange::{Exchange, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::calls::{Environment, Event, IssuerCalls, Resumed};
 use scopegate::issuer::peers::SharedStore;
-use scopegate::issuer::{ActivePolicy, IssuerCall, WaiterId, Worker};
+use scopegate::issuer::{ActivePolicy, IssuerCall, Waiter, WaiterId, Worker};
 use scopegate::issuer::{HttpCall, IssuerFault};
 use scopegate::jose::PureVerifier;
 use scopegate_testing::mint::{Signer, jwks};
@@ -246,7 +246,7 @@ impl SimulatedWorker {
             verifier: &PureVerifier,
             client_certificate: &|| None,
             now: self.view.now(),
-            waiter: WaiterId(id),
+            waiter: Waiter { id: WaiterId(id), bytes: 1000 },
             can_log: true,
             calls: &mut calls,
         };

@@ -20,6 +20,7 @@ mod guide;
 mod issuer_races;
 mod jws_corpus;
 mod manifest;
+mod memory;
 mod open_tables;
 mod path_corpus;
 mod reasons;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use scopegate::config;
 use scopegate::exchange::{Decision, Exchange, Facts, HeaderEdits, Request, Stage, Step, Surroundings};
 use scopegate::http::headers::borrowed;
-use scopegate::issuer::{WaiterId, Worker};
+use scopegate::issuer::{Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::token_endpoint::{ErrorCode, Fault, FormFault, MAX_BODY_BYTES};
 
@@ -105,7 +105,7 @@ fn walk(
             verifier: &PureVerifier,
             client_certificate: &|| None,
             now: Duration::from_secs(1_700_000_000),
-            waiter: WaiterId(1),
+            waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
             calls: &mut Vec::new(),
         };
@@ -503,7 +503,7 @@ fn what_a_client_could_say_in_the_filter_s_place_goes_and_its_credential_stays()
         verifier: &PureVerifier,
         client_certificate: &|| None,
         now: Duration::ZERO,
-        waiter: WaiterId(1),
+        waiter: Waiter { id: WaiterId(1), bytes: 0 },
         can_log: true,
         calls: &mut Vec::new(),
     };

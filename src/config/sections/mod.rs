@@ -8,6 +8,8 @@ mod tenants;
 mod terms;
 mod token_endpoints;
 
+use std::ops::RangeInclusive;
+
 use super::Loaded;
 use super::document::Node;
 use super::error::{ConfigError, ConfigErrors};
@@ -30,6 +32,7 @@ const KEYS: &[&str] = &[
     "unmatched",
     "max_token_bytes",
     "max_waiting_requests",
+    "memory_budget",
     "scope_policy",
     "tenant_templates",
     "tenants",
@@ -40,6 +43,10 @@ const KEYS: &[&str] = &[
     "token_endpoints",
     "audit",
 ];
+
+/// What a VM may remember, in bytes. A VM has 256 MiB; the rest is for configurations.
+const MEMORY_BUDGETS: RangeInclusive<u32> = 1 << 20..=128 << 20;
+const DEFAULT_MEMORY_BUDGET: u32 = 64 << 20;
 
 /// Checks `document` as a whole. `digest` is that of the bytes it was read from.
 pub fn policy(document: &Node<'_>, digest: [u8; 32]) -> Result<Loaded, ConfigErrors> {
@@ -117,6 +124,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let realm = fields.optional("realm").map_or(Some("scopegate".into()), |cursor| read_realm(&cursor));
     let max_token_bytes = fields.integer("max_token_bytes", 1..=65_536, 16_384);
     let max_waiting_requests = fields.integer("max_waiting_requests", 1..=100_000, 1_024);
+    let memory_budget = fields.optional("memory_budget").and_then(|cursor| cursor.size(MEMORY_BUDGETS));
     let bypass_cors_preflight = fields.boolean("bypass_cors_preflight", false);
     let strip_failure_response = fields.boolean("strip_failure_response", false);
     let audit = read_audit(&fields);
@@ -143,6 +151,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         unmatched,
         max_token_bytes: max_token_bytes as usize,
         max_waiting_requests: max_waiting_requests as usize,
+        memory_budget: memory_budget.unwrap_or(DEFAULT_MEMORY_BUDGET) as usize,
         forward,
         bypass_cors_preflight,
         strip_failure_response,

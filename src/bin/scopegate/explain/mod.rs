@@ -16,7 +16,7 @@ use scopegate::credential::PlaceRef;
 use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
-use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId, Worker};
+use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::policy::Policy;
 use scopegate::respond::Rejection;
@@ -167,7 +167,7 @@ fn play(policy: Policy, scene: &Scene) -> Played {
             verifier: &PureVerifier,
             client_certificate: &|| scene.client_certificate,
             now: scene.now,
-            waiter: WaiterId(1),
+            waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
             calls: &mut issuer_calls,
         };

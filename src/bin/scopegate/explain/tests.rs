@@ -28,7 +28,7 @@ fn decided_by_the_core(active: &Rc<ActivePolicy>, scene: &Scene) -> (&'static st
                 verifier: &PureVerifier,
                 client_certificate: &|| scene.client_certificate,
                 now: scene.now,
-                waiter: WaiterId(7),
+                waiter: Waiter { id: WaiterId(7), bytes: 0 },
                 can_log: true,
                 calls: &mut calls,
             },
