@@ -46,6 +46,7 @@ help: ## Show what there is to make
 .PHONY: build
 build: rust ## Build the wasm file only
 	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
+	cargo run --quiet --package strip-exports --locked -- $(WASM)
 
 .PHONY: image
 image: build node ## Write the OCI image of the wasm file to target/image, without an engine

@@ -4,18 +4,18 @@
 //! of the proxy logs it: the first that marks the configuration as audited in shared data. Where nothing is shared every
 //! VM does.
 //!
-//! A host that goes back to a configuration tells it only the VMs in which no request of it is under way. Where another
-//! configuration was audited last than a VM knows of, its difference would be a wrong one: it leaves the next audit to
-//! another VM for a while.
+//! When Envoy reverts to an earlier configuration it reconfigures only VMs with no request of it in flight. A VM that
+//! missed a configuration would diff against the wrong predecessor, so it gives another VM [`PATIENCE`] to log first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use proxy_wasm::types::LogLevel;
 use serde_json::{Value, json};
 
-use super::host::{self, Level};
+use super::host;
 use crate::issuer::ActivePolicy;
 use crate::policy::difference::{Counts, difference};
 
@@ -164,5 +164,5 @@ pub fn predates_policy(tenant: &str, issued_at: Duration) -> bool {
 }
 
 fn log(event: Value) {
-    host::log(Level::Info, &event.to_string());
+    host::log(LogLevel::Info, &event.to_string());
 }

@@ -1,9 +1,11 @@
-//! Calls to issuers, made by the root context, and how the root context is resumed to make them.
+//! Calls to issuers, made by the root context, and the queue that tells it of calls to make.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::host::{self, Buffer, Level};
+use proxy_wasm::types::{BufferType, LogLevel};
+
+use super::host;
 use super::metrics;
 use crate::issuer::calls::{CallKind, Environment, Event, IssuerCalls, Resumed};
 use crate::issuer::peers::SharedStore;
@@ -60,7 +62,7 @@ impl Environment for Host {
     }
 
     fn warn(&self, line: &str) {
-        host::log(Level::Warn, &format!("scopegate: {line}"));
+        host::log(LogLevel::Warn, &format!("scopegate: {line}"));
     }
 
     fn note(&self, event: Event<'_>) {
@@ -84,7 +86,7 @@ impl Environment for Host {
 }
 
 impl Callouts {
-    /// Registers the queue by which requests wake the root context, under a name that nobody else has.
+    /// Registers the queue by which requests call the root context, under a name that nobody else has.
     pub fn new(active: &ActivePolicy) -> Self {
         let mut name = "scopegate".to_owned();
         for _ in 0..2 {
@@ -96,7 +98,7 @@ impl Callouts {
         Self { queue: host::register_queue(&name), calls: IssuerCalls::default(), host }
     }
 
-    /// The queue that wakes the root context.
+    /// The queue whose messages call the root context.
     pub fn queue(&self) -> Option<u32> {
         self.queue
     }
@@ -106,12 +108,12 @@ impl Callouts {
         self.calls.is_waiting_for_others()
     }
 
-    /// Runs an call.
+    /// Runs a call.
     pub fn run(&mut self, active: Rc<ActivePolicy>, call: IssuerCall) -> Resumed {
         self.calls.run(active, call, &self.host)
     }
 
-    /// Takes the answer to a call. Without headers it failed on the way.
+    /// Takes the response to a call. Without headers it failed on the way.
     pub fn answered(&mut self, number: u32, header_count: usize, body_size: usize) -> Resumed {
         let reply = if header_count == 0 {
             Err(IssuerFault::Unreachable)
@@ -123,7 +125,7 @@ impl Callouts {
             let body = if body_size == 0 {
                 Some(Vec::new())
             } else {
-                host::buffer(Buffer::HttpCallResponseBody, body_size)
+                host::buffer(BufferType::HttpCallResponseBody, body_size)
             };
             status.zip(body).ok_or(IssuerFault::Unreachable)
         };

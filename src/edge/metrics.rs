@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::host::{self, Metric};
+use proxy_wasm::types::MetricType;
+
+use super::host;
 use crate::collections::seeded_hash::SeededMap;
 use crate::exchange::{CacheUse, Decision, Facts};
 use crate::ids::{SuiteId, TenantId};
@@ -56,7 +58,7 @@ impl Counted {
 }
 
 impl Metrics {
-    fn number(&mut self, kind: Metric, name: String) -> Option<u32> {
+    fn number(&mut self, kind: MetricType, name: String) -> Option<u32> {
         if let Some(number) = self.by_name.get(&name) {
             return Some(*number);
         }
@@ -69,7 +71,7 @@ impl Metrics {
     fn count(&mut self, what: Counted, name: impl FnOnce() -> String) {
         let key = what.key();
         let number = self.by_what.get(&key).copied().or_else(|| {
-            let number = self.number(Metric::Counter, format!("scopegate.{}", name()))?;
+            let number = self.number(MetricType::Counter, format!("scopegate.{}", name()))?;
             self.by_what.insert(key, number);
             Some(number)
         });
@@ -119,7 +121,10 @@ pub fn count_decision(facts: &Facts, active: &ActivePolicy) {
 
 /// Counts one of the events that are not decisions.
 pub fn count(name: &str) {
-    add(METRICS.with_borrow_mut(|metrics| metrics.number(Metric::Counter, format!("scopegate.{name}"))), 1);
+    add(
+        METRICS.with_borrow_mut(|metrics| metrics.number(MetricType::Counter, format!("scopegate.{name}"))),
+        1,
+    );
 }
 
 /// Counts a call to an issuer by its result: `jwks_fetches` or `introspections`.
@@ -130,7 +135,7 @@ pub fn count_call(what: &str, provider: &str, result: &str) {
 /// Records how long a call to an issuer took: `jwks_fetch` or `introspection`.
 pub fn record_latency(what: &str, provider: &str, latency: Duration) {
     let name = format!("{what}_milliseconds.provider.{}", label(provider));
-    record(Metric::Histogram, &name, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+    record(MetricType::Histogram, &name, u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
 }
 
 /// Shows until when the newest keys of a provider are fresh. A policy that others have replaced may still fetch keys for
@@ -138,7 +143,7 @@ pub fn record_latency(what: &str, provider: &str, latency: Duration) {
 pub fn set_keys_fresh_until(provider: &str, until: Duration) {
     let name = fresh_until_name(provider);
     if METRICS.with_borrow(|metrics| metrics.keys.contains(&name)) {
-        record(Metric::Gauge, &name, until.as_secs());
+        record(MetricType::Gauge, &name, until.as_secs());
     }
 }
 
@@ -151,7 +156,7 @@ pub fn count_refused_configuration() {
 /// shows as a rise; the keys of a provider that is gone are shown as none.
 pub fn enter_policy(active: &ActivePolicy) {
     count("reloads");
-    record(Metric::Gauge, "policy_generation", active.policy.generation);
+    record(MetricType::Gauge, "policy_generation", active.policy.generation);
     define(REFUSED_CONFIGURATIONS);
     let mut keys = HashSet::new();
     for (_, provider) in active.policy.providers() {
@@ -165,7 +170,7 @@ pub fn enter_policy(active: &ActivePolicy) {
     }
     let before = METRICS.with_borrow_mut(|metrics| std::mem::replace(&mut metrics.keys, keys.clone()));
     for gone in before.difference(&keys) {
-        record(Metric::Gauge, gone, 0);
+        record(MetricType::Gauge, gone, 0);
     }
 }
 
@@ -187,11 +192,11 @@ fn define_calls(what: &str, provider: &str) {
 
 /// Makes a counter that is 0 so far.
 fn define(name: &str) {
-    METRICS.with_borrow_mut(|metrics| metrics.number(Metric::Counter, format!("scopegate.{name}")));
+    METRICS.with_borrow_mut(|metrics| metrics.number(MetricType::Counter, format!("scopegate.{name}")));
 }
 
 /// Sets a gauge, or adds a value to a histogram.
-fn record(kind: Metric, name: &str, value: u64) {
+fn record(kind: MetricType, name: &str, value: u64) {
     if let Some(number) = METRICS.with_borrow_mut(|metrics| metrics.number(kind, format!("scopegate.{name}")))
     {
         host::record_metric(number, value);

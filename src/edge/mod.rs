@@ -1,11 +1,13 @@
 //! The only part that speaks proxy-wasm: it reads what the host has, lets the exchange decide, and does what it says.
 //!
-//! Callouts go through the root context. A host hands a callout's answer to the context that made the call, so a
-//! request that leads a single flight and goes away would take the answer of all others with it. Requests leave their
-//! calls in a queue that wakes the root context; the root makes the calls, gets the answers, and resumes who waits.
+//! A callout's response goes to the context that made the call. If a request made it and then went away, everyone waiting
+//! on it would lose the answer, so only the root context makes calls. Requests leave their calls in the VM and a message
+//! in a queue of the root context, which makes the calls, gets the responses, and resumes the requests that wait.
+//!
+//! The SDK dispatches the host's callbacks. Of a context id or a callout's token that it does not know it panics: the VM
+//! is lost, and with it every request in it, until the host starts another one; none of them passes.
 
 mod audit;
-mod callbacks;
 mod callouts;
 mod host;
 mod metrics;
@@ -18,14 +20,20 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType, LogLevel};
+
 use crate::collections::seeded_hash::{SeededMap, SeededState};
 use crate::config;
 use crate::edge::callouts::Callouts;
-use crate::edge::host::{Buffer, Level};
 use crate::edge::request::{Held, Paused, RequestContext};
 use crate::issuer::calls::Resumed;
 use crate::issuer::provider::ProviderKeys;
 use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId, Worker};
+
+proxy_wasm::main! {{
+    proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));
+}}
 
 thread_local! {
     /// Outlives every root context: what was learnt survives a reload of the configuration.
@@ -42,12 +50,12 @@ struct Vm {
     held: SeededMap<u32, Held>,
     /// Requests that were answered and are not over yet.
     answered: HashSet<u32, SeededState>,
-    /// IssuerCalls that requests left, by the id of the root context that runs them.
+    /// Calls that requests left, by the id of the root context that makes them.
     calls: SeededMap<u32, Vec<(Rc<ActivePolicy>, IssuerCall)>>,
     /// Requests to resume, by the id of the root context that resumes them.
     resumed: SeededMap<u32, VecDeque<(WaiterId, Option<IntrospectionOutcome>)>>,
-    /// Root contexts that run calls, with the queue that wakes each, the newest last.
-    roots: Vec<(u32, Option<u32>)>,
+    /// The calls of root contexts that ended, by id. Their responses will not come.
+    ended: Vec<(u32, Callouts)>,
 }
 
 /// Runs `f` with the VM's state. Nothing that `f` does calls back into the VM.
@@ -55,13 +63,13 @@ fn with_vm<T>(f: impl FnOnce(&mut Vm) -> T) -> T {
     VM.with(|vm| f(&mut vm.borrow_mut()))
 }
 
-/// How often the root context looks after keys and lost answers.
+/// How often the root context looks after keys and lost responses.
 const TICK: Duration = Duration::from_millis(200);
 /// How often it does so while it waits for what another worker fetches, or has requests left to resume.
 const SHORT_TICK: Duration = Duration::from_millis(20);
 
-/// How many requests one call of the VM resumes. Envoy carries their answers out when the call returns, and what these
-/// call in the VM then they call one within the other: some hundred of them can overflow its stack, and the VM is lost.
+/// How many requests one call of the VM resumes. Envoy sends the resumed responses when this call returns, and each
+/// re-enters the VM inside the previous one. A hundred or so nested entries overflow the stack and lose the VM.
 const MAX_RESUMED_PER_CALL: usize = 32;
 
 /// One configuration of the filter in one VM.
@@ -79,25 +87,33 @@ impl Root {
         Self { id, active: None, callouts: None, tick_period: Duration::ZERO, reload: None }
     }
 
-    /// Runs the calls that requests and the clock have left.
+    /// Makes the calls that requests and root contexts that ended have left.
     fn run_calls(&mut self) {
         let Some(callouts) = &mut self.callouts else { return };
-        let calls = with_vm(|vm| vm.calls.remove(&self.id)).unwrap_or_default();
-        let mut resumed = Vec::new();
-        for (active, call) in calls {
+        let ended = with_vm(|vm| std::mem::take(&mut vm.ended));
+        let mut resumed = Resumed::new();
+        for (id, callouts) in ended {
+            let unfinished = callouts.hand_over();
+            with_vm(|vm| {
+                let left = vm.calls.remove(&id).unwrap_or_default();
+                vm.calls.entry(self.id).or_default().extend(left.into_iter().chain(unfinished));
+                resumed.extend(vm.resumed.remove(&id).unwrap_or_default());
+            });
+        }
+        for (active, call) in with_vm(|vm| vm.calls.remove(&self.id)).unwrap_or_default() {
             resumed.extend(callouts.run(active, call));
         }
-        self.wake(resumed);
+        self.resume_requests(resumed);
     }
 
     /// Resumes requests, a batch in this call of the VM and the others in the next ones.
-    fn wake(&mut self, resumed: Resumed) {
+    fn resume_requests(&mut self, resumed: Resumed) {
         let batch: Resumed = with_vm(|vm| {
             let waiting = vm.resumed.entry(self.id).or_default();
             waiting.extend(resumed);
             waiting.drain(..waiting.len().min(MAX_RESUMED_PER_CALL)).collect()
         });
-        request::wake(self.id, batch);
+        request::resume_requests(self.id, batch);
         if let Some(queue) = self.callouts.as_ref().and_then(Callouts::queue).filter(|_| self.has_resumed()) {
             host::enqueue(queue);
         }
@@ -126,27 +142,31 @@ impl Root {
             host::set_tick_period(period);
         }
     }
+}
 
-    /// Takes the answer to a call.
-    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize) {
+impl Context for Root {
+    /// Takes the response to a call.
+    fn on_http_call_response(&mut self, token: u32, header_count: usize, body_size: usize, _trailers: usize) {
         let Some(callouts) = &mut self.callouts else { return };
         let resumed = callouts.answered(token, header_count, body_size);
-        self.wake(resumed);
+        self.resume_requests(resumed);
         self.run_calls();
     }
+}
 
-    /// A function of the configuration's bytes alone: a host that is told `false` by one worker, but not by the thread
-    /// that tried the configuration first, lets that worker's requests pass unfiltered. Where the host does not give
-    /// the bytes, the filter has no policy and refuses every request.
+impl RootContext for Root {
+    /// Must depend on the bytes alone: if one worker rejects what the first thread accepted, Envoy lets that worker's
+    /// requests through unfiltered. Where the host does not give the bytes, the filter has no policy and refuses every
+    /// request.
     fn on_configure(&mut self, configuration_size: usize) -> bool {
         let bytes = if configuration_size == 0 {
             Some(Vec::new())
         } else {
-            host::buffer(Buffer::PluginConfiguration, configuration_size)
+            host::buffer(BufferType::PluginConfiguration, configuration_size)
         };
         let Some(bytes) = bytes.filter(|bytes| bytes.len() == configuration_size) else {
             host::log(
-                Level::Error,
+                LogLevel::Error,
                 "scopegate: the host does not give the configuration: requests are refused",
             );
             return true;
@@ -154,22 +174,20 @@ impl Root {
         let loaded = match config::parse_plugin(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
-                host::log(Level::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
+                host::log(LogLevel::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
                 metrics::count_refused_configuration();
                 return false;
             }
         };
         for warning in &loaded.warnings {
-            host::log(Level::Warn, &format!("scopegate: {warning}"));
+            host::log(LogLevel::Warn, &format!("scopegate: {warning}"));
         }
         let asks_issuers = loaded.policy.providers.iter().any(|provider| {
             matches!(provider.keys, ProviderKeys::Remote(_)) || provider.introspection.is_some()
         });
         let active = with_vm(|vm| vm.worker.activate(loaded.policy));
         if asks_issuers {
-            let callouts = Callouts::new(&active);
-            with_vm(|vm| vm.roots.push((self.id, callouts.queue())));
-            self.callouts = Some(callouts);
+            self.callouts = Some(Callouts::new(&active));
         }
         self.reload = Some(audit::Reload::begin(&active));
         self.tick_period = SHORT_TICK;
@@ -179,7 +197,7 @@ impl Root {
         true
     }
 
-    /// Looks after keys and lost answers.
+    /// Looks after keys and lost responses.
     fn on_tick(&mut self) {
         let now = host::now();
         request::refuse_bodiless(self.id, now);
@@ -192,40 +210,33 @@ impl Root {
             return;
         };
         let resumed = callouts.tick(active);
-        self.wake(resumed);
+        self.resume_requests(resumed);
         self.run_calls();
     }
 
-    /// Runs what requests have left.
+    /// Makes the calls that requests have left.
     fn on_queue_ready(&mut self, queue: u32) {
         while host::dequeue(queue) {}
         self.run_calls();
     }
 
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
     /// The context of a request that begins under this configuration.
-    fn request(&self, id: u32) -> RequestContext {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let queue = self.callouts.as_ref().and_then(Callouts::queue);
-        RequestContext::new(id, self.id, queue, self.active.clone())
+        Some(Box::new(RequestContext::new(id, self.id, queue, self.active.clone())))
     }
 }
 
 impl Drop for Root {
-    /// Requests of a newer configuration may wait for a call that this root made, and whose answer will not come: the
-    /// newest root makes it again.
+    /// Requests of a newer configuration may wait for a call that this root context made: the next one that looks after
+    /// its calls makes it again. No call of the host from here: the SDK is amid taking the context out.
     fn drop(&mut self) {
-        let Some(callouts) = self.callouts.take() else { return };
-        let unfinished = callouts.hand_over();
-        let queue = with_vm(|vm| {
-            vm.roots.retain(|(id, _)| *id != self.id);
-            let calls = vm.calls.remove(&self.id).unwrap_or_default();
-            let resumed = vm.resumed.remove(&self.id).unwrap_or_default();
-            let (heir, queue) = vm.roots.last().copied()?;
-            vm.calls.entry(heir).or_default().extend(calls.into_iter().chain(unfinished));
-            vm.resumed.entry(heir).or_default().extend(resumed);
-            queue
-        });
-        if let Some(queue) = queue {
-            host::enqueue(queue);
+        if let Some(callouts) = self.callouts.take() {
+            with_vm(|vm| vm.ended.push((self.id, callouts)));
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::host::{self, Buffer, Level, RequestHeaders};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, LogLevel};
+
+use super::host::{self, RequestHeaders};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
 use crate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings};
@@ -19,6 +22,7 @@ pub struct RequestContext {
     root: u32,
     queue: Option<u32>,
     active: Option<Rc<ActivePolicy>>,
+    has_begun: bool,
 }
 
 /// A request that waits for an issuer, or for its own body.
@@ -40,114 +44,100 @@ pub struct Held {
 /// How long the first part of a token request's body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What became of a request.
-pub enum Outcome {
-    /// It goes on to the upstream.
-    Passes,
-    /// It is over.
-    Answered,
-    /// It waits for an issuer.
-    Waits,
-    /// It is held until its body is complete.
-    NeedsBody,
-}
-
 impl RequestContext {
     /// A request that begins under `active`.
     pub fn new(id: u32, root: u32, queue: Option<u32>, active: Option<Rc<ActivePolicy>>) -> Self {
-        Self { id, root, queue, active }
+        Self { id, root, queue, active, has_begun: false }
     }
+}
 
-    /// The number that the host gave it.
-    pub fn id(&self) -> u32 {
-        self.id
-    }
+impl Context for RequestContext {}
 
-    /// Decides the request, or leaves it waiting. `ends_stream`: whether it has no body.
-    pub fn begin(self, ends_stream: bool) -> Outcome {
-        // Without a configuration or headers there is nothing to decide with, and nothing passes.
-        let (Some(active), Some(headers)) = (self.active, RequestHeaders::read()) else {
+impl HttpContext for RequestContext {
+    /// Decides the request, or leaves it waiting.
+    fn on_http_request_headers(&mut self, _header_count: usize, ends_stream: bool) -> Action {
+        self.has_begun = true;
+        // Without a configuration or headers there is nothing to decide with, and nothing passes. Nor do headers that
+        // come twice.
+        let (Some(active), Some(headers)) = (self.active.take(), RequestHeaders::read()) else {
             return fail(self.id);
         };
         let exchange = Exchange::new(active);
         let paused = Paused { exchange, headers, root: self.root, queue: self.queue, body_size: 0 };
-        match advance(self.id, paused) {
-            Outcome::NeedsBody if ends_stream => resume(self.id, 0, Ok(Vec::new())),
-            outcome @ (Outcome::Passes | Outcome::Answered | Outcome::Waits | Outcome::NeedsBody) => outcome,
+        let action = advance(self.id, paused);
+        if ends_stream && is_held(self.id) { deliver_body(self.id, 0, Ok(Vec::new())) } else { action }
+    }
+
+    /// Takes note of a body. `size` is that of all that has come of it: a host keeps what it was told to hold back.
+    fn on_http_request_body(&mut self, size: usize, ends_stream: bool) -> Action {
+        if !is_held(self.id) {
+            return self.action();
+        }
+        with_vm(|vm| vm.held.get_mut(&self.id).map(|held| held.bodiless_since = None));
+        if size > MAX_BODY_BYTES {
+            return deliver_body(self.id, size, Err(Fault::TooLarge));
+        }
+        if !ends_stream {
+            return Action::Pause;
+        }
+        match host::buffer(BufferType::HttpRequestBody, size) {
+            Some(body) if body.len() == size => deliver_body(self.id, size, Ok(body)),
+            // An empty buffer is none to some hosts.
+            None if size == 0 => deliver_body(self.id, 0, Ok(Vec::new())),
+            Some(_) | None => fail(self.id),
         }
     }
-}
 
-/// Takes note of a body. `size` is that of all that has come of it: a host keeps what it was told to hold back.
-pub fn on_body(id: u32, size: usize, ends_stream: bool) -> Outcome {
-    let is_held = with_vm(|vm| {
-        let held = vm.held.get_mut(&id);
-        held.map(|held| held.bodiless_since = None).is_some()
-    });
-    if !is_held {
-        return standing(id);
-    }
-    if size > MAX_BODY_BYTES {
-        return resume(id, size, Err(Fault::TooLarge));
-    }
-    if !ends_stream {
-        return Outcome::NeedsBody;
-    }
-    match host::buffer(Buffer::HttpRequestBody, size) {
-        Some(body) if body.len() == size => resume(id, size, Ok(body)),
-        // An empty buffer is none to some hosts.
-        None if size == 0 => resume(id, 0, Ok(Vec::new())),
-        Some(_) | None => {
-            with_vm(|vm| vm.held.remove(&id));
-            fail(id)
-        }
+    /// Takes note of trailers.
+    fn on_http_request_trailers(&mut self, _trailer_count: usize) -> Action {
+        if is_held(self.id) { deliver_body(self.id, 0, Err(Fault::Trailers)) } else { self.action() }
     }
 }
 
-/// Takes note of trailers.
-pub fn on_trailers(id: u32) -> Outcome {
-    if with_vm(|vm| vm.held.contains_key(&id)) {
-        return resume(id, 0, Err(Fault::Trailers));
+impl RequestContext {
+    /// What a request that is not held may do. One that waits or was answered gets no further, whatever comes of it.
+    fn action(&self) -> Action {
+        let passes = with_vm(|vm| !vm.paused.contains_key(&self.id) && !vm.answered.contains(&self.id));
+        if self.has_begun && passes { Action::Continue } else { Action::Pause }
     }
-    standing(id)
 }
 
-/// What has become of a request that is not held. What waits or was answered gets no further, whatever comes of it.
-fn standing(id: u32) -> Outcome {
-    with_vm(|vm| {
-        if vm.paused.contains_key(&id) {
-            Outcome::Waits
-        } else if vm.answered.contains(&id) {
-            Outcome::Answered
-        } else {
-            Outcome::Passes
-        }
-    })
+impl Drop for RequestContext {
+    /// The request is over, or its client went away while it waited.
+    fn drop(&mut self) {
+        forget(self.id);
+    }
 }
 
-/// Lets a held request go on its way with its body, or with what keeps it from having one.
-fn resume(id: u32, body_size: usize, body: Result<Vec<u8>, Fault>) -> Outcome {
-    let Some(Held { mut paused, .. }) = with_vm(|vm| vm.held.remove(&id)) else { return standing(id) };
+/// Whether a request is held until its body is complete.
+fn is_held(id: u32) -> bool {
+    with_vm(|vm| vm.held.contains_key(&id))
+}
+
+/// Lets a held request go on with its body, or with what keeps it from having one.
+fn deliver_body(id: u32, body_size: usize, body: Result<Vec<u8>, Fault>) -> Action {
+    let Some(Held { mut paused, .. }) = with_vm(|vm| vm.held.remove(&id)) else { return Action::Pause };
     paused.body_size = body_size;
     paused.exchange.deliver_body(body);
     advance(id, paused)
 }
 
 /// Answers a request that cannot be decided.
-pub fn fail(id: u32) -> Outcome {
+fn fail(id: u32) -> Action {
+    forget(id);
     let answer = Answer { status: 500, headers: HeaderPairs::none(), body: String::new(), grpc_status: -1 };
     respond(id, &answer)
 }
 
 /// Answers a request, once and for all.
-fn respond(id: u32, answer: &Answer) -> Outcome {
+fn respond(id: u32, answer: &Answer) -> Action {
     with_vm(|vm| vm.answered.insert(id));
     host::send_local_response(answer);
-    Outcome::Answered
+    Action::Pause
 }
 
-/// Forgets a request that is over, or whose client went away while it waited.
-pub fn forget(id: u32) {
+/// Forgets all about a request.
+fn forget(id: u32) {
     let paused = with_vm(|vm| {
         vm.held.remove(&id);
         vm.answered.remove(&id);
@@ -171,41 +161,38 @@ pub fn refuse_bodiless(root: u32, now: Duration) {
         return;
     }
     host::log(
-        Level::Warn,
+        LogLevel::Warn,
         "scopegate: no body of a token request has come to the filter; does the host hand bodies over while headers \
          are held? Envoy does so with `allow_on_headers_stop_iteration: true` in the plugin's configuration",
     );
     for id in late {
         if host::set_effective_context(id) {
-            resume(id, 0, Err(Fault::NoBody));
+            deliver_body(id, 0, Err(Fault::NoBody));
         }
     }
     host::set_effective_context(root);
 }
 
 /// Resumes requests whose answer has come. The effective context is `root` again afterwards.
-pub fn wake(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOutcome>)>) {
+pub fn resume_requests(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOutcome>)>) {
     if resumed.is_empty() {
         return;
     }
-    for (WaiterId(id), verdict) in resumed {
+    for (WaiterId(id), outcome) in resumed {
         let Some(mut paused) = with_vm(|vm| vm.paused.remove(&id)) else { continue };
         if !host::set_effective_context(id) {
             continue;
         }
-        paused.exchange.deliver(verdict);
-        match advance(id, paused) {
-            Outcome::Passes => {
-                host::continue_request();
-            }
-            Outcome::Answered | Outcome::Waits | Outcome::NeedsBody => {}
+        paused.exchange.deliver(outcome);
+        if advance(id, paused) == Action::Continue {
+            host::resume_request();
         }
     }
     host::set_effective_context(root);
 }
 
 /// Lets the exchange decide and does what it says, in the effective context.
-fn advance(id: u32, mut paused: Paused) -> Outcome {
+fn advance(id: u32, mut paused: Paused) -> Action {
     let mut calls = Vec::new();
     let Paused { exchange, headers, root, queue, body_size } = &mut paused;
     let Some(headers) = headers.pairs() else { return fail(id) };
@@ -232,7 +219,7 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
                 edits.all_done &= host::replace_request_body(*body_size, body);
             }
             if edits.all_done {
-                return Outcome::Passes;
+                return Action::Continue;
             }
             // What the upstream must not see could not be taken out.
             fail(id)
@@ -253,16 +240,16 @@ fn advance(id: u32, mut paused: Paused) -> Outcome {
                 return advance(id, paused);
             }
             with_vm(|vm| vm.held.insert(id, Held { paused, bodiless_since: Some(now) }));
-            Outcome::NeedsBody
+            Action::Pause
         }
         Step::Await => {
             with_vm(|vm| vm.paused.insert(id, paused));
-            Outcome::Waits
+            Action::Pause
         }
     }
 }
 
-/// Leaves calls for the root context, and wakes it. A request that is answered may leave one too.
+/// Leaves calls for the root context, and tells it. A request that is answered may leave one too.
 fn leave_calls(root: u32, queue: Option<u32>, active: &Rc<ActivePolicy>, calls: Vec<IssuerCall>) {
     if calls.is_empty() {
         return;
@@ -272,7 +259,6 @@ fn leave_calls(root: u32, queue: Option<u32>, active: &Rc<ActivePolicy>, calls: 
         left.extend(calls.into_iter().map(|call| (Rc::clone(active), call)));
     });
     if let Some(queue) = queue {
-        // Where it fails the next tick runs the call.
         host::enqueue(queue);
     }
 }

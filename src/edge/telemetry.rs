@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use proxy_wasm::types::LogLevel;
 use serde::Serialize;
 
-use super::host::{self, Level};
+use super::host;
 use super::{audit, metrics};
 use crate::exchange::Facts;
 use crate::issuer::ActivePolicy;
@@ -27,7 +28,7 @@ pub fn record(facts: &Facts, active: &ActivePolicy, now: Duration) {
         return;
     }
     if let Some(suppressed) = take_line(policy.audit.max_per_second, now.as_secs()) {
-        host::log(Level::Info, &described.line(facts, suppressed));
+        host::log(LogLevel::Info, &described.line(facts, suppressed));
     }
 }
 
@@ -81,7 +82,7 @@ impl<'f> Described<'f> {
         ] {
             // Each is a call of the host, and of Envoy's some 3,300 instructions.
             if let Some(value) = value.filter(|_| wanted.contains(property)) {
-                // A host that refuses a property loses an entry of its access log; the tripwire closes what is left.
+                // If the host refuses, an access-log field is empty; if it was `decision`, the tripwire denies the request.
                 host::set_property(name, value.as_bytes());
             }
         }

@@ -79,13 +79,33 @@ fn the_files_of_each_platform_are_what_the_tool_renders() {
     }
 }
 
+/// What the SDK imports for methods that the filter never calls: no capability of the filter. The host of the tests in
+/// `tests/wasm_host` fails a test where one of them is called.
+const NEVER_CALLED: [&str; 12] = [
+    "proxy_close_stream",
+    "proxy_done",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_value",
+    "proxy_get_status",
+    "proxy_grpc_call",
+    "proxy_grpc_cancel",
+    "proxy_grpc_close",
+    "proxy_grpc_send",
+    "proxy_grpc_stream",
+    "proxy_resolve_shared_queue",
+    "proxy_set_header_map_pairs",
+];
+
 #[test]
 fn the_capabilities_are_what_the_module_calls_and_is_called_by() {
     let module = wasmi::Module::new(&wasmi::Engine::default(), fs::read(wasm()).unwrap()).unwrap();
     let imports = module.imports().map(|import| import.name().to_owned());
     let callbacks = module.exports().map(|export| export.name().to_owned());
+    let imports: Vec<String> = imports.collect();
+    assert!(NEVER_CALLED.iter().all(|name| imports.iter().any(|import| import == name)));
+    let called = imports.into_iter().filter(|import| !NEVER_CALLED.contains(&import.as_str()));
     let needed: BTreeSet<String> =
-        imports.chain(callbacks.filter(|name| name.starts_with("proxy_on_"))).collect();
+        called.chain(callbacks.filter(|name| name.starts_with("proxy_on_"))).collect();
     let filter = fs::read_to_string(Path::new(ROOT).join("deploy/envoy/scopegate/filter.yaml")).unwrap();
     let filter = yaml_to_json(&filter).unwrap();
     let plugin = &filter["resources"][0]["typed_config"]["config"];

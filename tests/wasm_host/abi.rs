@@ -18,6 +18,7 @@ pub mod status {
     pub const EMPTY: u32 = 7;
     pub const CAS_MISMATCH: u32 = 8;
     pub const INTERNAL_FAILURE: u32 = 10;
+    pub const UNIMPLEMENTED: u32 = 12;
     pub const INVALID_MEMORY_ACCESS: u32 = 6;
     /// Every status that is an error.
     pub const ERRORS: std::ops::RangeInclusive<u32> = 1..=12;
@@ -158,7 +159,11 @@ pub struct State {
     pub vm_id: String,
 
     /// Calls that fail, with their statuses.
-    pub faults: BTreeMap<&'static str, u32>,
+    pub faults: BTreeMap<String, u32>,
+    /// Callbacks that the host does not make: an operator has left them out.
+    pub left_out: BTreeSet<String>,
+    /// Whether a callback has trapped. The host calls a lost VM no more.
+    pub is_lost: bool,
     /// Fails every call but these.
     pub fail_all_but: Option<(u32, &'static [&'static str])>,
     pub calls: BTreeMap<&'static str, u32>,
@@ -237,7 +242,7 @@ impl Guest<'_, '_> {
     fn give(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Outcome {
         let mut pointer = 0;
         if !bytes.is_empty() {
-            let allocate = self.caller.data().allocate.expect("the module exports its allocator");
+            let allocate = self.caller.data().allocate.ok_or(status::INVALID_MEMORY_ACCESS)?;
             pointer = allocate
                 .call(&mut *self.caller, bytes.len() as u32)
                 .map_err(|_| status::INVALID_MEMORY_ACCESS)?;

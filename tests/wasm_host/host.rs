@@ -3,11 +3,12 @@
 //!
 //! A [`Proxy`] is what the VMs of one proxy share: clock, shared data, queues. A [`Vm`] is one worker's. Each event of
 //! a `Vm` is one callback, after which queues that became ready are served. Nothing else happens by itself: time
-//! passes, ticks come and callouts are answered when a test says so. A trap ends the test. So does, when a `Vm` is
-//! dropped, what no module may do (see [`State::violations`]) and a log line that holds a token or a secret.
+//! passes, ticks come and callouts are answered when a test says so. A trap ends the test, unless that asks by
+//! [`Vm::survives`]. So does, when a `Vm` is dropped, what no module may do (see [`State::violations`]) and a log line that holds a token or a secret.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -109,8 +110,22 @@ impl Vm {
     }
 
     /// Calls back about a context, whether or not there is such a context.
-    pub fn call_back<P: WasmParams, R: WasmResults>(&mut self, name: &str, context: u32, arguments: P) -> R {
+    pub fn call_back<P: WasmParams, R: WasmResults + Default>(
+        &mut self,
+        name: &str,
+        context: u32,
+        arguments: P,
+    ) -> R {
         self.call(name, context, arguments)
+    }
+
+    /// Whether the VM outlives `events`.
+    pub fn survives(&mut self, events: impl FnOnce(&mut Self)) -> bool {
+        match catch_unwind(AssertUnwindSafe(|| events(self))) {
+            Ok(()) => true,
+            Err(_) if self.state().is_lost => false,
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// Adds a plugin with this configuration, beside those that there are already.
@@ -127,7 +142,7 @@ impl Vm {
         self.call::<_, ()>("proxy_on_context_create", root, (root, 0_u32));
         let started = self.call_if_exported("proxy_on_vm_start", root, (root, 0_u32)).unwrap_or(1_u32);
         let size = configuration.len() as u32;
-        let accepted: u32 = self.call("proxy_on_configure", root, (root, size));
+        let accepted = self.call_if_exported("proxy_on_configure", root, (root, size)).unwrap_or(1_u32);
         self.serve_queues();
         (root, started == 1 && accepted == 1)
     }
@@ -312,26 +327,33 @@ impl Vm {
         context
     }
 
-    /// One callback about `context`, if the module takes it.
+    /// One callback about `context`, if the module takes it and the operator has not left it out.
     fn call_if_exported<P: WasmParams, R: WasmResults>(
         &mut self,
         name: &str,
         context: u32,
         arguments: P,
     ) -> Option<R> {
+        if self.state().left_out.contains(name) {
+            return None;
+        }
         self.instance.get_func(&self.store, name)?;
-        Some(self.call(name, context, arguments))
-    }
-
-    /// One callback about `context`.
-    fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, context: u32, arguments: P) -> R {
         let function = self.instance.get_typed_func::<P, R>(&self.store, name).unwrap();
         self.state_mut().current = context;
         self.state_mut().effective = None;
         match function.call(&mut self.store, arguments) {
-            Ok(result) => result,
-            Err(trap) => panic!("{name} traps: {trap}\n{}", self.log_text()),
+            Ok(result) => Some(result),
+            Err(trap) => {
+                self.state_mut().is_lost = true;
+                panic!("{name} traps: {trap}\n{}", self.log_text())
+            }
         }
+    }
+
+    /// One callback about `context`. What the operator has left out returns 0, as hosts take it.
+    fn call<P: WasmParams, R: WasmResults + Default>(&mut self, name: &str, context: u32, arguments: P) -> R {
+        assert!(self.instance.get_func(&self.store, name).is_some(), "no `{name}`");
+        self.call_if_exported(name, context, arguments).unwrap_or_default()
     }
 }
 
@@ -391,6 +413,8 @@ fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
         environment: Vec::new(),
         vm_id: "scopegate".to_owned(),
         faults: BTreeMap::new(),
+        left_out: BTreeSet::new(),
+        is_lost: false,
         fail_all_but: None,
         calls: BTreeMap::new(),
         logs: Vec::new(),

@@ -60,7 +60,7 @@ fn what_a_broken_host_says_of_a_signature_opens_nothing() {
     let bad = Signer::new("ES256", "key-1", 2).mint(json!({}), &claims());
     // Statuses of failure, and success with nothing said.
     for status in 0..=12 {
-        vm.state_mut().faults.insert("proxy_call_foreign_function", status);
+        vm.state_mut().faults.insert("proxy_call_foreign_function".to_owned(), status);
         assert_refused(&vm.decide(root, request("GET", "/orders", &bad)), 401, "signature_invalid");
     }
     passed(vm.decide(root, good_request()));

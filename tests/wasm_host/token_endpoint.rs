@@ -113,7 +113,7 @@ fn a_body_that_the_host_does_not_give_or_take_is_no_reason_to_pass() {
         let mut vm = Proxy::new().vm();
         let root = vm.configure(&guarding(configuration()));
         let stream = begin(&mut vm, root, token_request());
-        vm.state_mut().faults.insert(function, status::BAD_ARGUMENT);
+        vm.state_mut().faults.insert(function.to_owned(), status::BAD_ARGUMENT);
         vm.body(stream, BODY, true);
         let outcome = vm.outcome(stream);
         assert!(

@@ -286,7 +286,8 @@ fn with_context(place: Value<'_>) -> Value<'_> {
     Value::Map(members)
 }
 
-/// What the filter may ask of Envoy, and what Envoy may ask of it: the module's imports and its `proxy_on_…` exports.
+/// What the filter may ask of Envoy, and what Envoy may ask of it: the imports that the module calls and its
+/// `proxy_on_…` exports.
 ///
 /// Envoy would not call a callback that is missing here, and a request that no callback sees passes but for the
 /// tripwire: a test compares the list with the module.
