@@ -29,6 +29,10 @@ pub mod identity;
 pub mod ids;
 pub mod issuer;
 pub mod jose;
+/// A part of the edge that is tested natively.
+#[cfg(test)]
+#[path = "edge/memcmp.rs"]
+mod memcmp;
 pub mod policy;
 pub mod respond;
 pub mod route;

@@ -13,7 +13,6 @@ use serde::de::IgnoredAny;
 use super::claims::Claims;
 use super::rules::TokenRules;
 use crate::collections::bounded_cache::BoundedCache;
-use crate::http::search::position;
 use crate::jose::algorithm::{Algorithm, AlgorithmSet};
 use crate::jose::base64url;
 use crate::jose::json::{Object, parse_object};
@@ -33,7 +32,7 @@ pub fn looks_like_jwt(token: &(impl AsRef<[u8]> + ?Sized)) -> bool {
 
 /// What stands before and after the first dot.
 fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let dot = position(b'.', text)?;
+    let dot = memchr::memchr(b'.', text)?;
     Some((text.get(..dot)?, text.get(dot + 1..)?))
 }
 
@@ -139,7 +138,7 @@ impl<'t> Jws<'t> {
             })
         };
         // A fourth part, which no base64url is, comes before whatever else is wrong.
-        parse().map_err(|error| if position(b'.', signature).is_some() { no_parts() } else { error })
+        parse().map_err(|error| if signature.contains(&b'.') { no_parts() } else { error })
     }
 
     /// Verifies the signature with a key of the set: the fingerprint of the key, and the payload.

@@ -1,7 +1,6 @@
 //! A tenant's scope table: which scopes it declares, and which permissions each stands for.
 
 use crate::collections::seeded_hash::SeededMap;
-use crate::http::search::are_equal;
 
 /// The declared scopes of a tenant and their mapping to permissions. Tenants of one template share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,10 +68,8 @@ impl<'t> Meaning<'t> {
     /// Whether it stands for `permission`.
     pub fn grants(self, permission: &str) -> bool {
         match self.mapped {
-            Some(granted) => {
-                granted.iter().any(|granted| are_equal(granted.as_bytes(), permission.as_bytes()))
-            }
-            None => are_equal(self.scope.as_bytes(), permission.as_bytes()),
+            Some(granted) => granted.iter().any(|granted| **granted == *permission),
+            None => self.scope == permission,
         }
     }
 

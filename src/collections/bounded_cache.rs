@@ -9,7 +9,6 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use super::seeded_hash::SeededState;
-use crate::http::search::are_equal;
 
 /// A bounded map from byte strings to `V`. A capacity of 0 stores nothing.
 pub struct BoundedCache<V> {
@@ -37,9 +36,8 @@ impl<V> BoundedCache<V> {
         Self::hashing(usize::MAX, capacity)
     }
 
-    /// A cache of at most `capacity` tokens whose signature holds, which is what they end with. Of a signature 24 bytes
-    /// are hashed, in 32 characters, and not a token of 700, which saves 1,000 instructions. They are as good as random,
-    /// even to whoever signs, so nobody can make many tokens fall into one place.
+    /// A cache for verified tokens. Only the last 32 characters (24 signature bytes) are hashed, which saves 1,000
+    /// instructions a token of 700: even the signer cannot steer them, so collisions cannot be engineered.
     pub fn of_signed_tokens(capacity: usize) -> Self {
         Self::hashing(32, capacity)
     }
@@ -129,9 +127,8 @@ impl<V> BoundedCache<V> {
 
     fn place(&self, key: &[u8]) -> Option<usize> {
         let hash = self.hash_of(key);
-        let is_key = |place: &usize| {
-            self.slots.get(*place).is_some_and(|slot| slot.hash == hash && are_equal(&slot.key, key))
-        };
+        let is_key =
+            |place: &usize| self.slots.get(*place).is_some_and(|slot| slot.hash == hash && *slot.key == *key);
         self.places.find(hash, is_key).copied()
     }
 

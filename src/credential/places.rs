@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::http::headers::{Headers, trim, values};
 use crate::http::percent;
-use crate::http::search::{are_visible, position};
+use crate::http::search::are_visible;
 use crate::ids::ProviderId;
 
 /// A set of providers.
@@ -298,7 +298,7 @@ impl HeaderPlaces {
         for value in values(headers, &self.name) {
             lines += 1;
             let value = trim(value);
-            if position(b',', value).is_some() {
+            if value.contains(&b',') {
                 carriers += self.find_in_list(value, found);
             } else if let Some((token, providers)) = self.carried_by(value) {
                 carriers += 1;

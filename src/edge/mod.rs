@@ -10,6 +10,7 @@
 mod audit;
 mod callouts;
 mod host;
+mod memcmp;
 mod metrics;
 mod request;
 mod signature;

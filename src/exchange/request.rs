@@ -1,7 +1,6 @@
 //! A request as the exchange reads it: the pseudo-headers found once, the rest looked up where it is needed.
 
 use crate::http::headers::{Headers, single_value, values};
-use crate::http::search::are_equal;
 
 /// The parts of a request that decisions are made from. A request may lack any of them: what is absent fails where it
 /// is needed.
@@ -27,17 +26,13 @@ impl<'r> Request<'r> {
         let mut request =
             Self { headers, method: b"", path: b"", authority: b"", scheme: b"", is_grpc: false };
         for &(name, value) in headers {
-            // Not by `match`, which compares by `memcmp`.
-            if are_equal(name, b":method") {
-                request.method = value;
-            } else if are_equal(name, b":path") {
-                request.path = value;
-            } else if are_equal(name, b":authority") {
-                request.authority = value;
-            } else if are_equal(name, b":scheme") {
-                request.scheme = value;
-            } else if are_equal(name, b"content-type") {
-                request.is_grpc = is_grpc(value);
+            match name {
+                b":method" => request.method = value,
+                b":path" => request.path = value,
+                b":authority" => request.authority = value,
+                b":scheme" => request.scheme = value,
+                b"content-type" => request.is_grpc = is_grpc(value),
+                _ => {}
             }
         }
         request

@@ -1,7 +1,5 @@
 //! A request's headers as bytes, and how one value is read from them.
 
-use super::search::are_equal;
-
 /// Name and value of a header. Names are lower case, those of pseudo-headers included; values are whatever bytes the
 /// client sent.
 pub type Header<'h> = (&'h [u8], &'h [u8]);
@@ -16,7 +14,7 @@ pub fn borrowed<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<Heade
 
 /// All values of the header `name` (lower case), in order.
 pub fn values<'h>(headers: Headers<'h>, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    let is_named = move |header: &&Header<'_>| are_equal(header.0, name.as_bytes());
+    let is_named = move |header: &&Header<'_>| header.0 == name.as_bytes();
     headers.iter().filter(is_named).map(|(_, value)| *value)
 }
 

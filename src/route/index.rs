@@ -20,7 +20,7 @@ use super::path::RequestPath;
 use super::pattern::{HostPattern, PathPattern, Segment};
 use crate::http::headers::{HeaderShape, Headers, single_value};
 use crate::http::percent;
-use crate::http::search::{are_equal, first_part};
+use crate::http::search::first_part;
 
 /// A header that a request must carry for an operation to be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -416,7 +416,7 @@ impl Operation {
     fn allows(&self, method: &[u8]) -> bool {
         match &self.methods {
             None => true,
-            Some(methods) => methods.iter().any(|allowed| are_equal(allowed.as_bytes(), method)),
+            Some(methods) => methods.iter().any(|allowed| allowed.as_bytes() == method),
         }
     }
 
@@ -637,12 +637,8 @@ impl Literals {
     }
 
     fn get(&self, text: &[u8]) -> Option<usize> {
-        // Nearly always the lengths tell, or the one comparison of words.
-        let place = match &*self.sorted {
-            [(only, _)] => Some(0).filter(|_| are_equal(only, text)),
-            sorted => sorted.binary_search_by(|(literal, _)| by_length(literal, text)).ok(),
-        };
-        place.and_then(|place| self.sorted.get(place)).map(|(_, node)| *node)
+        let place = self.sorted.binary_search_by(|(literal, _)| by_length(literal, text)).ok()?;
+        self.sorted.get(place).map(|(_, node)| *node)
     }
 
     /// The node of `text`, which is `next` where there is none yet.
@@ -658,7 +654,7 @@ impl Literals {
 }
 
 fn by_length(a: &[u8], b: &[u8]) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| if are_equal(a, b) { Ordering::Equal } else { a.cmp(b) })
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
