@@ -11,7 +11,7 @@ use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::introspection;
 use super::keys::MAX_JWKS_BYTES;
-use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, SharedStore};
+use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, News, SharedStore};
 use super::provider::{Introspection, Provider, ProviderKeys};
 use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
 use crate::ids::ProviderId;
@@ -71,6 +71,8 @@ pub struct IssuerCalls {
     parked: Vec<(Rc<ActivePolicy>, IssuerCall)>,
     /// When faults of a provider were reported last, and how many were not since.
     reported: HashMap<([u8; 32], CallKind), (Duration, u64)>,
+    /// The last announcement about each provider that this worker looked into.
+    heard: HashMap<[u8; 32], u32>,
 }
 
 /// A call that is not answered yet.
@@ -162,7 +164,9 @@ impl IssuerCalls {
 
     /// Does what the clock asks for.
     pub fn tick(&mut self, active: &Rc<ActivePolicy>, environment: &dyn Environment) -> Resumed {
-        let (calls, mut resumed) = active.tick(environment.jitter(), environment.now());
+        let mut resumed = self.learn(active, environment);
+        let (calls, given_up) = active.tick(environment.jitter(), environment.now());
+        resumed.extend(given_up);
         let parked = std::mem::take(&mut self.parked);
         // What was given up meanwhile is wanted no more.
         let wanted = parked.into_iter().filter(|(active, call)| match call {
@@ -174,6 +178,38 @@ impl IssuerCalls {
         let due = calls.into_iter().map(|call| (Rc::clone(active), call));
         for (active, call) in wanted.chain(due).collect::<Vec<_>>() {
             resumed.extend(self.run(active, call, environment));
+        }
+        resumed
+    }
+
+    /// Takes what other workers have learnt of keys, a withdrawal above all, without a call and before any request asks.
+    fn learn(&mut self, active: &ActivePolicy, environment: &dyn Environment) -> Resumed {
+        let mut resumed = Resumed::new();
+        let Some(store) = environment.shared() else { return resumed };
+        for (id, provider) in active.policy.providers() {
+            let ProviderKeys::Remote(remote) = &provider.keys else { continue };
+            let announced = peers::last_announcement(store, &provider.digest);
+            if announced.is_none() || announced == self.heard.get(&provider.digest).copied() {
+                continue;
+            }
+            self.heard.extend(announced.map(|number| (provider.digest, number)));
+            for (tenant, fetched_at, has_keys) in active.key_sets(id) {
+                let (tenant, now) = (tenant.as_deref(), environment.now());
+                let name = peers::keys_name(&provider.digest, tenant);
+                match peers::news(store, &name, fetched_at, remote.cache_duration, now) {
+                    Some(News::Keys(record)) => {
+                        let waiting = active.adopt_keys(id, tenant, &record, environment.jitter());
+                        if let Some(waiting) = waiting {
+                            note_keys(provider, record.fetched_at, environment);
+                            resumed.extend(all(waiting, None));
+                        }
+                    }
+                    Some(News::Withdrawn(told)) if has_keys => {
+                        resumed.extend(all(active.end_fetch_as_told(id, tenant, told, now), None));
+                    }
+                    Some(News::Withdrawn(_)) | None => {}
+                }
+            }
         }
         resumed
     }
@@ -219,6 +255,12 @@ impl IssuerCalls {
                 };
                 if let Some(store) = environment.shared() {
                     peers::publish(store, &peers::keys_name(&provider.digest, tenant), *cause, outcome, now);
+                    match outcome {
+                        FetchOutcome::Keys(_) | FetchOutcome::Withdrawn { .. } => {
+                            peers::announce(store, &provider.digest);
+                        }
+                        FetchOutcome::Failed { .. } => {}
+                    }
                 }
                 if taken.fault.is_none() {
                     note_keys(provider, now, environment);

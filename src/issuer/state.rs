@@ -420,21 +420,32 @@ impl ActivePolicy {
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
         match told {
             PeerUpdate::Failed { retry_at } => set.remote.fail_as_told(retry_at, now),
-            PeerUpdate::Withdrawn { retry_at } => set.remote.withdraw_as_told(retry_at, now),
-            PeerUpdate::Confirmed { unknown_kid_fetch_ended } => set.remote.confirm(unknown_kid_fetch_ended),
+            PeerUpdate::Withdrawn { fetched_at, retry_at } => {
+                set.remote.withdraw_as_told(fetched_at, retry_at, now);
+            }
+            PeerUpdate::Confirmed { refetch_ended } => set.remote.confirm(refetch_ended),
         }
         let waiting = std::mem::take(&mut set.waiting);
         self.end_wait(&mut state, waiting.len());
         waiting
     }
 
-    /// When the keys at hand were fetched; 0 where there are none.
+    /// When the set was fetched that was learnt last, also where it had no usable key; 0 where none was.
     pub fn keys_fetched_at(&self, provider: ProviderId, tenant: Option<&str>) -> Duration {
         let tenant: Option<Box<str>> = tenant.map(Box::from);
         let state = self.state(provider).map(|state| state.borrow());
         state
             .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.fetched_at()))
             .unwrap_or_default()
+    }
+
+    /// The key sets of a provider, by tenant: when each was learnt last, and whether it has keys.
+    pub fn key_sets(&self, provider: ProviderId) -> Vec<(Option<Box<str>>, Duration, bool)> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
+        let state = state.borrow();
+        let sets = state.key_sets.iter();
+        sets.map(|(tenant, set)| (tenant.clone(), set.remote.fetched_at(), set.remote.at_hand().is_some()))
+            .collect()
     }
 
     /// Takes the keys that another worker fetched. None where they are of no use, so that they have to be fetched;
@@ -453,13 +464,7 @@ impl ActivePolicy {
         }
         let mut state = self.state(provider)?.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
-        set.remote.adopt(
-            keys,
-            remote.cache_duration,
-            jitter,
-            record.fetched_at,
-            record.unknown_kid_fetch_ended,
-        );
+        set.remote.adopt(keys, remote.cache_duration, jitter, record.fetched_at, record.refetch_ended);
         let waiting = std::mem::take(&mut set.waiting);
         self.end_wait(&mut state, waiting.len());
         Some(waiting)

@@ -488,6 +488,89 @@ mod keys {
         assert_eq!(proxy.outcomes(&again), ["passes", "passes"]);
     }
 
+    /// A proxy of two workers of which the first learnt `set` by the fetch for an unknown `kid`, 10 s after both had the key `a`.
+    fn learnt_by_the_first(set: &Value) -> Proxy {
+        let mut proxy = with_keys(&configuration(), 2, true);
+        let warm = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+        assert_eq!(proxy.outcomes(&warm), ["passes", "passes"]);
+        proxy.pass(10_000);
+        proxy.send(0, &jwt(&signer("z")));
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, set);
+        proxy.pass(200);
+        proxy.tick();
+        proxy
+    }
+
+    #[test]
+    fn that_one_worker_learns_to_be_withdrawn_open_at_no_other_after_the_next_tick() {
+        for none_left in [true, false] {
+            let set = if none_left { json!({"keys": []}) } else { jwks([&signer("b")]) };
+            let mut proxy = learnt_by_the_first(&set);
+            let made = proxy.world.made.get();
+            let requests = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+            let expected = if none_left { "keys_unavailable" } else { "key_not_found" };
+            assert_eq!(proxy.outcomes(&requests), [expected; 2]);
+            assert_eq!(proxy.world.made.get(), made);
+        }
+    }
+
+    #[test]
+    fn that_were_withdrawn_do_not_come_back_from_what_is_shared() {
+        let mut proxy = with_keys(&configuration(), 2, true);
+        let shared = proxy.world.store.as_ref().unwrap().0.borrow().clone();
+        proxy.pass(10_000);
+        proxy.send(0, &jwt(&signer("z")));
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &json!({"keys": []}));
+        proxy.tick();
+        // The host has lost what was written last, as where it refuses a write.
+        for (name, (value, _)) in shared {
+            proxy.world.store.as_ref().unwrap().write(&name, &value, 0);
+        }
+        proxy.pass(200);
+        proxy.tick();
+        let requests = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+        assert_eq!(proxy.outcomes(&requests), ["keys_unavailable", "keys_unavailable"]);
+    }
+
+    #[test]
+    fn that_are_replaced_under_their_kid_are_fetched_once_in_thirty_seconds_and_serve_who_waited() {
+        let replaced = Signer::new("ES256", "a", b'x');
+        let forged = Signer::new("ES256", "a", b'f');
+        let mut proxy = with_keys(&configuration(), 1, false);
+        let requests = [proxy.send(0, &jwt(&replaced)), proxy.send(0, &jwt(&forged))];
+        assert_eq!(proxy.outcomes(&requests), ["waits", "waits"]);
+        let good = proxy.send(0, &jwt(&signer("a")));
+        assert_eq!(proxy.outcome(good), "passes");
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&replaced]));
+        assert_eq!(proxy.outcomes(&requests), ["passes", "signature_invalid"]);
+        let old = proxy.send(0, &jwt(&signer("a")));
+        assert_eq!(proxy.outcome(old), "signature_invalid");
+        proxy.pass(29_999);
+        let flood: Vec<u32> = (0..100).map(|_| proxy.send(0, &jwt(&forged))).collect();
+        assert_eq!(proxy.outcomes(&flood), vec!["signature_invalid"; 100]);
+        assert_eq!(proxy.calls().len(), 0);
+        proxy.pass(1);
+        let next = [proxy.send(0, &jwt(&forged)), proxy.send(0, &jwt(&signer("z")))];
+        assert_eq!(proxy.outcomes(&next), ["waits", "waits"]);
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&replaced]));
+        assert_eq!(proxy.outcomes(&next), ["signature_invalid", "key_not_found"]);
+    }
+
+    #[test]
+    fn that_are_replaced_under_their_kid_by_ones_of_another_type_are_fetched_again_too() {
+        let replaced = Signer::new("EdDSA", "a", b'x');
+        let mut proxy = with_keys(&configuration(), 1, false);
+        let request = proxy.send(0, &jwt(&replaced));
+        assert_eq!(proxy.outcome(request), "waits");
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&replaced]));
+        assert_eq!(proxy.outcome(request), "passes");
+    }
+
     #[test]
     fn that_change_end_what_was_verified_with_the_old_ones_and_leave_the_rest() {
         let mut proxy = with_keys(&configuration(), 1, false);
