@@ -3,14 +3,14 @@
 //!
 //! No IO here either: calls, time and shared data are the [`Environment`]'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::introspection;
-use super::keys::MAX_JWKS_BYTES;
+use super::keys::{GRACE, MAX_FETCHES, MAX_JWKS_BYTES};
 use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, News, SharedStore};
 use super::provider::{Introspection, Provider, ProviderKeys};
 use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
@@ -69,6 +69,8 @@ pub struct IssuerCalls {
     in_flight: HashMap<u32, InFlight>,
     /// IssuerCalls that another worker is running.
     parked: Vec<(Rc<ActivePolicy>, IssuerCall)>,
+    /// Fetches of keys that wait for their turn: of one provider, [`MAX_FETCHES`] are in flight at most.
+    queued: VecDeque<(Rc<ActivePolicy>, IssuerCall)>,
     /// When faults of a provider were reported last, and how many were not since.
     reported: HashMap<([u8; 32], CallKind), (Duration, u64)>,
     /// The last announcement about each provider that this worker looked into.
@@ -118,6 +120,11 @@ impl IssuerCalls {
         call: IssuerCall,
         environment: &dyn Environment,
     ) -> Resumed {
+        // Before the others are asked: who fetches nothing must not keep them from it.
+        if !self.has_room(&active, &call, environment.now()) {
+            self.queued.push_back((active, call));
+            return Resumed::new();
+        }
         match consult(&active, &call, environment) {
             Consulted::Answered(resumed) => {
                 environment.note(Event::AnswerShared);
@@ -159,7 +166,41 @@ impl IssuerCalls {
             return Resumed::new();
         };
         let took = environment.now().saturating_sub(begun);
-        self.conclude(&active, &call, reply, Some(took), environment)
+        let mut resumed = self.conclude(&active, &call, reply, Some(took), environment);
+        resumed.extend(self.run_queued(environment));
+        resumed
+    }
+
+    /// Whether a call may be made now. An answer that is overdue holds no place.
+    fn has_room(&self, active: &ActivePolicy, call: &IssuerCall, now: Duration) -> bool {
+        let IssuerCall::FetchKeys { provider, .. } = call else { return true };
+        let Some(wanted) = active.policy.provider(*provider) else { return true };
+        let is_of_provider = |flight: &&InFlight| match &flight.call {
+            IssuerCall::FetchKeys { provider, .. } => {
+                flight.active.policy.provider(*provider).is_some_and(|provider| {
+                    provider.digest == wanted.digest && now < fetch_deadline(provider, flight.begun)
+                })
+            }
+            IssuerCall::Introspect { .. } => false,
+        };
+        self.in_flight.values().filter(is_of_provider).count() < MAX_FETCHES
+    }
+
+    /// Runs the fetches whose turn it is, in the order in which they came.
+    fn run_queued(&mut self, environment: &dyn Environment) -> Resumed {
+        let mut resumed = Resumed::new();
+        for (active, call) in std::mem::take(&mut self.queued) {
+            if is_awaited(&active, &call) {
+                resumed.extend(self.run(active, call, environment));
+            } else if let IssuerCall::FetchKeys { provider, begun, .. } = &call {
+                let provider = active.policy.provider(*provider);
+                let late = provider.filter(|provider| environment.now() >= fetch_deadline(provider, *begun));
+                if let Some(provider) = late {
+                    self.report(provider, CallKind::Keys, Some(IssuerFault::NoTurn), None, environment);
+                }
+            }
+        }
+        resumed
     }
 
     /// Does what the clock asks for.
@@ -169,16 +210,12 @@ impl IssuerCalls {
         resumed.extend(given_up);
         let parked = std::mem::take(&mut self.parked);
         // What was given up meanwhile is wanted no more.
-        let wanted = parked.into_iter().filter(|(active, call)| match call {
-            IssuerCall::FetchKeys { provider, tenant, begun, .. } => {
-                active.awaits_keys(*provider, tenant.as_deref(), *begun)
-            }
-            IssuerCall::Introspect { .. } => true,
-        });
+        let wanted = parked.into_iter().filter(|(active, call)| is_awaited(active, call));
         let due = calls.into_iter().map(|call| (Rc::clone(active), call));
         for (active, call) in wanted.chain(due).collect::<Vec<_>>() {
             resumed.extend(self.run(active, call, environment));
         }
+        resumed.extend(self.run_queued(environment));
         resumed
     }
 
@@ -228,7 +265,7 @@ impl IssuerCalls {
                 }
             }
         }
-        called.into_iter().chain(self.parked).collect()
+        called.into_iter().chain(self.parked).chain(self.queued).collect()
     }
 
     /// Hands an answer to the state of its provider, and tells the other workers.
@@ -315,6 +352,24 @@ impl IssuerCalls {
         };
         let more = if unsaid > 0 { format!("; {unsaid} more before it") } else { String::new() };
         environment.warn(&format!("{what} of provider `{}` failed: {fault}{more}", provider.name));
+    }
+}
+
+/// Whether somebody still waits for what a call brings.
+fn is_awaited(active: &ActivePolicy, call: &IssuerCall) -> bool {
+    match call {
+        IssuerCall::FetchKeys { provider, tenant, begun, .. } => {
+            active.awaits_keys(*provider, tenant.as_deref(), *begun)
+        }
+        IssuerCall::Introspect { .. } => true,
+    }
+}
+
+/// Until when the answer to a fetch of keys that began at `begun` can come.
+fn fetch_deadline(provider: &Provider, begun: Duration) -> Duration {
+    match &provider.keys {
+        ProviderKeys::Remote(remote) => begun.saturating_add(remote.timeout).saturating_add(GRACE),
+        ProviderKeys::Local(_) | ProviderKeys::None => begun,
     }
 }
 

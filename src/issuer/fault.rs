@@ -7,6 +7,8 @@ use std::fmt;
 pub enum IssuerFault {
     /// No answer: refused, reset, timed out, no such cluster.
     Unreachable,
+    /// So many fetches of the provider's keys were under way that this one was not begun in time.
+    NoTurn,
     /// An answer with another status than 200.
     Status(u16),
     /// A body beyond the limit.
@@ -31,6 +33,7 @@ impl fmt::Display for IssuerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable => f.write_str("no answer"),
+            Self::NoTurn => f.write_str("too many fetches are in flight, and none ended in time"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::TooLarge => f.write_str("the body is larger than accepted"),
             Self::NotAnObject => f.write_str("the body is not a JSON object with unique members"),

@@ -21,10 +21,13 @@ use crate::jose::{KeySet, KeySource, SkippedKey};
 /// How long after a fetch that a token caused (see [`Cause::Unverified`]) the next may be caused so.
 pub const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How many fetches of one provider's key sets a worker has in flight at most; others wait for their turn.
+pub const MAX_FETCHES: usize = 16;
+
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// What a fetch may take beyond its own timeout before it is given up: its answer was lost.
-const GRACE: Duration = Duration::from_secs(1);
+/// What a fetch may take beyond its own timeout before it is given up: its answer was lost, or its turn never came.
+pub const GRACE: Duration = Duration::from_secs(1);
 /// The share of the time to live after which keys are refreshed, in percent; jitter takes up to ten off.
 const REFRESH_AT_PERCENT: u32 = 90;
 
@@ -120,6 +123,11 @@ impl RemoteKeys {
     pub fn is_due(&self, now: Duration) -> bool {
         let is_wanted = self.failures > 0 || now >= self.refresh_at;
         self.in_flight.is_none() && is_wanted && now >= self.retry_at
+    }
+
+    /// Whether a fetch has begun that is not over.
+    pub fn is_fetching(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// Whether the fetch that began at `begun` is still in flight.

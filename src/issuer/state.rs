@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::fault::IssuerFault;
 use super::judge::{IntrospectionOutcome, conclude};
-use super::keys::{Cause, Need, RemoteKeys, Wanted, read_key_set};
+use super::keys::{Cause, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
 use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{Provider, ProviderKeys};
 use crate::authenticate::RecentHeaders;
@@ -191,6 +191,13 @@ impl ProviderState {
     }
 }
 
+impl ProviderState {
+    /// How many fetches of keys have begun, those included that wait for their turn.
+    fn fetches(&self) -> usize {
+        self.key_sets.values().filter(|set| set.remote.is_fetching()).count()
+    }
+}
+
 impl ActivePolicy {
     /// The state of a provider of this policy.
     pub fn state(&self, provider: ProviderId) -> Option<&RefCell<ProviderState>> {
@@ -245,15 +252,23 @@ impl ActivePolicy {
         let mut state = state.borrow_mut();
         let tenant: Option<Box<str>> = tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
         let may_wait = self.may_wait(state.waiting);
-        let set = state.key_sets.entry(tenant.clone()).or_default();
-        match set.remote.need(wanted, now) {
+        let need = state.key_sets.entry(tenant.clone()).or_default().remote.need(wanted, now);
+        let cause = match need {
             Need::Keys(keys) => return KeysNow::Keys(keys),
             Need::Unavailable { retry_in } => return KeysNow::Unavailable { retry_in },
-            Need::Wait => {}
-            Need::Fetch(cause) => {
-                set.remote.begin(cause, remote.timeout, now);
-                calls.push(IssuerCall::FetchKeys { provider, tenant, cause, begun: now });
-            }
+            Need::Wait => None,
+            Need::Fetch(cause) => Some(cause),
+        };
+        // Who waits may wait for its turn. A fetch that would have nobody to serve begins only where it has one, and a
+        // fetch whose requests have all gone away still holds its place.
+        let places = if may_wait { self.places_of_one_provider().max(MAX_FETCHES) } else { MAX_FETCHES };
+        if cause.is_some() && state.fetches() >= places {
+            return unavailable;
+        }
+        let set = state.key_sets.entry(tenant.clone()).or_default();
+        if let Some(cause) = cause {
+            set.remote.begin(cause, remote.timeout, now);
+            calls.push(IssuerCall::FetchKeys { provider, tenant, cause, begun: now });
         }
         if !may_wait {
             // The fetch goes on, for whoever comes next.
@@ -339,11 +354,18 @@ impl ActivePolicy {
                 resumed.extend(waiters.into_iter().map(|waiter| (waiter, Some(verdict.clone()))));
             }
             if let ProviderKeys::Remote(remote) = &provider.keys {
-                for (tenant, set) in &mut state.borrow_mut().key_sets {
+                let mut state = state.borrow_mut();
+                let mut fetches = state.fetches();
+                for (tenant, set) in &mut state.key_sets {
+                    if fetches >= MAX_FETCHES {
+                        // The others at the next tick: requests come first, and nothing at hand ends meanwhile.
+                        break;
+                    }
                     // A tenant's keys that never came are asked for again by requests alone: whoever names tenants
                     // without a realm must not set a fetch for each of them going for good.
                     let is_wanted = tenant.is_none() || set.remote.at_hand().is_some();
                     if is_wanted && set.remote.is_due(now) {
+                        fetches += 1;
                         set.remote.begin(Cause::Age, remote.timeout, now);
                         calls.push(IssuerCall::FetchKeys {
                             provider: id,

@@ -718,6 +718,100 @@ mod keys {
         assert_eq!(proxy.outcome(request), "waits");
     }
 
+    /// A configuration whose issuer has a realm for each of `tenants`, and a token of one of them.
+    fn realms(tenants: usize) -> (Value, impl Fn(usize) -> String) {
+        let mut configuration = configuration();
+        configuration["providers"]["corp"]["issuer"] = json!("https://login.example/{tenant}");
+        configuration["providers"]["corp"]["remote_jwks"]["uri"] =
+            json!("https://login.example/{tenant}/jwks");
+        let tenants = (0..tenants).map(|number| json!({"id": format!("t{number}"), "providers": ["corp"]}));
+        configuration["tenants"] = tenants.collect();
+        let signer = signer("a");
+        let of = move |number: usize| {
+            let mut claims = claims();
+            claims["iss"] = json!(format!("https://login.example/t{number}"));
+            signer.mint(json!({}), &claims)
+        };
+        (configuration, of)
+    }
+
+    #[test]
+    fn of_many_tenants_are_fetched_sixteen_at_a_time_and_the_rest_waits_for_its_turn() {
+        let (mut configuration, of) = realms(300);
+        configuration["max_waiting_requests"] = json!(400);
+        let mut proxy = Proxy::new(&configuration, 1, true);
+        let requests: Vec<u32> = (0..300).map(|tenant| proxy.send(0, &of(tenant))).collect();
+        assert_eq!(proxy.calls().len(), 16);
+        let outcomes = proxy.outcomes(&requests);
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == "waits").count(), 200);
+        assert_eq!(outcomes[200..], ["keys_unavailable"; 100]);
+        // Who was refused a place has caused no fetch for later either.
+        let mut most = 0;
+        while let Some(call) = proxy.calls().first().cloned() {
+            most = most.max(proxy.calls().len());
+            proxy.answer(&call, 200, &jwks([&signer("a")]));
+        }
+        assert_eq!((most, proxy.world.made.get()), (16, 200));
+        assert_eq!(proxy.outcomes(&requests[..200]), ["passes"; 200]);
+        assert_eq!(proxy.workers[0].active.waiting(), 0);
+    }
+
+    #[test]
+    fn that_get_no_turn_in_time_are_a_503_and_places_that_lost_answers_held_are_free_again() {
+        let (configuration, of) = realms(40);
+        let mut proxy = Proxy::new(&configuration, 1, false);
+        let requests: Vec<u32> = (0..40).map(|tenant| proxy.send(0, &of(tenant))).collect();
+        assert_eq!(proxy.calls().len(), 16);
+        proxy.world.calls.borrow_mut().clear();
+        proxy.pass(3_000);
+        proxy.tick();
+        assert_eq!(proxy.outcomes(&requests), ["keys_unavailable"; 40]);
+        assert_eq!(proxy.calls().len(), 0);
+        proxy.pass(500);
+        let again = proxy.send(0, &of(39));
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&signer("a")]));
+        assert_eq!(proxy.outcome(again), "passes");
+    }
+
+    #[test]
+    fn of_many_tenants_hold_no_more_turns_than_places_though_their_requests_leave_at_once() {
+        let (mut configuration, of) = realms(300);
+        configuration["max_waiting_requests"] = json!(100);
+        let mut proxy = Proxy::new(&configuration, 1, false);
+        for tenant in 0..300 {
+            let request = proxy.send(0, &of(tenant));
+            if proxy.outcome(request) == "waits" {
+                proxy.leave(0, request);
+            }
+        }
+        while let Some(call) = proxy.calls().first().cloned() {
+            proxy.answer(&call, 200, &jwks([&signer("a")]));
+        }
+        assert_eq!(proxy.world.made.get(), 50);
+    }
+
+    #[test]
+    fn of_many_tenants_grow_old_together_and_are_refreshed_sixteen_at_a_time() {
+        let (configuration, of) = realms(40);
+        let mut proxy = Proxy::new(&configuration, 1, false);
+        for tenant in 0..40 {
+            proxy.send(0, &of(tenant));
+            let call = proxy.sole_call();
+            proxy.answer(&call, 200, &jwks([&signer("a")]));
+        }
+        proxy.pass(540_000);
+        for expected in [16, 16, 8] {
+            proxy.tick();
+            assert_eq!(proxy.calls().len(), expected);
+            for call in proxy.calls() {
+                proxy.answer(&call, 200, &jwks([&signer("a")]));
+            }
+        }
+        proxy.tick();
+        assert_eq!(proxy.calls().len(), 0);
+    }
+
     #[test]
     fn in_flight_over_a_reload_serve_requests_of_both_policies() {
         let mut proxy = Proxy::new(&configuration(), 1, false);
