@@ -53,10 +53,15 @@ impl Environment for Host {
         self.shares.then_some(&HostStore)
     }
 
-    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Option<u32> {
+    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Result<u32, IssuerFault> {
         // Envoy takes 0 for no timeout at all.
         let timeout = timeout.max(Duration::from_millis(1));
-        host::call(cluster, &call.headers, call.body.as_bytes(), timeout)
+        host::call(cluster, &call.headers, call.body.as_bytes(), timeout).map_err(|status| match status {
+            // All other arguments are well formed.
+            host::BAD_ARGUMENT => IssuerFault::NoCluster,
+            host::INTERNAL_FAILURE => IssuerFault::NotSent,
+            _ => IssuerFault::Unreachable,
+        })
     }
 
     fn warn(&self, line: &str) {
@@ -125,7 +130,12 @@ impl Callouts {
             } else {
                 host::buffer(Buffer::HttpCallResponseBody, body_size)
             };
-            status.zip(body).ok_or(IssuerFault::Unreachable)
+            status.zip(body).ok_or(IssuerFault::Unreachable).and_then(|(status, body)| {
+                match IssuerFault::of_local_reply(status, header_count, &body) {
+                    Some(fault) => Err(fault),
+                    None => Ok((status, body)),
+                }
+            })
         };
         self.calls.answered(number, reply, &self.host)
     }

@@ -239,8 +239,13 @@ pub fn send_local_response(answer: &Answer) -> bool {
     sent == OK
 }
 
-/// Makes an HTTP call. The token under which its answer will come, or None where the host does not make it.
-pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Duration) -> Option<u32> {
+/// `WasmResult` of a call that names no cluster, and of one that cannot be sent.
+pub const BAD_ARGUMENT: u32 = 2;
+/// See [`BAD_ARGUMENT`].
+pub const INTERNAL_FAILURE: u32 = 10;
+
+/// Makes an HTTP call. The token under which its answer will come, or the status by which the host refuses.
+pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Duration) -> Result<u32, u32> {
     let headers = HeaderPairs::new(headers.iter().map(|(name, value)| (*name, [value.as_str()])));
     let (headers, no_trailers) = (headers.as_bytes(), HeaderPairs::none());
     let no_trailers = no_trailers.as_bytes();
@@ -260,7 +265,7 @@ pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Dur
             &raw mut token,
         )
     };
-    (status == OK).then_some(token)
+    if status == OK { Ok(token) } else { Err(status) }
 }
 
 /// Lets the paused request of the effective context go on.

@@ -30,8 +30,8 @@ pub trait Environment {
     fn variable(&self, name: &str) -> Option<String>;
     /// What the workers of the proxy share; None where they share nothing.
     fn shared(&self) -> Option<&dyn SharedStore>;
-    /// Makes a call: its number, by which the answer comes; None where it cannot be made.
-    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Option<u32>;
+    /// Makes a call: its number, by which the answer comes, or why it cannot be made.
+    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Result<u32, IssuerFault>;
     /// Writes a line that operators should read.
     fn warn(&self, line: &str);
     /// Takes note of what happened, for statistics.
@@ -192,11 +192,12 @@ impl IssuerCalls {
         for (active, call) in std::mem::take(&mut self.queued) {
             if is_awaited(&active, &call) {
                 resumed.extend(self.run(active, call, environment));
-            } else if let IssuerCall::FetchKeys { provider, begun, .. } = &call {
+            } else if let IssuerCall::FetchKeys { provider, tenant, begun, .. } = &call {
                 let provider = active.policy.provider(*provider);
                 let late = provider.filter(|provider| environment.now() >= fetch_deadline(provider, *begun));
                 if let Some(provider) = late {
-                    self.report(provider, CallKind::Keys, Some(IssuerFault::NoTurn), None, environment);
+                    let fault = Some(IssuerFault::NoTurn);
+                    self.report(provider, CallKind::Keys, tenant.as_deref(), fault, None, environment);
                 }
             }
         }
@@ -278,14 +279,14 @@ impl IssuerCalls {
         environment: &dyn Environment,
     ) -> Resumed {
         let now = environment.now();
-        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice())).map_err(|fault| *fault);
+        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice())).map_err(Clone::clone);
         match call {
             IssuerCall::FetchKeys { provider: id, tenant, cause, .. } => {
                 let Some(provider) = active.policy.provider(*id) else { return Resumed::new() };
                 let tenant = tenant.as_deref();
-                let taken = active.keys_reply(*id, tenant, reply, environment.jitter(), now);
+                let taken = active.keys_reply(*id, tenant, reply.clone(), environment.jitter(), now);
                 let retry_at = taken.retry_at;
-                let outcome = match (taken.fault, reply) {
+                let outcome = match (&taken.fault, reply) {
                     (None, Ok((_, body))) => FetchOutcome::Keys(body),
                     (Some(IssuerFault::NoUsableKey), _) => FetchOutcome::Withdrawn { retry_at },
                     (_, _) => FetchOutcome::Failed { retry_at },
@@ -303,13 +304,13 @@ impl IssuerCalls {
                     note_keys(provider, now, environment);
                 }
                 report_skipped(provider, &taken.skipped, environment);
-                self.report(provider, CallKind::Keys, taken.fault, took, environment);
+                self.report(provider, CallKind::Keys, tenant, taken.fault, took, environment);
                 all(taken.waiting, None)
             }
             IssuerCall::Introspect { provider: id, token } => {
-                let (waiting, verdict) = active.introspection_reply(*id, token, reply, now);
+                let (waiting, verdict) = active.introspection_reply(*id, token, reply.clone(), now);
                 let (fault, answered) = match &verdict {
-                    IntrospectionOutcome::Fault(fault) => (Some(*fault), None),
+                    IntrospectionOutcome::Fault(fault) => (Some(fault.clone()), None),
                     IntrospectionOutcome::Active(_) => (None, Some(Answered::Good)),
                     IntrospectionOutcome::Refused { .. } => (None, Some(Answered::Bad)),
                 };
@@ -319,7 +320,7 @@ impl IssuerCalls {
                     {
                         peers::publish_answer(store, &provider.digest, token, body, answered, now);
                     }
-                    self.report(provider, CallKind::Introspection, fault, took, environment);
+                    self.report(provider, CallKind::Introspection, None, fault, took, environment);
                 }
                 all(waiting, Some(verdict))
             }
@@ -332,6 +333,7 @@ impl IssuerCalls {
         &mut self,
         provider: &Provider,
         what: CallKind,
+        tenant: Option<&str>,
         fault: Option<IssuerFault>,
         took: Option<Duration>,
         environment: &dyn Environment,
@@ -346,13 +348,25 @@ impl IssuerCalls {
             return;
         }
         let (_, unsaid) = std::mem::replace(last, (now, 0));
+        let place = place(provider, what, tenant);
         let what = match what {
             CallKind::Keys => "keys",
             CallKind::Introspection => "introspection",
         };
         let more = if unsaid > 0 { format!("; {unsaid} more before it") } else { String::new() };
-        environment.warn(&format!("{what} of provider `{}` failed: {fault}{more}", provider.name));
+        environment.warn(&format!("{what} of provider `{}` failed: {fault}{place}{more}", provider.name));
     }
+}
+
+/// Where a call leads, for people: the cluster, and the URI without its query.
+pub fn place(provider: &Provider, what: CallKind, tenant: Option<&str>) -> String {
+    let (cluster, uri) = match (what, &provider.keys, &provider.introspection) {
+        (CallKind::Keys, ProviderKeys::Remote(remote), _) => (&remote.cluster, &remote.uri),
+        (CallKind::Introspection, _, Some(introspection)) => (&introspection.cluster, &introspection.uri),
+        (CallKind::Keys, ProviderKeys::Local(_) | ProviderKeys::None, _)
+        | (CallKind::Introspection, _, None) => return String::new(),
+    };
+    format!(" (cluster `{cluster}`, {})", uri.without_query(tenant))
 }
 
 /// Whether somebody still waits for what a call brings.
@@ -458,7 +472,7 @@ fn dispatch(
     call: &IssuerCall,
     environment: &dyn Environment,
 ) -> Result<u32, IssuerFault> {
-    let called = match call {
+    match call {
         IssuerCall::FetchKeys { provider, tenant, .. } => {
             let keys = active.policy.provider(*provider).map(|provider| &provider.keys);
             let Some(ProviderKeys::Remote(remote)) = keys else { return Err(IssuerFault::Unreachable) };
@@ -469,8 +483,7 @@ fn dispatch(
             let call = introspection::request(rules, token, &|name| environment.variable(name))?;
             environment.call(&rules.cluster, &call, rules.timeout)
         }
-    };
-    called.ok_or(IssuerFault::Unreachable)
+    }
 }
 
 fn introspection_of(active: &ActivePolicy, provider: ProviderId) -> Option<&Introspection> {

@@ -263,7 +263,7 @@ pub fn read_key_set(
     if body.len() > MAX_JWKS_BYTES {
         return Err(IssuerFault::TooLarge);
     }
-    KeySet::parse(body, KeySource::Remote).map_err(|_| IssuerFault::NotAKeySet)
+    KeySet::parse(body, KeySource::Remote).map_err(IssuerFault::NotAKeySet)
 }
 
 /// How large a key set may be, in bytes.

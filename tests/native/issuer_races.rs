@@ -82,16 +82,16 @@ impl Environment for View {
         self.world.store.as_ref().map(|store| store as &dyn SharedStore)
     }
 
-    fn call(&self, _: &str, call: &HttpCall, _: Duration) -> Option<u32> {
+    fn call(&self, _: &str, call: &HttpCall, _: Duration) -> Result<u32, IssuerFault> {
         if self.world.is_cluster_gone.get() {
-            return None;
+            return Err(IssuerFault::NoCluster);
         }
         let number = self.world.made.get() + 1;
         self.world.made.set(number);
         let path = call.headers.iter().find(|(name, _)| *name == ":path").unwrap().1.clone();
         let token = call.body.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned);
         self.world.calls.borrow_mut().push(Call { number, worker: self.worker, path, token });
-        Some(number)
+        Ok(number)
     }
 
     fn note(&self, _: Event<'_>) {}
@@ -391,6 +391,43 @@ mod keys {
         proxy.world.is_cluster_gone.set(true);
         let request = proxy.send(0, &jwt(&signer("a")));
         assert_eq!(proxy.outcome(request), "keys_unavailable");
+        assert_eq!(
+            *proxy.world.warnings.borrow(),
+            [
+                "keys of provider `corp` failed: the proxy has no such cluster (cluster `idp`, https://login.example/jwks)"
+            ]
+        );
+    }
+
+    #[test]
+    fn whose_fetch_fails_or_that_are_skipped_are_told_with_the_cause() {
+        let mut key = signer("a").jwk();
+        key["use"] = json!("enc");
+        let skipped = json!({"keys": [key]}).to_string();
+        for (reply, cause) in [
+            (Err(IssuerFault::Refused), "connection refused"),
+            (Err(IssuerFault::TimedOut), "timed out"),
+            (Ok((404, String::new())), "status 404"),
+            (Ok((200, json!({"Keys": []}).to_string())), "the key set has no array `keys`"),
+            (Ok((200, skipped)), "no key of the set is usable"),
+        ] {
+            let mut proxy = Proxy::new(&configuration(), 1, false);
+            proxy.tick();
+            let call = proxy.sole_call();
+            proxy.reply(&call, reply.map(|(status, body)| (status, body.into_bytes())));
+            let warnings = proxy.world.warnings.borrow();
+            let (told, before) = warnings.split_last().unwrap();
+            let place = "(cluster `idp`, https://login.example/jwks)";
+            assert_eq!(*told, format!("keys of provider `corp` failed: {cause} {place}"));
+            if cause.starts_with("no key") {
+                assert_eq!(
+                    before,
+                    [
+                        "a key of provider `corp` is not used: keys[0] (kid `a`): not meant for verifying signatures"
+                    ]
+                );
+            }
+        }
     }
 
     #[test]
@@ -1119,6 +1156,25 @@ mod introspection {
     }
 
     #[test]
+    fn an_answer_that_is_of_no_use_is_told_with_the_member_that_is_wrong() {
+        for (member, value) in [("scope", json!(7)), ("exp", json!("soon")), ("client_id", json!([]))] {
+            let mut response = active();
+            response[member] = value;
+            let mut proxy = Proxy::new(&configuration(), 1, false);
+            proxy.send(0, "token");
+            let call = proxy.sole_call();
+            proxy.answer(&call, 200, &response);
+            assert_eq!(
+                *proxy.world.warnings.borrow(),
+                [format!(
+                    "introspection of provider `corp` failed: `{member}` has the wrong type \
+                     (cluster `idp`, https://login.example/introspect)"
+                )]
+            );
+        }
+    }
+
+    #[test]
     fn faults_are_reported_once_a_second_however_many_there_are() {
         let mut proxy = Proxy::new(&configuration(), 1, false);
         for round in 0..2 {
@@ -1133,8 +1189,8 @@ mod introspection {
         assert_eq!(
             *warnings,
             [
-                "introspection of provider `corp` failed: no answer",
-                "introspection of provider `corp` failed: no answer; 19 more before it"
+                "introspection of provider `corp` failed: no answer (cluster `idp`, https://login.example/introspect)",
+                "introspection of provider `corp` failed: no answer (cluster `idp`, https://login.example/introspect); 19 more before it"
             ]
         );
     }
