@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use proxy_wasm::types::{BufferType, LogLevel};
+use proxy_wasm::types::{BufferType, LogLevel, Status};
 
 use super::host;
 use super::metrics;
@@ -55,10 +55,15 @@ impl Environment for Host {
         self.shares.then_some(&HostStore)
     }
 
-    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Option<u32> {
+    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Result<u32, IssuerFault> {
         // Envoy takes 0 for no timeout at all.
         let timeout = timeout.max(Duration::from_millis(1));
-        host::call(cluster, &call.headers, call.body.as_bytes(), timeout)
+        host::call(cluster, &call.headers, call.body.as_bytes(), timeout).map_err(|status| match status {
+            // All other arguments are well formed.
+            Status::BadArgument => IssuerFault::NoCluster,
+            Status::InternalFailure => IssuerFault::NotSent,
+            _ => IssuerFault::Unreachable,
+        })
     }
 
     fn warn(&self, line: &str) {
@@ -127,7 +132,12 @@ impl Callouts {
             } else {
                 host::buffer(BufferType::HttpCallResponseBody, body_size)
             };
-            status.zip(body).ok_or(IssuerFault::Unreachable)
+            status.zip(body).ok_or(IssuerFault::Unreachable).and_then(|(status, body)| {
+                match IssuerFault::of_local_reply(status, header_count, &body) {
+                    Some(fault) => Err(fault),
+                    None => Ok((status, body)),
+                }
+            })
         };
         self.calls.answered(number, reply, &self.host)
     }

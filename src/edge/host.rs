@@ -18,7 +18,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType};
+use proxy_wasm::types::{BufferType, MapType, Status};
 
 use crate::http::header_pairs::read_pairs;
 use crate::http::headers::Header;
@@ -85,12 +85,17 @@ pub fn set_tick_period(period: Duration) {
     raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX));
 }
 
-/// Makes an HTTP call. The token under which its response will come, or None where the host does not make it.
+/// Makes an HTTP call. The token under which its response will come, or the status by which the host refuses.
 ///
 /// Only from a root context, while the effective context is its own: the response goes to the context that called.
-pub fn call(cluster: &str, headers: &[(&str, String)], body: &[u8], timeout: Duration) -> Option<u32> {
+pub fn call(
+    cluster: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32, Status> {
     let headers = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout).ok()
+    hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout)
 }
 
 /// Lets the paused request of the effective context go on.

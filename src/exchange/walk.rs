@@ -375,17 +375,16 @@ impl<'w> Walk<'w, '_, '_> {
             return Err(Reason::IssuerUnknown.into());
         };
         token.check_header(&provider.rules)?;
-        let keys = self.keys(id, tenant.as_deref(), &token, false)?;
+        let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried: false };
+        let keys = self.keys(id, tenant.as_deref(), &wanted)?;
         let is_tenant = |name: &str| policy.tenants.named(name).is_some();
-        // Keys without a `kid` are tried for a `kid` that is unknown: where none of them signed, a newer set may be there.
-        let is_unknown_kid = token.key_id().is_some_and(|key_id| !keys.knows_key_id(key_id));
-        let unverified = is_unknown_kid.then(|| token.clone());
+        let (algorithm, key_id) = (token.algorithm(), token.key_id().map(str::to_owned));
         let signed = match token.verify_signature(&provider.rules, &keys, self.surroundings.verifier) {
             Ok(signed) => signed,
             Err(error) => {
-                if let Some(token) = unverified {
-                    self.keys(id, tenant.as_deref(), &token, true)?;
-                }
+                // A key with this `kid` may have been added since, or have replaced the one that was tried.
+                let wanted = Wanted { algorithm, key_id: key_id.as_deref(), at_hand_tried: true };
+                self.keys(id, tenant.as_deref(), &wanted)?;
                 return Err(error.into());
             }
         };
@@ -401,12 +400,10 @@ impl<'w> Walk<'w, '_, '_> {
         &mut self,
         provider: ProviderId,
         tenant: Option<&str>,
-        token: &UntrustedToken<'_>,
-        at_hand_tried: bool,
+        wanted: &Wanted<'_>,
     ) -> Result<Arc<KeySet>, Halt> {
-        let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried };
         let (waiter, now) = (self.surroundings.waiter, self.surroundings.now);
-        match self.active.keys(provider, tenant, &wanted, waiter, now, self.surroundings.calls) {
+        match self.active.keys(provider, tenant, wanted, waiter, now, self.surroundings.calls) {
             KeysNow::Keys(keys) => Ok(keys),
             KeysNow::Wait => Err(self.wait(Reason::KeysUnavailable)),
             KeysNow::Unavailable { retry_in } => Err(unavailable(Reason::KeysUnavailable, retry_in)),

@@ -3,15 +3,15 @@
 //!
 //! No IO here either: calls, time and shared data are the [`Environment`]'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::introspection;
-use super::keys::MAX_JWKS_BYTES;
-use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, SharedStore};
+use super::keys::{GRACE, MAX_FETCHES, MAX_JWKS_BYTES};
+use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, News, SharedStore};
 use super::provider::{Introspection, Provider, ProviderKeys};
 use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
 use crate::ids::ProviderId;
@@ -30,8 +30,8 @@ pub trait Environment {
     fn variable(&self, name: &str) -> Option<String>;
     /// What the workers of the proxy share; None where they share nothing.
     fn shared(&self) -> Option<&dyn SharedStore>;
-    /// Makes a call: its number, by which the answer comes; None where it cannot be made.
-    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Option<u32>;
+    /// Makes a call: its number, by which the answer comes, or why it cannot be made.
+    fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Result<u32, IssuerFault>;
     /// Writes a line that operators should read.
     fn warn(&self, line: &str);
     /// Takes note of what happened, for statistics.
@@ -69,8 +69,12 @@ pub struct IssuerCalls {
     in_flight: HashMap<u32, InFlight>,
     /// IssuerCalls that another worker is running.
     parked: Vec<(Rc<ActivePolicy>, IssuerCall)>,
+    /// Fetches of keys that wait for their turn: of one provider, [`MAX_FETCHES`] are in flight at most.
+    queued: VecDeque<(Rc<ActivePolicy>, IssuerCall)>,
     /// When faults of a provider were reported last, and how many were not since.
     reported: HashMap<([u8; 32], CallKind), (Duration, u64)>,
+    /// The last announcement about each provider that this worker looked into.
+    heard: HashMap<[u8; 32], u32>,
 }
 
 /// A call that is not answered yet.
@@ -116,6 +120,11 @@ impl IssuerCalls {
         call: IssuerCall,
         environment: &dyn Environment,
     ) -> Resumed {
+        // Before the others are asked: who fetches nothing must not keep them from it.
+        if !self.has_room(&active, &call, environment.now()) {
+            self.queued.push_back((active, call));
+            return Resumed::new();
+        }
         match consult(&active, &call, environment) {
             Consulted::Answered(resumed) => {
                 environment.note(Event::AnswerShared);
@@ -157,23 +166,88 @@ impl IssuerCalls {
             return Resumed::new();
         };
         let took = environment.now().saturating_sub(begun);
-        self.conclude(&active, &call, reply, Some(took), environment)
+        let mut resumed = self.conclude(&active, &call, reply, Some(took), environment);
+        resumed.extend(self.run_queued(environment));
+        resumed
+    }
+
+    /// Whether a call may be made now. An answer that is overdue holds no place.
+    fn has_room(&self, active: &ActivePolicy, call: &IssuerCall, now: Duration) -> bool {
+        let IssuerCall::FetchKeys { provider, .. } = call else { return true };
+        let Some(wanted) = active.policy.provider(*provider) else { return true };
+        let is_of_provider = |flight: &&InFlight| match &flight.call {
+            IssuerCall::FetchKeys { provider, .. } => {
+                flight.active.policy.provider(*provider).is_some_and(|provider| {
+                    provider.digest == wanted.digest && now < fetch_deadline(provider, flight.begun)
+                })
+            }
+            IssuerCall::Introspect { .. } => false,
+        };
+        self.in_flight.values().filter(is_of_provider).count() < MAX_FETCHES
+    }
+
+    /// Runs the fetches whose turn it is, in the order in which they came.
+    fn run_queued(&mut self, environment: &dyn Environment) -> Resumed {
+        let mut resumed = Resumed::new();
+        for (active, call) in std::mem::take(&mut self.queued) {
+            if is_awaited(&active, &call) {
+                resumed.extend(self.run(active, call, environment));
+            } else if let IssuerCall::FetchKeys { provider, tenant, begun, .. } = &call {
+                let provider = active.policy.provider(*provider);
+                let late = provider.filter(|provider| environment.now() >= fetch_deadline(provider, *begun));
+                if let Some(provider) = late {
+                    let fault = Some(IssuerFault::NoTurn);
+                    self.report(provider, CallKind::Keys, tenant.as_deref(), fault, None, environment);
+                }
+            }
+        }
+        resumed
     }
 
     /// Does what the clock asks for.
     pub fn tick(&mut self, active: &Rc<ActivePolicy>, environment: &dyn Environment) -> Resumed {
-        let (calls, mut resumed) = active.tick(environment.jitter(), environment.now());
+        let mut resumed = self.learn(active, environment);
+        let (calls, given_up) = active.tick(environment.jitter(), environment.now());
+        resumed.extend(given_up);
         let parked = std::mem::take(&mut self.parked);
         // What was given up meanwhile is wanted no more.
-        let wanted = parked.into_iter().filter(|(active, call)| match call {
-            IssuerCall::FetchKeys { provider, tenant, begun, .. } => {
-                active.awaits_keys(*provider, tenant.as_deref(), *begun)
-            }
-            IssuerCall::Introspect { .. } => true,
-        });
+        let wanted = parked.into_iter().filter(|(active, call)| is_awaited(active, call));
         let due = calls.into_iter().map(|call| (Rc::clone(active), call));
         for (active, call) in wanted.chain(due).collect::<Vec<_>>() {
             resumed.extend(self.run(active, call, environment));
+        }
+        resumed.extend(self.run_queued(environment));
+        resumed
+    }
+
+    /// Takes what other workers have learnt of keys, a withdrawal above all, without a call and before any request asks.
+    fn learn(&mut self, active: &ActivePolicy, environment: &dyn Environment) -> Resumed {
+        let mut resumed = Resumed::new();
+        let Some(store) = environment.shared() else { return resumed };
+        for (id, provider) in active.policy.providers() {
+            let ProviderKeys::Remote(remote) = &provider.keys else { continue };
+            let announced = peers::last_announcement(store, &provider.digest);
+            if announced.is_none() || announced == self.heard.get(&provider.digest).copied() {
+                continue;
+            }
+            self.heard.extend(announced.map(|number| (provider.digest, number)));
+            for (tenant, fetched_at, has_keys) in active.key_sets(id) {
+                let (tenant, now) = (tenant.as_deref(), environment.now());
+                let name = peers::keys_name(&provider.digest, tenant);
+                match peers::news(store, &name, fetched_at, remote.cache_duration, now) {
+                    Some(News::Keys(record)) => {
+                        let waiting = active.adopt_keys(id, tenant, &record, environment.jitter());
+                        if let Some(waiting) = waiting {
+                            note_keys(provider, record.fetched_at, environment);
+                            resumed.extend(all(waiting, None));
+                        }
+                    }
+                    Some(News::Withdrawn(told)) if has_keys => {
+                        resumed.extend(all(active.end_fetch_as_told(id, tenant, told, now), None));
+                    }
+                    Some(News::Withdrawn(_)) | None => {}
+                }
+            }
         }
         resumed
     }
@@ -192,7 +266,7 @@ impl IssuerCalls {
                 }
             }
         }
-        called.into_iter().chain(self.parked).collect()
+        called.into_iter().chain(self.parked).chain(self.queued).collect()
     }
 
     /// Hands an answer to the state of its provider, and tells the other workers.
@@ -205,32 +279,38 @@ impl IssuerCalls {
         environment: &dyn Environment,
     ) -> Resumed {
         let now = environment.now();
-        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice())).map_err(|fault| *fault);
+        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_slice())).map_err(Clone::clone);
         match call {
             IssuerCall::FetchKeys { provider: id, tenant, cause, .. } => {
                 let Some(provider) = active.policy.provider(*id) else { return Resumed::new() };
                 let tenant = tenant.as_deref();
-                let taken = active.keys_reply(*id, tenant, reply, environment.jitter(), now);
+                let taken = active.keys_reply(*id, tenant, reply.clone(), environment.jitter(), now);
                 let retry_at = taken.retry_at;
-                let outcome = match (taken.fault, reply) {
+                let outcome = match (&taken.fault, reply) {
                     (None, Ok((_, body))) => FetchOutcome::Keys(body),
                     (Some(IssuerFault::NoUsableKey), _) => FetchOutcome::Withdrawn { retry_at },
                     (_, _) => FetchOutcome::Failed { retry_at },
                 };
                 if let Some(store) = environment.shared() {
                     peers::publish(store, &peers::keys_name(&provider.digest, tenant), *cause, outcome, now);
+                    match outcome {
+                        FetchOutcome::Keys(_) | FetchOutcome::Withdrawn { .. } => {
+                            peers::announce(store, &provider.digest);
+                        }
+                        FetchOutcome::Failed { .. } => {}
+                    }
                 }
                 if taken.fault.is_none() {
                     note_keys(provider, now, environment);
                 }
                 report_skipped(provider, &taken.skipped, environment);
-                self.report(provider, CallKind::Keys, taken.fault, took, environment);
+                self.report(provider, CallKind::Keys, tenant, taken.fault, took, environment);
                 all(taken.waiting, None)
             }
             IssuerCall::Introspect { provider: id, token } => {
-                let (waiting, verdict) = active.introspection_reply(*id, token, reply, now);
+                let (waiting, verdict) = active.introspection_reply(*id, token, reply.clone(), now);
                 let (fault, answered) = match &verdict {
-                    IntrospectionOutcome::Fault(fault) => (Some(*fault), None),
+                    IntrospectionOutcome::Fault(fault) => (Some(fault.clone()), None),
                     IntrospectionOutcome::Active(_) => (None, Some(Answered::Good)),
                     IntrospectionOutcome::Refused { .. } => (None, Some(Answered::Bad)),
                 };
@@ -240,7 +320,7 @@ impl IssuerCalls {
                     {
                         peers::publish_answer(store, &provider.digest, token, body, answered, now);
                     }
-                    self.report(provider, CallKind::Introspection, fault, took, environment);
+                    self.report(provider, CallKind::Introspection, None, fault, took, environment);
                 }
                 all(waiting, Some(verdict))
             }
@@ -253,6 +333,7 @@ impl IssuerCalls {
         &mut self,
         provider: &Provider,
         what: CallKind,
+        tenant: Option<&str>,
         fault: Option<IssuerFault>,
         took: Option<Duration>,
         environment: &dyn Environment,
@@ -267,12 +348,42 @@ impl IssuerCalls {
             return;
         }
         let (_, unsaid) = std::mem::replace(last, (now, 0));
+        let place = place(provider, what, tenant);
         let what = match what {
             CallKind::Keys => "keys",
             CallKind::Introspection => "introspection",
         };
         let more = if unsaid > 0 { format!("; {unsaid} more before it") } else { String::new() };
-        environment.warn(&format!("{what} of provider `{}` failed: {fault}{more}", provider.name));
+        environment.warn(&format!("{what} of provider `{}` failed: {fault}{place}{more}", provider.name));
+    }
+}
+
+/// Where a call leads, for people: the cluster, and the URI without its query.
+pub fn place(provider: &Provider, what: CallKind, tenant: Option<&str>) -> String {
+    let (cluster, uri) = match (what, &provider.keys, &provider.introspection) {
+        (CallKind::Keys, ProviderKeys::Remote(remote), _) => (&remote.cluster, &remote.uri),
+        (CallKind::Introspection, _, Some(introspection)) => (&introspection.cluster, &introspection.uri),
+        (CallKind::Keys, ProviderKeys::Local(_) | ProviderKeys::None, _)
+        | (CallKind::Introspection, _, None) => return String::new(),
+    };
+    format!(" (cluster `{cluster}`, {})", uri.without_query(tenant))
+}
+
+/// Whether somebody still waits for what a call brings.
+fn is_awaited(active: &ActivePolicy, call: &IssuerCall) -> bool {
+    match call {
+        IssuerCall::FetchKeys { provider, tenant, begun, .. } => {
+            active.awaits_keys(*provider, tenant.as_deref(), *begun)
+        }
+        IssuerCall::Introspect { .. } => true,
+    }
+}
+
+/// Until when the answer to a fetch of keys that began at `begun` can come.
+fn fetch_deadline(provider: &Provider, begun: Duration) -> Duration {
+    match &provider.keys {
+        ProviderKeys::Remote(remote) => begun.saturating_add(remote.timeout).saturating_add(GRACE),
+        ProviderKeys::Local(_) | ProviderKeys::None => begun,
     }
 }
 
@@ -361,7 +472,7 @@ fn dispatch(
     call: &IssuerCall,
     environment: &dyn Environment,
 ) -> Result<u32, IssuerFault> {
-    let called = match call {
+    match call {
         IssuerCall::FetchKeys { provider, tenant, .. } => {
             let keys = active.policy.provider(*provider).map(|provider| &provider.keys);
             let Some(ProviderKeys::Remote(remote)) = keys else { return Err(IssuerFault::Unreachable) };
@@ -372,8 +483,7 @@ fn dispatch(
             let call = introspection::request(rules, token, &|name| environment.variable(name))?;
             environment.call(&rules.cluster, &call, rules.timeout)
         }
-    };
-    called.ok_or(IssuerFault::Unreachable)
+    }
 }
 
 fn introspection_of(active: &ActivePolicy, provider: ProviderId) -> Option<&Introspection> {

@@ -3,12 +3,15 @@
 //! Only the JSON boolean `true` in `active` is active and only `false` is inactive; every other answer is the issuer's
 //! fault, never the client's, and opens nothing.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::provider::{ClientAuthentication, Introspection, SecretSource};
+use crate::authenticate::TokenError;
 use crate::authenticate::claims::Claims;
 use crate::authenticate::rules::ClaimPaths;
 use crate::http::percent::encode_form;
@@ -93,17 +96,25 @@ pub fn read_response(
     match members.get("active") {
         Some(Value::Bool(false)) => Ok(Response::Inactive),
         Some(Value::Bool(true)) => {
-            let is_text = |name: &&str| members.get(*name).is_none_or(Value::is_string);
-            if !TEXT_MEMBERS.iter().all(is_text) {
-                return Err(IssuerFault::MemberMalformed);
+            let is_text = |name: &str| members.get(name).is_none_or(Value::is_string);
+            if let Some(name) = TEXT_MEMBERS.into_iter().find(|name| !is_text(name)) {
+                return Err(IssuerFault::MemberMalformed(name.into()));
             }
-            match Claims::read(members, paths) {
+            match Claims::read(members, paths).map_err(malformed_member) {
                 Ok(claims) => Ok(Response::Active(Box::new(claims))),
-                Err(_) => Err(IssuerFault::MemberMalformed),
+                Err(name) => Err(IssuerFault::MemberMalformed(name)),
             }
         }
         Some(Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_))
         | None => Err(IssuerFault::ActiveNotBoolean),
+    }
+}
+
+/// The member that an error of a response's claims is about.
+fn malformed_member(error: TokenError) -> Cow<'static, str> {
+    match error {
+        TokenError::ClaimMalformed(name) | TokenError::ClaimMissing(name) => name,
+        other => other.to_string().into(),
     }
 }
 
@@ -212,7 +223,9 @@ mod tests {
             r#""scope":["a",1]"#,
         ] {
             let body = format!(r#"{{"active":true,{member}}}"#);
-            assert_eq!(read(&body), Err(IssuerFault::MemberMalformed), "{body}");
+            let (_, name) = member.split_once('"').unwrap();
+            let name = name.split('"').next().unwrap();
+            assert_eq!(read(&body), Err(IssuerFault::MemberMalformed(name.to_owned().into())), "{body}");
         }
         let good = br#"{"active":true}"#;
         assert_eq!(read_response(503, good, 65536, &ClaimPaths::default()), Err(IssuerFault::Status(503)));

@@ -87,7 +87,7 @@ fn judge(
     now: Duration,
 ) -> Result<Identity, Rejected> {
     if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
-        return Err(Rejected::Fault(IssuerFault::Contradiction));
+        return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
     }
     let issuer_tenant = issuer_tenant(policy, provider, &claims)?;
     // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
@@ -161,12 +161,14 @@ fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<I
         (Err(_), Ok(_)) => false,
         (_, Err(_)) => true,
     };
-    if tenants_differ
-        || differ(signed.issuer.as_deref(), said.issuer.as_deref())
-        || differ(signed.subject.as_deref(), said.subject.as_deref())
-        || differ(signed.client.as_deref(), said.client.as_deref())
-    {
-        return Err(IssuerFault::Contradiction);
+    let contradictions = [
+        ("tenant", tenants_differ),
+        ("issuer", differ(signed.issuer.as_deref(), said.issuer.as_deref())),
+        ("subject", differ(signed.subject.as_deref(), said.subject.as_deref())),
+        ("client", differ(signed.client.as_deref(), said.client.as_deref())),
+    ];
+    if let Some((what, _)) = contradictions.into_iter().find(|(_, differs)| *differs) {
+        return Err(IssuerFault::Contradiction(what));
     }
     let scopes = match (&signed.scopes, &said.scopes) {
         (Some(signed), Some(said)) => {

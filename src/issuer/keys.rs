@@ -6,8 +6,9 @@
 //! 2. A failed fetch keeps the keys at hand and is tried again with exponential backoff and jitter.
 //! 3. A request that needs keys while there are none waits for the fetch in flight, or starts one; while a failed
 //!    fetch backs off it is told at once that there are none.
-//! 4. A `kid` that no key has starts one fetch in 30 s for that cause; requests that come while any fetch is in flight
-//!    wait for it, and within the 30 s after it they are answered at once. Keys without a `kid` are tried first.
+//! 4. A `kid` that no key has, or under which no key verifies the signature, starts one fetch in 30 s for either cause;
+//!    such requests that come while any fetch is in flight wait for it, and within the 30 s after it they are answered
+//!    at once. The keys at hand are tried first.
 //! 5. A set without a usable key takes the keys at hand away, and counts as a failed fetch.
 
 use std::sync::Arc;
@@ -17,13 +18,16 @@ use super::fault::IssuerFault;
 use crate::jose::algorithm::Algorithm;
 use crate::jose::{KeySet, KeySource, SkippedKey};
 
-/// How long after a fetch that an unknown `kid` caused the next may be caused so.
-pub const UNKNOWN_KID_INTERVAL: Duration = Duration::from_secs(30);
+/// How long after a fetch that a token caused (see [`Cause::Unverified`]) the next may be caused so.
+pub const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How many fetches of one provider's key sets a worker has in flight at most; others wait for their turn.
+pub const MAX_FETCHES: usize = 16;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// What a fetch may take beyond its own timeout before it is given up: its answer was lost.
-const GRACE: Duration = Duration::from_secs(1);
+/// What a fetch may take beyond its own timeout before it is given up: its answer was lost, or its turn never came.
+pub const GRACE: Duration = Duration::from_secs(1);
 /// The share of the time to live after which keys are refreshed, in percent; jitter takes up to ten off.
 const REFRESH_AT_PERCENT: u32 = 90;
 
@@ -36,14 +40,14 @@ pub struct RemoteKeys {
     in_flight: Option<InFlight>,
     failures: u32,
     retry_at: Duration,
-    unknown_kid_fetch_ended: Option<Duration>,
+    refetch_ended: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     begun: Duration,
     deadline: Duration,
-    for_unknown_kid: bool,
+    is_refetch: bool,
 }
 
 /// What a request for keys gets.
@@ -78,8 +82,9 @@ pub struct Wanted<'t> {
 pub enum Cause {
     /// There are none, or they grow old.
     Age,
-    /// A token names a `kid` that no key has.
-    UnknownKid,
+    /// A token names a `kid` that no key has, or no key that has it verifies the signature: a key may have been added, or
+    /// replaced under its `kid`.
+    Unverified,
 }
 
 impl RemoteKeys {
@@ -90,13 +95,14 @@ impl RemoteKeys {
         let Some(keys) = &self.keys else {
             return waiting_or(self.fetch_unless_backing_off(Cause::Age, now));
         };
-        let is_known = key_id.is_none_or(|key_id| keys.knows_key_id(key_id));
-        let fits = || algorithm.is_none_or(|algorithm| keys.candidates(algorithm, key_id).next().is_some());
-        if is_known || (!at_hand_tried && fits()) {
+        let Some(key_id) = key_id else { return Need::Keys(Arc::clone(keys)) };
+        let fits =
+            || algorithm.is_none_or(|algorithm| keys.candidates(algorithm, Some(key_id)).next().is_some());
+        if !at_hand_tried && (keys.knows_key_id(key_id) || fits()) {
             return Need::Keys(Arc::clone(keys));
         }
-        waiting_or(match self.unknown_kid_fetch_ended {
-            Some(ended) if now < ended.saturating_add(UNKNOWN_KID_INTERVAL) => {
+        waiting_or(match self.refetch_ended {
+            Some(ended) if now < ended.saturating_add(REFETCH_INTERVAL) => {
                 if self.failures > 0 {
                     // The issuer could not be asked: that the token is bad is not known.
                     Need::Unavailable { retry_in: self.retry_at.saturating_sub(now) }
@@ -104,7 +110,7 @@ impl RemoteKeys {
                     Need::Keys(Arc::clone(keys))
                 }
             }
-            Some(_) | None => self.fetch_unless_backing_off(Cause::UnknownKid, now),
+            Some(_) | None => self.fetch_unless_backing_off(Cause::Unverified, now),
         })
     }
 
@@ -119,6 +125,11 @@ impl RemoteKeys {
         self.in_flight.is_none() && is_wanted && now >= self.retry_at
     }
 
+    /// Whether a fetch has begun that is not over.
+    pub fn is_fetching(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// Whether the fetch that began at `begun` is still in flight.
     pub fn is_in_flight(&self, begun: Duration) -> bool {
         self.in_flight.is_some_and(|fetch| fetch.begun == begun)
@@ -127,7 +138,7 @@ impl RemoteKeys {
     /// Notes that a fetch begins, which may take `timeout`.
     pub fn begin(&mut self, cause: Cause, timeout: Duration, now: Duration) {
         let deadline = now.saturating_add(timeout).saturating_add(GRACE);
-        self.in_flight = Some(InFlight { begun: now, deadline, for_unknown_kid: cause == Cause::UnknownKid });
+        self.in_flight = Some(InFlight { begun: now, deadline, is_refetch: cause == Cause::Unverified });
     }
 
     /// Takes the set that a fetch brought. `jitter` is in 0..=255.
@@ -138,26 +149,26 @@ impl RemoteKeys {
         self.take(keys, cache_duration, jitter, now);
     }
 
-    /// Takes the set that another worker fetched at `fetched_at`, in place of a fetch of its own. An unknown `kid` may
-    /// still cause one, unless `unknown_kid_fetch_ended` says that another worker made it already.
+    /// Takes the set that another worker fetched at `fetched_at`, in place of a fetch of its own. A token may still
+    /// cause one, unless `refetch_ended` says that another worker made it already.
     pub fn adopt(
         &mut self,
         keys: KeySet,
         cache_duration: Duration,
         jitter: u8,
         fetched_at: Duration,
-        unknown_kid_fetch_ended: Duration,
+        refetch_ended: Duration,
     ) {
         self.in_flight = None;
         self.failures = 0;
         self.retry_at = Duration::ZERO;
-        if !unknown_kid_fetch_ended.is_zero() {
-            self.unknown_kid_fetch_ended = self.unknown_kid_fetch_ended.max(Some(unknown_kid_fetch_ended));
+        if !refetch_ended.is_zero() {
+            self.refetch_ended = self.refetch_ended.max(Some(refetch_ended));
         }
         self.take(keys, cache_duration, jitter, fetched_at);
     }
 
-    /// When the keys at hand were fetched; 0 where there are none.
+    /// When the set was fetched that was learnt last, also where it had no usable key; 0 where none was.
     pub fn fetched_at(&self) -> Duration {
         self.fetched_at
     }
@@ -180,19 +191,20 @@ impl RemoteKeys {
     /// Notes that a fetch brought a set without a usable key: what the issuer withdrew ends, and as after a failed fetch
     /// it is asked again soon.
     pub fn withdraw(&mut self, jitter: u8, now: Duration) {
-        self.drop_keys();
+        self.drop_keys(now);
         self.fail(jitter, now);
     }
 
-    /// As [`Self::withdraw`], of a fetch that another worker made, to be tried again at `retry_at`.
-    pub fn withdraw_as_told(&mut self, retry_at: Duration, now: Duration) {
-        self.drop_keys();
+    /// As [`Self::withdraw`], of a fetch that another worker made, which ended at `fetched_at` and is to be tried again at
+    /// `retry_at`.
+    pub fn withdraw_as_told(&mut self, fetched_at: Duration, retry_at: Duration, now: Duration) {
+        self.drop_keys(fetched_at);
         self.fail_as_told(retry_at, now);
     }
 
-    fn drop_keys(&mut self) {
+    fn drop_keys(&mut self, fetched_at: Duration) {
         self.keys = None;
-        self.fetched_at = Duration::ZERO;
+        self.fetched_at = fetched_at;
         self.refresh_at = Duration::ZERO;
     }
 
@@ -203,12 +215,12 @@ impl RemoteKeys {
         self.retry_at = retry_at.min(now.saturating_add(LONGEST_BACKOFF));
     }
 
-    /// Notes that another worker has made the fetch for unknown `kid`s, and that the keys at hand are what it brought.
-    pub fn confirm(&mut self, unknown_kid_fetch_ended: Duration) {
+    /// Notes that another worker has made the fetch that a token caused, and that the keys at hand are what it brought.
+    pub fn confirm(&mut self, refetch_ended: Duration) {
         self.in_flight = None;
         self.failures = 0;
         self.retry_at = Duration::ZERO;
-        self.unknown_kid_fetch_ended = self.unknown_kid_fetch_ended.max(Some(unknown_kid_fetch_ended));
+        self.refetch_ended = self.refetch_ended.max(Some(refetch_ended));
     }
 
     /// When a failed fetch is to be tried again.
@@ -230,8 +242,8 @@ impl RemoteKeys {
     }
 
     fn end_fetch(&mut self, now: Duration) {
-        if self.in_flight.take().is_some_and(|fetch| fetch.for_unknown_kid) {
-            self.unknown_kid_fetch_ended = Some(now);
+        if self.in_flight.take().is_some_and(|fetch| fetch.is_refetch) {
+            self.refetch_ended = Some(now);
         }
     }
 }
@@ -251,7 +263,7 @@ pub fn read_key_set(
     if body.len() > MAX_JWKS_BYTES {
         return Err(IssuerFault::TooLarge);
     }
-    KeySet::parse(body, KeySource::Remote).map_err(|_| IssuerFault::NotAKeySet)
+    KeySet::parse(body, KeySource::Remote).map_err(IssuerFault::NotAKeySet)
 }
 
 /// How large a key set may be, in bytes.
@@ -307,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn what_another_worker_fetched_leaves_the_fetch_for_unknown_kids_unless_that_was_it() {
+    fn what_another_worker_fetched_leaves_the_fetch_is_refetchs_unless_that_was_it() {
         let mut remote = with_keys("a");
-        remote.begin(Cause::UnknownKid, TIMEOUT, at(10));
+        remote.begin(Cause::Unverified, TIMEOUT, at(10));
         remote.adopt(key_set("a"), Duration::from_secs(600), 0, at(5), Duration::ZERO);
-        assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Fetch(Cause::Unverified)));
         remote.adopt(key_set("a"), Duration::from_secs(600), 0, at(5), at(5));
         assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Keys(..)));
-        assert!(matches!(remote.need(&wanted(Some("b")), at(30_005)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(30_005)), Need::Fetch(Cause::Unverified)));
     }
 
     #[test]
@@ -353,29 +365,29 @@ mod tests {
     #[test]
     fn an_unknown_kid_is_worth_one_fetch_in_thirty_seconds() {
         let mut remote = with_keys("a");
-        assert!(matches!(remote.need(&wanted(Some("b")), at(10)), Need::Fetch(Cause::UnknownKid)));
-        remote.begin(Cause::UnknownKid, TIMEOUT, at(10));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(10)), Need::Fetch(Cause::Unverified)));
+        remote.begin(Cause::Unverified, TIMEOUT, at(10));
         assert!(matches!(remote.need(&wanted(Some("c")), at(20)), Need::Wait));
         remote.succeed(key_set("a"), Duration::from_secs(600), 0, at(100));
         for time in [100, 101, 30_099] {
             assert!(matches!(remote.need(&wanted(Some("b")), at(time)), Need::Keys(..)), "{time}");
         }
-        assert!(matches!(remote.need(&wanted(Some("b")), at(30_100)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(30_100)), Need::Fetch(Cause::Unverified)));
     }
 
     #[test]
-    fn a_refresh_does_not_use_up_the_fetch_for_unknown_kids() {
+    fn a_refresh_does_not_use_up_the_fetch_is_refetchs() {
         let mut remote = with_keys("a");
         remote.begin(Cause::Age, TIMEOUT, at(10));
         assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Wait));
         remote.succeed(key_set("a"), Duration::from_secs(600), 0, at(20));
-        assert!(matches!(remote.need(&wanted(Some("b")), at(21)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&wanted(Some("b")), at(21)), Need::Fetch(Cause::Unverified)));
     }
 
     #[test]
     fn after_a_failed_fetch_an_unknown_kid_is_the_issuers_fault() {
         let mut remote = with_keys("a");
-        remote.begin(Cause::UnknownKid, TIMEOUT, at(0));
+        remote.begin(Cause::Unverified, TIMEOUT, at(0));
         remote.fail(255, at(10));
         assert!(matches!(remote.need(&wanted(Some("b")), at(11)), Need::Unavailable { .. }));
         assert!(matches!(remote.need(&wanted(Some("a")), at(11)), Need::Keys(..)));
@@ -384,7 +396,7 @@ mod tests {
     #[test]
     fn a_failed_fetch_is_tried_again_in_the_background_though_the_keys_are_fresh() {
         let mut remote = with_keys("a");
-        remote.begin(Cause::UnknownKid, TIMEOUT, at(0));
+        remote.begin(Cause::Unverified, TIMEOUT, at(0));
         remote.fail(255, at(10));
         assert!(!remote.is_due(at(509)));
         assert!(remote.is_due(at(510)));
@@ -406,7 +418,7 @@ mod tests {
         remote.succeed(keys, Duration::from_secs(600), 0, at(0));
         assert!(matches!(remote.need(&wanted(Some("b")), at(1)), Need::Keys(..)));
         let tried = Wanted { at_hand_tried: true, ..wanted(Some("b")) };
-        assert!(matches!(remote.need(&tried, at(1)), Need::Fetch(Cause::UnknownKid)));
+        assert!(matches!(remote.need(&tried, at(1)), Need::Fetch(Cause::Unverified)));
         let nameless = Wanted { at_hand_tried: true, ..wanted(None) };
         assert!(matches!(remote.need(&nameless, at(1)), Need::Keys(..)));
     }

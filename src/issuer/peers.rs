@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::keys::{Cause, UNKNOWN_KID_INTERVAL};
+use super::keys::{Cause, REFETCH_INTERVAL};
 
 /// Data that workers share, with versions for compare-and-swap.
 pub trait SharedStore {
@@ -29,8 +29,8 @@ const MAX_SHARED_ANSWER: usize = 8192;
 pub struct KeysRecord {
     /// When the body was fetched; 0 where there is none. An empty body: no key of the set was usable.
     pub fetched_at: Duration,
-    /// When the last fetch ended that an unknown `kid` had caused.
-    pub unknown_kid_fetch_ended: Duration,
+    /// When the last fetch ended that a token had caused.
+    pub refetch_ended: Duration,
     /// When the last fetch failed; 0 where it brought keys.
     pub failed_at: Duration,
     /// When a failed fetch is to be tried again.
@@ -48,7 +48,7 @@ pub struct Fetch {
     pub cause: Cause,
     /// Since when it is wanted.
     pub begun: Duration,
-    /// When the worker's own keys were fetched; 0 where it has none.
+    /// When the set was fetched that the worker learnt last; 0 where it learnt none.
     pub own_fetched_at: Duration,
     /// How long the fetch may take.
     pub timeout: Duration,
@@ -79,13 +79,15 @@ pub enum PeerUpdate {
     },
     /// It brought a set without a usable key.
     Withdrawn {
+        /// When it was fetched.
+        fetched_at: Duration,
         /// When it is to be tried again.
         retry_at: Duration,
     },
-    /// An unknown `kid` had caused it, and it brought the keys that are at hand.
+    /// A token had caused it, and it brought the keys that are at hand.
     Confirmed {
         /// When it ended.
-        unknown_kid_fetch_ended: Duration,
+        refetch_ended: Duration,
     },
 }
 
@@ -115,28 +117,28 @@ pub fn decide(store: &dyn SharedStore, key: &str, fetch: &Fetch, now: Duration) 
     });
     let Some((record, version)) = found else { return FetchDecision::Fetch };
     let is_newer = record.fetched_at > fetch.own_fetched_at && !record.body.is_empty();
-    let is_fresh = now < record.fetched_at.saturating_add(fetch.cache_duration.saturating_mul(4) / 5);
+    let is_fresh = record.is_fresh(fetch.cache_duration, now);
     match fetch.cause {
         Cause::Age if is_newer && is_fresh => return FetchDecision::Adopt(record),
-        Cause::UnknownKid if is_newer => return FetchDecision::Adopt(record),
-        Cause::Age | Cause::UnknownKid => {}
+        Cause::Unverified if is_newer => return FetchDecision::Adopt(record),
+        Cause::Age | Cause::Unverified => {}
     }
     let own_are_withdrawn = record.body.is_empty()
         && record.fetched_at > fetch.own_fetched_at
         && fetch.own_fetched_at > Duration::ZERO;
     if own_are_withdrawn {
-        return FetchDecision::Take(PeerUpdate::Withdrawn { retry_at: record.retry_at });
+        return FetchDecision::Take(record.withdrawn());
     }
     let has_failed = record.failed_at > Duration::ZERO;
     if has_failed && (record.failed_at > fetch.begun || now < record.retry_at) {
         return FetchDecision::Take(PeerUpdate::Failed { retry_at: record.retry_at });
     }
-    let unknown_kid_fetch_ended = record.unknown_kid_fetch_ended;
-    let budget_is_used = now < unknown_kid_fetch_ended.saturating_add(UNKNOWN_KID_INTERVAL)
-        && unknown_kid_fetch_ended > Duration::ZERO;
-    if fetch.cause == Cause::UnknownKid && budget_is_used && !has_failed {
+    let refetch_ended = record.refetch_ended;
+    let budget_is_used =
+        now < refetch_ended.saturating_add(REFETCH_INTERVAL) && refetch_ended > Duration::ZERO;
+    if fetch.cause == Cause::Unverified && budget_is_used && !has_failed {
         // The proxy's one fetch in 30 s has been made, and this worker has what it brought.
-        return FetchDecision::Take(PeerUpdate::Confirmed { unknown_kid_fetch_ended });
+        return FetchDecision::Take(PeerUpdate::Confirmed { refetch_ended });
     }
     if now < record.leased_until {
         return FetchDecision::Wait;
@@ -167,11 +169,56 @@ pub fn publish(store: &dyn SharedStore, key: &str, cause: Cause, outcome: FetchO
             record.retry_at = retry_at;
         }
     }
-    if cause == Cause::UnknownKid {
-        record.unknown_kid_fetch_ended = now;
+    if cause == Cause::Unverified {
+        record.refetch_ended = now;
     }
     // Whoever writes last has the newest document; a lost write costs another fetch.
     store.write(key, &record.encode(), 0);
+}
+
+/// What a worker learns from the others without asking for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A newer set.
+    Keys(KeysRecord),
+    /// That the issuer withdrew the keys at hand.
+    Withdrawn(PeerUpdate),
+}
+
+/// What the others have learnt of a key set since `own_fetched_at`, when the set was fetched that this worker learnt
+/// last. An old document is no news: the issuer may have withdrawn a key of it meanwhile.
+pub fn news(
+    store: &dyn SharedStore,
+    key: &str,
+    own_fetched_at: Duration,
+    cache_duration: Duration,
+    now: Duration,
+) -> Option<News> {
+    let (value, _) = store.read(key)?;
+    let (fetched_at, _) = time(value.strip_prefix(KEYS_MARK)?)?;
+    if fetched_at <= own_fetched_at {
+        return None;
+    }
+    let record = KeysRecord::decode(&value).filter(|record| record.is_plausible(now))?;
+    if record.body.is_empty() {
+        return Some(News::Withdrawn(record.withdrawn()));
+    }
+    record.is_fresh(cache_duration, now).then_some(News::Keys(record))
+}
+
+/// Tells the others that some key set of a provider has changed, so that they look only then.
+pub fn announce(store: &dyn SharedStore, provider_digest: &[u8; 32]) {
+    // Where the write fails they learn of it when they fetch.
+    store.write(&announcement_name(provider_digest), b"!", 0);
+}
+
+/// The number of the last announcement about a provider: another one than before says that something has changed.
+pub fn last_announcement(store: &dyn SharedStore, provider_digest: &[u8; 32]) -> Option<u32> {
+    store.read(&announcement_name(provider_digest)).map(|(_, version)| version)
+}
+
+fn announcement_name(provider_digest: &[u8; 32]) -> String {
+    format!("scopegate.jwks.changed.{}", base16ct::lower::encode_string(provider_digest))
 }
 
 /// Gives a lease back without having fetched.
@@ -281,13 +328,22 @@ impl KeysRecord {
         /// The longest lease: a timeout of a minute and what a lost answer is granted.
         const AHEAD: Duration = Duration::from_secs(62);
         let latest = now.saturating_add(HASTE);
-        [self.fetched_at, self.unknown_kid_fetch_ended, self.failed_at].into_iter().all(|time| time <= latest)
+        [self.fetched_at, self.refetch_ended, self.failed_at].into_iter().all(|time| time <= latest)
             && [self.retry_at, self.leased_until].into_iter().all(|time| time <= now.saturating_add(AHEAD))
     }
 
+    /// Whether the document is young enough to be taken by who did not fetch it.
+    fn is_fresh(&self, cache_duration: Duration, now: Duration) -> bool {
+        now < self.fetched_at.saturating_add(cache_duration.saturating_mul(4) / 5)
+    }
+
+    fn withdrawn(&self) -> PeerUpdate {
+        PeerUpdate::Withdrawn { fetched_at: self.fetched_at, retry_at: self.retry_at }
+    }
+
     fn encode(&self) -> Vec<u8> {
-        let Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body } = self;
-        let times = [*fetched_at, *unknown_kid_fetch_ended, *failed_at, *retry_at, *leased_until];
+        let Self { fetched_at, refetch_ended, failed_at, retry_at, leased_until, body } = self;
+        let times = [*fetched_at, *refetch_ended, *failed_at, *retry_at, *leased_until];
         let mut bytes = KEYS_MARK.to_vec();
         bytes.extend(times.into_iter().flat_map(milliseconds));
         bytes.extend(body);
@@ -297,12 +353,12 @@ impl KeysRecord {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(KEYS_MARK)?;
         let (fetched_at, rest) = time(rest)?;
-        let (unknown_kid_fetch_ended, rest) = time(rest)?;
+        let (refetch_ended, rest) = time(rest)?;
         let (failed_at, rest) = time(rest)?;
         let (retry_at, rest) = time(rest)?;
         let (leased_until, body) = time(rest)?;
         let body = body.to_vec();
-        Some(Self { fetched_at, unknown_kid_fetch_ended, failed_at, retry_at, leased_until, body })
+        Some(Self { fetched_at, refetch_ended, failed_at, retry_at, leased_until, body })
     }
 }
 
@@ -396,7 +452,7 @@ mod tests {
         let store = prepared();
         publish(&store, "k", Cause::Age, FetchOutcome::Keys(b"set"), at(0));
         publish(&store, "k", Cause::Age, FetchOutcome::Withdrawn { retry_at: at(500) }, at(10));
-        let withdrawn = FetchDecision::Take(PeerUpdate::Withdrawn { retry_at: at(500) });
+        let withdrawn = FetchDecision::Take(PeerUpdate::Withdrawn { fetched_at: at(10), retry_at: at(500) });
         assert_eq!(decide(&store, "k", &fetch(Cause::Age, 20, Some(0)), at(20)), withdrawn);
         assert_eq!(decide(&store, "k", &fetch(Cause::Age, 900, Some(0)), at(900)), withdrawn);
         assert_eq!(decide(&store, "k", &fetch(Cause::Age, 600, None), at(600)), FetchDecision::Fetch);
@@ -406,8 +462,8 @@ mod tests {
     fn a_fetch_for_an_unknown_kid_that_failed_tells_nobody_that_the_keys_at_hand_are_the_newest() {
         let store = prepared();
         publish(&store, "k", Cause::Age, FetchOutcome::Keys(b"old"), at(0));
-        publish(&store, "k", Cause::UnknownKid, FetchOutcome::Failed { retry_at: at(500) }, at(10));
-        let planned = decide(&store, "k", &fetch(Cause::UnknownKid, 20, Some(0)), at(20));
+        publish(&store, "k", Cause::Unverified, FetchOutcome::Failed { retry_at: at(500) }, at(10));
+        let planned = decide(&store, "k", &fetch(Cause::Unverified, 20, Some(0)), at(20));
         assert_eq!(planned, FetchDecision::Take(PeerUpdate::Failed { retry_at: at(500) }));
     }
 
@@ -429,23 +485,19 @@ mod tests {
     fn unknown_kids_cause_one_fetch_in_thirty_seconds_for_all_workers_together() {
         let store = prepared();
         publish(&store, "k", Cause::Age, FetchOutcome::Keys(b"old"), at(0));
-        assert_eq!(decide(&store, "k", &fetch(Cause::UnknownKid, 1, Some(0)), at(1)), FetchDecision::Fetch);
-        publish(&store, "k", Cause::UnknownKid, FetchOutcome::Keys(b"new"), at(20));
+        assert_eq!(decide(&store, "k", &fetch(Cause::Unverified, 1, Some(0)), at(1)), FetchDecision::Fetch);
+        publish(&store, "k", Cause::Unverified, FetchOutcome::Keys(b"new"), at(20));
         assert!(matches!(
-            decide(&store, "k", &fetch(Cause::UnknownKid, 21, Some(0)), at(21)),
+            decide(&store, "k", &fetch(Cause::Unverified, 21, Some(0)), at(21)),
             FetchDecision::Adopt(_)
         ));
         for time in [21, 30_019] {
-            let planned = decide(&store, "k", &fetch(Cause::UnknownKid, time, Some(20)), at(time));
-            let unknown_kid_fetch_ended = at(20);
-            assert_eq!(
-                planned,
-                FetchDecision::Take(PeerUpdate::Confirmed { unknown_kid_fetch_ended }),
-                "{time}"
-            );
+            let planned = decide(&store, "k", &fetch(Cause::Unverified, time, Some(20)), at(time));
+            let refetch_ended = at(20);
+            assert_eq!(planned, FetchDecision::Take(PeerUpdate::Confirmed { refetch_ended }), "{time}");
         }
         assert_eq!(
-            decide(&store, "k", &fetch(Cause::UnknownKid, 30_020, Some(20)), at(30_020)),
+            decide(&store, "k", &fetch(Cause::Unverified, 30_020, Some(20)), at(30_020)),
             FetchDecision::Fetch
         );
     }

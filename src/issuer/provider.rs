@@ -158,6 +158,13 @@ pub struct HttpUri {
 }
 
 impl HttpUri {
+    /// The URI for logs, with `tenant` at `{tenant}`: without its query, which may hold a secret.
+    pub fn without_query(&self, tenant: Option<&str>) -> String {
+        let path = self.path_for(tenant);
+        let path = path.split('?').next().unwrap_or_default();
+        format!("{}://{}{path}", self.scheme, self.authority)
+    }
+
     /// The path with the percent-encoded `tenant` at `{tenant}` (RFC 3986 section 2.1: all but unreserved characters).
     pub fn path_for(&self, tenant: Option<&str>) -> String {
         let encoded = tenant.map(percent::encode).unwrap_or_default();
@@ -174,6 +181,12 @@ mod tests {
         let uri =
             HttpUri { scheme: "https".into(), authority: "h".into(), path: "/realms/{tenant}/certs".into() };
         assert_eq!(uri.path_for(Some("a/../b c?")), "/realms/a%2F..%2Fb%20c%3F/certs");
+    }
+
+    #[test]
+    fn a_log_shows_a_uri_without_its_query() {
+        let uri = HttpUri { scheme: "https".into(), authority: "h".into(), path: "/{tenant}/x?k=v".into() };
+        assert_eq!(uri.without_query(Some("a b")), "https://h/a%20b/x");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::fault::IssuerFault;
 use super::judge::{IntrospectionOutcome, conclude};
-use super::keys::{Cause, Need, RemoteKeys, Wanted, read_key_set};
+use super::keys::{Cause, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
 use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{Provider, ProviderKeys};
 use crate::authenticate::RecentHeaders;
@@ -297,17 +297,23 @@ impl Account for ProviderState {
         if self.inactive.evict() {
             return true;
         }
-        let is_given_up = if self.tokens.bytes() >= self.active.bytes() {
-            self.tokens.evict() || self.active.evict()
-        } else {
-            self.active.evict() || self.tokens.evict()
-        };
-        if is_given_up {
+        if self.active.bytes() > self.tokens.bytes() && self.active.evict() {
             return true;
         }
-        let idle = self.key_sets.iter().filter(|(tenant, set)| tenant.is_some() && set.waiting.is_empty());
+        if self.tokens.evict() || self.active.evict() {
+            return true;
+        }
+        let is_idle = |set: &RemoteKeySet| set.waiting.is_empty() && !set.remote.is_fetching();
+        let idle = self.key_sets.iter().filter(|(tenant, set)| tenant.is_some() && is_idle(set));
         let oldest = idle.min_by_key(|(_, set)| set.remote.fetched_at()).map(|(tenant, _)| tenant.clone());
         oldest.is_some_and(|tenant| self.key_sets.remove(&tenant).is_some())
+    }
+}
+
+impl ProviderState {
+    /// How many fetches of keys have begun, those included that wait for their turn.
+    fn fetches(&self) -> usize {
+        self.key_sets.values().filter(|set| set.remote.is_fetching()).count()
     }
 }
 
@@ -378,15 +384,23 @@ impl ActivePolicy {
         let mut state = state.borrow_mut();
         let tenant: Option<Box<str>> = tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
         let may_wait = self.may_wait(&state, waiter.bytes);
-        let set = state.key_sets.entry(tenant.clone()).or_default();
-        match set.remote.need(wanted, now) {
+        let need = state.key_sets.entry(tenant.clone()).or_default().remote.need(wanted, now);
+        let cause = match need {
             Need::Keys(keys) => return KeysNow::Keys(keys),
             Need::Unavailable { retry_in } => return KeysNow::Unavailable { retry_in },
-            Need::Wait => {}
-            Need::Fetch(cause) => {
-                set.remote.begin(cause, remote.timeout, now);
-                calls.push(IssuerCall::FetchKeys { provider, tenant, cause, begun: now });
-            }
+            Need::Wait => None,
+            Need::Fetch(cause) => Some(cause),
+        };
+        // Who waits may wait for its turn. A fetch that would have nobody to serve begins only where it has one, and a
+        // fetch whose requests have all gone away still holds its place.
+        let places = if may_wait { self.places_of_one_provider().max(MAX_FETCHES) } else { MAX_FETCHES };
+        if cause.is_some() && state.fetches() >= places {
+            return unavailable;
+        }
+        let set = state.key_sets.entry(tenant.clone()).or_default();
+        if let Some(cause) = cause {
+            set.remote.begin(cause, remote.timeout, now);
+            calls.push(IssuerCall::FetchKeys { provider, tenant, cause, begun: now });
         }
         if !may_wait {
             // The fetch goes on, for whoever comes next.
@@ -471,11 +485,18 @@ impl ActivePolicy {
                 resumed.extend(waiters.into_iter().map(|waiter| (waiter, Some(verdict.clone()))));
             }
             if let ProviderKeys::Remote(remote) = &provider.keys {
-                for (tenant, set) in &mut state.borrow_mut().key_sets {
+                let mut state = state.borrow_mut();
+                let mut fetches = state.fetches();
+                for (tenant, set) in &mut state.key_sets {
+                    if fetches >= MAX_FETCHES {
+                        // The others at the next tick: requests come first, and nothing at hand ends meanwhile.
+                        break;
+                    }
                     // A tenant's keys that never came are asked for again by requests alone: whoever names tenants
                     // without a realm must not set a fetch for each of them going for good.
                     let is_wanted = tenant.is_none() || set.remote.at_hand().is_some();
                     if is_wanted && set.remote.is_due(now) {
+                        fetches += 1;
                         set.remote.begin(Cause::Age, remote.timeout, now);
                         calls.push(IssuerCall::FetchKeys {
                             provider: id,
@@ -508,6 +529,7 @@ impl ActivePolicy {
         let Some(state) = self.state(provider) else { return outcome };
         let mut state = state.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
+        let bytes = reply.as_ref().map_or(0, |(_, body)| ProviderState::key_set_bytes(body));
         match read_key_set(reply) {
             Ok((keys, skipped)) => {
                 outcome.skipped = skipped;
@@ -516,7 +538,7 @@ impl ActivePolicy {
                     outcome.fault = Some(IssuerFault::NoUsableKey);
                 } else {
                     set.remote.succeed(keys, remote.cache_duration, jitter, now);
-                    set.bytes = reply.map_or(0, |(_, body)| ProviderState::key_set_bytes(body));
+                    set.bytes = bytes;
                 }
             }
             Err(fault) => {
@@ -555,21 +577,32 @@ impl ActivePolicy {
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
         match told {
             PeerUpdate::Failed { retry_at } => set.remote.fail_as_told(retry_at, now),
-            PeerUpdate::Withdrawn { retry_at } => set.remote.withdraw_as_told(retry_at, now),
-            PeerUpdate::Confirmed { unknown_kid_fetch_ended } => set.remote.confirm(unknown_kid_fetch_ended),
+            PeerUpdate::Withdrawn { fetched_at, retry_at } => {
+                set.remote.withdraw_as_told(fetched_at, retry_at, now);
+            }
+            PeerUpdate::Confirmed { refetch_ended } => set.remote.confirm(refetch_ended),
         }
         let waiting = std::mem::take(&mut set.waiting);
         self.end_wait(&mut state, &waiting);
         waiting
     }
 
-    /// When the keys at hand were fetched; 0 where there are none.
+    /// When the set was fetched that was learnt last, also where it had no usable key; 0 where none was.
     pub fn keys_fetched_at(&self, provider: ProviderId, tenant: Option<&str>) -> Duration {
         let tenant: Option<Box<str>> = tenant.map(Box::from);
         let state = self.state(provider).map(|state| state.borrow());
         state
             .and_then(|state| state.key_sets.get(&tenant).map(|set| set.remote.fetched_at()))
             .unwrap_or_default()
+    }
+
+    /// The key sets of a provider, by tenant: when each was learnt last, and whether it has keys.
+    pub fn key_sets(&self, provider: ProviderId) -> Vec<(Option<Box<str>>, Duration, bool)> {
+        let Some(state) = self.state(provider) else { return Vec::new() };
+        let state = state.borrow();
+        let sets = state.key_sets.iter();
+        sets.map(|(tenant, set)| (tenant.clone(), set.remote.fetched_at(), set.remote.at_hand().is_some()))
+            .collect()
     }
 
     /// Takes the keys that another worker fetched. None where they are of no use, so that they have to be fetched;
@@ -588,13 +621,7 @@ impl ActivePolicy {
         }
         let mut state = self.state(provider)?.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
-        set.remote.adopt(
-            keys,
-            remote.cache_duration,
-            jitter,
-            record.fetched_at,
-            record.unknown_kid_fetch_ended,
-        );
+        set.remote.adopt(keys, remote.cache_duration, jitter, record.fetched_at, record.refetch_ended);
         set.bytes = ProviderState::key_set_bytes(&record.body);
         let waiting = std::mem::take(&mut set.waiting);
         self.end_wait(&mut state, &waiting);

@@ -274,6 +274,43 @@ fn a_key_that_the_issuer_withdraws_ends_what_was_verified_with_it() {
 }
 
 #[test]
+fn a_key_that_one_worker_learns_to_be_withdrawn_opens_at_no_worker_a_second_later() {
+    let (old, new) = (Signer::new("ES256", "old", 1), Signer::new("ES256", "new", 2));
+    let (both, new_alone) = (jwks([&old, &new]), jwks([&new]));
+    let issuer = FaultyIssuer::start(move |_| Behaviour::json(&both));
+    let gateway = Gateway::start(&configuration("10m"), &Options { concurrency: 2, ..options(issuer.port) });
+    let token = fresh(&old);
+    wait_until("both workers have keys", || (0..16).all(|_| gateway.send(&token).status == 200));
+    issuer.respond(move |_| Behaviour::json(&new_alone));
+    // An unknown `kid` has one worker fetch the new set.
+    let refused = gateway.send(&fresh(&Signer::new("ES256", "other", 3)));
+    assert_eq!(refused.decision(), (401, "key_not_found".to_owned()));
+    thread::sleep(Duration::from_secs(1));
+    for _ in 0..32 {
+        assert_eq!(gateway.send(&token).decision(), (401, "key_not_found".to_owned()));
+    }
+    assert_eq!(issuer.received().len(), 2);
+}
+
+#[test]
+fn a_fetch_that_fails_on_its_way_is_logged_with_its_cause_cluster_and_uri() {
+    let hanging = FaultyIssuer::start(|_| Behaviour::text(200, "{}").after(5_000));
+    let silent = FaultyIssuer::start(|_| Behaviour::HangUp);
+    for (cluster, port, cause) in [
+        ("idp", unused_port(), "connection refused"),
+        ("elsewhere", unused_port(), "the proxy has no such cluster"),
+        ("idp", hanging.port, "timed out"),
+        ("idp", silent.port, "connection failed or reset: "),
+    ] {
+        let options = Options { clusters: vec![(cluster.to_owned(), port)], ..Options::default() };
+        let gateway = Gateway::start(&configuration("10m"), &options);
+        let line = format!("keys of provider `corp` failed: {cause}");
+        wait_until(cause, || gateway.log().contains(&line));
+        assert!(gateway.log().contains("(cluster `idp`, https://login.example.com/jwks.json)"), "{cause}");
+    }
+}
+
+#[test]
 fn a_proxy_fetches_once_an_interval_however_many_workers_it_has() {
     let good = Signer::new("ES256", "good", 1);
     let start = |concurrency: u32, vm_id: &str, cache_duration: &str| -> (Gateway, FaultyIssuer) {

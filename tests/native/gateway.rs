@@ -130,7 +130,7 @@ impl Gateway {
 
     /// Hands an issuer's answer in.
     pub fn answer(&self, call: &IssuerCall, reply: Reply, pending: &mut Pending) {
-        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_bytes())).map_err(|fault| *fault);
+        let reply = reply.as_ref().map(|(status, body)| (*status, body.as_bytes())).map_err(Clone::clone);
         match call {
             IssuerCall::FetchKeys { provider, tenant, .. } => {
                 self.active.keys_reply(*provider, tenant.as_deref(), reply, 0, self.now);

@@ -82,16 +82,16 @@ impl Environment for View {
         self.world.store.as_ref().map(|store| store as &dyn SharedStore)
     }
 
-    fn call(&self, _: &str, call: &HttpCall, _: Duration) -> Option<u32> {
+    fn call(&self, _: &str, call: &HttpCall, _: Duration) -> Result<u32, IssuerFault> {
         if self.world.is_cluster_gone.get() {
-            return None;
+            return Err(IssuerFault::NoCluster);
         }
         let number = self.world.made.get() + 1;
         self.world.made.set(number);
         let path = call.headers.iter().find(|(name, _)| *name == ":path").unwrap().1.clone();
         let token = call.body.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned);
         self.world.calls.borrow_mut().push(Call { number, worker: self.worker, path, token });
-        Some(number)
+        Ok(number)
     }
 
     fn note(&self, _: Event<'_>) {}
@@ -391,6 +391,43 @@ mod keys {
         proxy.world.is_cluster_gone.set(true);
         let request = proxy.send(0, &jwt(&signer("a")));
         assert_eq!(proxy.outcome(request), "keys_unavailable");
+        assert_eq!(
+            *proxy.world.warnings.borrow(),
+            [
+                "keys of provider `corp` failed: the proxy has no such cluster (cluster `idp`, https://login.example/jwks)"
+            ]
+        );
+    }
+
+    #[test]
+    fn whose_fetch_fails_or_that_are_skipped_are_told_with_the_cause() {
+        let mut key = signer("a").jwk();
+        key["use"] = json!("enc");
+        let skipped = json!({"keys": [key]}).to_string();
+        for (reply, cause) in [
+            (Err(IssuerFault::Refused), "connection refused"),
+            (Err(IssuerFault::TimedOut), "timed out"),
+            (Ok((404, String::new())), "status 404"),
+            (Ok((200, json!({"Keys": []}).to_string())), "the key set has no array `keys`"),
+            (Ok((200, skipped)), "no key of the set is usable"),
+        ] {
+            let mut proxy = Proxy::new(&configuration(), 1, false);
+            proxy.tick();
+            let call = proxy.sole_call();
+            proxy.reply(&call, reply.map(|(status, body)| (status, body.into_bytes())));
+            let warnings = proxy.world.warnings.borrow();
+            let (told, before) = warnings.split_last().unwrap();
+            let place = "(cluster `idp`, https://login.example/jwks)";
+            assert_eq!(*told, format!("keys of provider `corp` failed: {cause} {place}"));
+            if cause.starts_with("no key") {
+                assert_eq!(
+                    before,
+                    [
+                        "a key of provider `corp` is not used: keys[0] (kid `a`): not meant for verifying signatures"
+                    ]
+                );
+            }
+        }
     }
 
     #[test]
@@ -486,6 +523,89 @@ mod keys {
         proxy.tick();
         let again = [proxy.send(0, &token), proxy.send(1, &token)];
         assert_eq!(proxy.outcomes(&again), ["passes", "passes"]);
+    }
+
+    /// A proxy of two workers of which the first learnt `set` by the fetch for an unknown `kid`, 10 s after both had the key `a`.
+    fn learnt_by_the_first(set: &Value) -> Proxy {
+        let mut proxy = with_keys(&configuration(), 2, true);
+        let warm = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+        assert_eq!(proxy.outcomes(&warm), ["passes", "passes"]);
+        proxy.pass(10_000);
+        proxy.send(0, &jwt(&signer("z")));
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, set);
+        proxy.pass(200);
+        proxy.tick();
+        proxy
+    }
+
+    #[test]
+    fn that_one_worker_learns_to_be_withdrawn_open_at_no_other_after_the_next_tick() {
+        for none_left in [true, false] {
+            let set = if none_left { json!({"keys": []}) } else { jwks([&signer("b")]) };
+            let mut proxy = learnt_by_the_first(&set);
+            let made = proxy.world.made.get();
+            let requests = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+            let expected = if none_left { "keys_unavailable" } else { "key_not_found" };
+            assert_eq!(proxy.outcomes(&requests), [expected; 2]);
+            assert_eq!(proxy.world.made.get(), made);
+        }
+    }
+
+    #[test]
+    fn that_were_withdrawn_do_not_come_back_from_what_is_shared() {
+        let mut proxy = with_keys(&configuration(), 2, true);
+        let shared = proxy.world.store.as_ref().unwrap().0.borrow().clone();
+        proxy.pass(10_000);
+        proxy.send(0, &jwt(&signer("z")));
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &json!({"keys": []}));
+        proxy.tick();
+        // The host has lost what was written last, as where it refuses a write.
+        for (name, (value, _)) in shared {
+            proxy.world.store.as_ref().unwrap().write(&name, &value, 0);
+        }
+        proxy.pass(200);
+        proxy.tick();
+        let requests = [proxy.send(0, &jwt(&signer("a"))), proxy.send(1, &jwt(&signer("a")))];
+        assert_eq!(proxy.outcomes(&requests), ["keys_unavailable", "keys_unavailable"]);
+    }
+
+    #[test]
+    fn that_are_replaced_under_their_kid_are_fetched_once_in_thirty_seconds_and_serve_who_waited() {
+        let replaced = Signer::new("ES256", "a", b'x');
+        let forged = Signer::new("ES256", "a", b'f');
+        let mut proxy = with_keys(&configuration(), 1, false);
+        let requests = [proxy.send(0, &jwt(&replaced)), proxy.send(0, &jwt(&forged))];
+        assert_eq!(proxy.outcomes(&requests), ["waits", "waits"]);
+        let good = proxy.send(0, &jwt(&signer("a")));
+        assert_eq!(proxy.outcome(good), "passes");
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&replaced]));
+        assert_eq!(proxy.outcomes(&requests), ["passes", "signature_invalid"]);
+        let old = proxy.send(0, &jwt(&signer("a")));
+        assert_eq!(proxy.outcome(old), "signature_invalid");
+        proxy.pass(29_999);
+        let flood: Vec<u32> = (0..100).map(|_| proxy.send(0, &jwt(&forged))).collect();
+        assert_eq!(proxy.outcomes(&flood), vec!["signature_invalid"; 100]);
+        assert_eq!(proxy.calls().len(), 0);
+        proxy.pass(1);
+        let next = [proxy.send(0, &jwt(&forged)), proxy.send(0, &jwt(&signer("z")))];
+        assert_eq!(proxy.outcomes(&next), ["waits", "waits"]);
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&replaced]));
+        assert_eq!(proxy.outcomes(&next), ["signature_invalid", "key_not_found"]);
+    }
+
+    #[test]
+    fn that_are_replaced_under_their_kid_by_ones_of_another_type_are_fetched_again_too() {
+        let replaced = Signer::new("EdDSA", "a", b'x');
+        let mut proxy = with_keys(&configuration(), 1, false);
+        let request = proxy.send(0, &jwt(&replaced));
+        assert_eq!(proxy.outcome(request), "waits");
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&replaced]));
+        assert_eq!(proxy.outcome(request), "passes");
     }
 
     #[test]
@@ -633,6 +753,100 @@ mod keys {
         assert_eq!(proxy.sole_call().path, "/acme/jwks");
         let request = proxy.send(0, &of("b c"));
         assert_eq!(proxy.outcome(request), "waits");
+    }
+
+    /// A configuration whose issuer has a realm for each of `tenants`, and a token of one of them.
+    fn realms(tenants: usize) -> (Value, impl Fn(usize) -> String) {
+        let mut configuration = configuration();
+        configuration["providers"]["corp"]["issuer"] = json!("https://login.example/{tenant}");
+        configuration["providers"]["corp"]["remote_jwks"]["uri"] =
+            json!("https://login.example/{tenant}/jwks");
+        let tenants = (0..tenants).map(|number| json!({"id": format!("t{number}"), "providers": ["corp"]}));
+        configuration["tenants"] = tenants.collect();
+        let signer = signer("a");
+        let of = move |number: usize| {
+            let mut claims = claims();
+            claims["iss"] = json!(format!("https://login.example/t{number}"));
+            signer.mint(json!({}), &claims)
+        };
+        (configuration, of)
+    }
+
+    #[test]
+    fn of_many_tenants_are_fetched_sixteen_at_a_time_and_the_rest_waits_for_its_turn() {
+        let (mut configuration, of) = realms(300);
+        configuration["max_waiting_requests"] = json!(400);
+        let mut proxy = Proxy::new(&configuration, 1, true);
+        let requests: Vec<u32> = (0..300).map(|tenant| proxy.send(0, &of(tenant))).collect();
+        assert_eq!(proxy.calls().len(), 16);
+        let outcomes = proxy.outcomes(&requests);
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == "waits").count(), 200);
+        assert_eq!(outcomes[200..], ["keys_unavailable"; 100]);
+        // Who was refused a place has caused no fetch for later either.
+        let mut most = 0;
+        while let Some(call) = proxy.calls().first().cloned() {
+            most = most.max(proxy.calls().len());
+            proxy.answer(&call, 200, &jwks([&signer("a")]));
+        }
+        assert_eq!((most, proxy.world.made.get()), (16, 200));
+        assert_eq!(proxy.outcomes(&requests[..200]), ["passes"; 200]);
+        assert_eq!(proxy.workers[0].active.waiting(), 0);
+    }
+
+    #[test]
+    fn that_get_no_turn_in_time_are_a_503_and_places_that_lost_answers_held_are_free_again() {
+        let (configuration, of) = realms(40);
+        let mut proxy = Proxy::new(&configuration, 1, false);
+        let requests: Vec<u32> = (0..40).map(|tenant| proxy.send(0, &of(tenant))).collect();
+        assert_eq!(proxy.calls().len(), 16);
+        proxy.world.calls.borrow_mut().clear();
+        proxy.pass(3_000);
+        proxy.tick();
+        assert_eq!(proxy.outcomes(&requests), ["keys_unavailable"; 40]);
+        assert_eq!(proxy.calls().len(), 0);
+        proxy.pass(500);
+        let again = proxy.send(0, &of(39));
+        let call = proxy.sole_call();
+        proxy.answer(&call, 200, &jwks([&signer("a")]));
+        assert_eq!(proxy.outcome(again), "passes");
+    }
+
+    #[test]
+    fn of_many_tenants_hold_no_more_turns_than_places_though_their_requests_leave_at_once() {
+        let (mut configuration, of) = realms(300);
+        configuration["max_waiting_requests"] = json!(100);
+        let mut proxy = Proxy::new(&configuration, 1, false);
+        for tenant in 0..300 {
+            let request = proxy.send(0, &of(tenant));
+            if proxy.outcome(request) == "waits" {
+                proxy.leave(0, request);
+            }
+        }
+        while let Some(call) = proxy.calls().first().cloned() {
+            proxy.answer(&call, 200, &jwks([&signer("a")]));
+        }
+        assert_eq!(proxy.world.made.get(), 50);
+    }
+
+    #[test]
+    fn of_many_tenants_grow_old_together_and_are_refreshed_sixteen_at_a_time() {
+        let (configuration, of) = realms(40);
+        let mut proxy = Proxy::new(&configuration, 1, false);
+        for tenant in 0..40 {
+            proxy.send(0, &of(tenant));
+            let call = proxy.sole_call();
+            proxy.answer(&call, 200, &jwks([&signer("a")]));
+        }
+        proxy.pass(540_000);
+        for expected in [16, 16, 8] {
+            proxy.tick();
+            assert_eq!(proxy.calls().len(), expected);
+            for call in proxy.calls() {
+                proxy.answer(&call, 200, &jwks([&signer("a")]));
+            }
+        }
+        proxy.tick();
+        assert_eq!(proxy.calls().len(), 0);
     }
 
     #[test]
@@ -942,6 +1156,25 @@ mod introspection {
     }
 
     #[test]
+    fn an_answer_that_is_of_no_use_is_told_with_the_member_that_is_wrong() {
+        for (member, value) in [("scope", json!(7)), ("exp", json!("soon")), ("client_id", json!([]))] {
+            let mut response = active();
+            response[member] = value;
+            let mut proxy = Proxy::new(&configuration(), 1, false);
+            proxy.send(0, "token");
+            let call = proxy.sole_call();
+            proxy.answer(&call, 200, &response);
+            assert_eq!(
+                *proxy.world.warnings.borrow(),
+                [format!(
+                    "introspection of provider `corp` failed: `{member}` has the wrong type \
+                     (cluster `idp`, https://login.example/introspect)"
+                )]
+            );
+        }
+    }
+
+    #[test]
     fn faults_are_reported_once_a_second_however_many_there_are() {
         let mut proxy = Proxy::new(&configuration(), 1, false);
         for round in 0..2 {
@@ -956,8 +1189,8 @@ mod introspection {
         assert_eq!(
             *warnings,
             [
-                "introspection of provider `corp` failed: no answer",
-                "introspection of provider `corp` failed: no answer; 19 more before it"
+                "introspection of provider `corp` failed: no answer (cluster `idp`, https://login.example/introspect)",
+                "introspection of provider `corp` failed: no answer (cluster `idp`, https://login.example/introspect); 19 more before it"
             ]
         );
     }

@@ -16,8 +16,11 @@ use scopegate::credential::PlaceRef;
 use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
+use scopegate::issuer::calls::{CallKind, place};
+use scopegate::issuer::state::KeysReply;
 use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
+use scopegate::jose::SkippedKey;
 use scopegate::policy::Policy;
 use scopegate::respond::Rejection;
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
@@ -128,12 +131,10 @@ struct Call {
     /// Whether a file answered.
     answered: bool,
     fault: Option<IssuerFault>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum CallKind {
-    Keys,
-    Introspection,
+    /// The cluster and the URI that it would have gone to.
+    place: String,
+    /// Keys of the file that are not used, and why.
+    skipped: Vec<SkippedKey>,
 }
 
 /// Runs the command.
@@ -199,24 +200,32 @@ fn play(policy: Policy, scene: &Scene) -> Played {
 
 fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Option<IntrospectionOutcome>) {
     let name = |id| active.policy.provider(id).map_or(String::new(), |provider| provider.name.to_string());
+    let leads = |id, what, tenant| {
+        active.policy.provider(id).map_or(String::new(), |provider| place(provider, what, tenant))
+    };
     match call {
         IssuerCall::FetchKeys { provider, tenant, .. } => {
             let name = name(provider);
             let body = scene.jwks.iter().find(|(of, _)| *of == name).map(|(_, body)| body.as_slice());
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let fault = active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now).fault;
-            (Call { what: CallKind::Keys, provider: name, answered: body.is_some(), fault }, None)
+            let what = CallKind::Keys;
+            let place = leads(provider, what, tenant.as_deref());
+            let KeysReply { fault, skipped, .. } =
+                active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
+            (Call { what, provider: name, answered: body.is_some(), fault, place, skipped }, None)
         }
         IssuerCall::Introspect { provider, token } => {
             let body = scene.introspection.as_deref();
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
             let (_, verdict) = active.introspection_reply(provider, &token, reply, scene.now);
             let fault = match &verdict {
-                IntrospectionOutcome::Fault(fault) => Some(*fault),
+                IntrospectionOutcome::Fault(fault) => Some(fault.clone()),
                 IntrospectionOutcome::Active(_) | IntrospectionOutcome::Refused { .. } => None,
             };
             let what = CallKind::Introspection;
-            (Call { what, provider: name(provider), answered: body.is_some(), fault }, Some(verdict))
+            let (provider, place) = (name(provider), leads(provider, what, None));
+            let call = Call { what, provider, answered: body.is_some(), fault, place, skipped: Vec::new() };
+            (call, Some(verdict))
         }
     }
 }

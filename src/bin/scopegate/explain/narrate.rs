@@ -430,16 +430,22 @@ impl PeerUpdate<'_> {
                 CallKind::Introspection => "introspection",
             };
             let provider = &call.provider;
-            let answer = match (call.answered, call.fault) {
+            let answer = match (call.answered, &call.fault) {
                 (false, _) => {
-                    format!("provider `{provider}` was asked; no file was given, so it is unreachable")
+                    format!(
+                        "provider `{provider}` was asked{}; no file was given, so it is unreachable",
+                        call.place
+                    )
                 }
                 (true, None) => format!("provider `{provider}` was asked; its file answered"),
                 (true, Some(fault)) => {
-                    format!("provider `{provider}` was asked; its file is of no use: {fault}")
+                    format!("provider `{provider}` was asked{}; its file is of no use: {fault}", call.place)
                 }
             };
             page.saw(what, answer);
+            for key in &call.skipped {
+                page.saw("key not used", key.to_string());
+            }
         }
         match &self.facts.identity {
             Some(identity) => {
