@@ -6,7 +6,7 @@ use super::tenants::Tenant;
 use crate::authenticate::ClaimPath;
 use crate::ids::{OperationId, PermissionId, SuiteId};
 
-/// How strictly scopes are enforced (contract section 5).
+/// How strictly scopes are enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
     /// What is not granted is refused.

@@ -1,6 +1,6 @@
 //! Step 6 of a request's way: may this caller, under this tenant, call this operation?
 //!
-//! The reason of a 403 is the first that holds, in the order of the contract's table; `diagnose` is that table.
+//! The reason of a 403 is the first that holds, in the order of [`Reason::ALL`]; `diagnose` is that order.
 
 use super::catalog::{Access, Catalog, Enforcement, Operation};
 use super::requirement::{PermissionSet, Requirement};
@@ -161,7 +161,7 @@ impl<'c> MissingPiece<'c> {
     }
 }
 
-/// The first reason that holds, in the order of the contract's table.
+/// The first reason that holds, in the order of [`Reason::ALL`].
 fn diagnose(
     operation: &Operation,
     caller: &Caller<'_>,

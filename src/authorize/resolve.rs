@@ -1,4 +1,4 @@
-//! Which tenant a request belongs to (contract section 4).
+//! Which tenant a request belongs to.
 //!
 //! 1. Malformed evidence is never ignored: its shape is judged first.
 //! 2. Kinds of evidence that are required must be present.
@@ -21,7 +21,7 @@ pub struct EvidenceKinds(u8);
 
 /// One kind of tenant evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are the contract's")]
+#[expect(missing_docs, reason = "the names are those of the configuration")]
 pub enum EvidenceKind {
     Claim,
     Issuer,
@@ -207,7 +207,7 @@ impl AudienceTenants {
 }
 
 /// The one tenant that every piece of `naming` evidence allows, that the provider may speak for and that takes the
-/// client. The order of the checks is the contract's.
+/// client. The order of the checks is that of the reasons in the README.
 fn common_tenant(
     naming: &[&[TenantId]],
     registered: &[TenantId],

@@ -1,4 +1,4 @@
-//! What a token's scopes amount to under a tenant (contract section 5).
+//! What a token's scopes amount to under a tenant.
 //!
 //! `effective = token scopes ∩ tenant's (prefix stripped, declared) ∩ application's assigned`, mapped to permissions.
 //! Scopes are case-sensitive and compared whole (RFC 6749 section 3.3).

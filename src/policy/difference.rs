@@ -65,7 +65,7 @@ pub enum Subject {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the contract's")]
+#[expect(missing_docs, reason = "the names are those of the audit events")]
 pub enum Action {
     Created,
     Modified,

@@ -102,7 +102,7 @@ impl ErrorClass {
     }
 }
 
-/// The one table: variant, wire name, class, meaning. Its order is the contract's.
+/// The one table: variant, wire name, class, meaning. Where several reasons hold, the first is the answer.
 macro_rules! reasons {
     ($($variant:ident $name:literal $class:ident $meaning:literal;)*) => {
         impl Reason {
