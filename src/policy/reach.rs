@@ -1,6 +1,6 @@
 //! What somebody could call with a token that carries all the scopes it may carry: who can reach what.
 //!
-//! It is decided by the same function as a request's scopes ([`decide`]); only the token is
+//! It is decided by the same function as a request's scopes ([`Policy::decide`]); only the token is
 //! thought up.
 
 use super::Policy;

@@ -91,12 +91,12 @@ fn what_waits_takes_half_of_the_budget_at_most_and_one_issuer_half_of_that() {
     let large = "x".repeat(60_000);
     let mut outcomes = [0, 0];
     let mut waiting = Vec::new();
-    for issuer in 0..2 {
+    for (issuer, outcomes) in outcomes.iter_mut().enumerate() {
         for number in 0..100 {
             let call = opaque(issuer, &format!("token-{number}")).header("x-large", &large);
             match gateway.begin(&call) {
                 Begun::Waits(pending) => {
-                    outcomes[issuer] += 1;
+                    *outcomes += 1;
                     waiting.push(pending);
                 }
                 Begun::Done(outcome) => assert_eq!(outcome.brief(), "introspection_overloaded"),
