@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::authenticate::claims::{Claims, Confirmation};
 use crate::authenticate::{AudienceRule, Principal};
 use crate::authorize::Application;
+use crate::authorize::EvidenceKind;
 use crate::authorize::decide::Caller;
-use crate::authorize::resolve::{AudienceTenants, TokenEvidence};
+use crate::authorize::resolve::{AudienceTenants, NoteEvidence, TokenEvidence};
 use crate::authorize::scope::EffectiveScopes;
 use crate::ids::{ProviderId, TenantId};
 use crate::issuer::provider::Provider;
@@ -144,13 +145,23 @@ impl Identity {
         if let Some(memo) = self.memo.borrow().as_ref().filter(is_current) {
             return memo.evidence;
         }
-        let evidence = self.read_evidence(provider, policy);
+        let evidence = self.read_evidence(provider, policy, &mut |_, _, _| {});
         *self.memo.borrow_mut() =
             Some(Memo { generation: policy.generation, provider, evidence, standing: None });
         evidence
     }
 
-    fn read_evidence(&self, id: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
+    /// Tells `note` what [`Self::evidence`] is made from, which is not remembered.
+    pub fn note_evidence(&self, provider: ProviderId, policy: &Policy, note: NoteEvidence<'_>) {
+        let _ = self.read_evidence(provider, policy, note);
+    }
+
+    fn read_evidence(
+        &self,
+        id: ProviderId,
+        policy: &Policy,
+        note: NoteEvidence<'_>,
+    ) -> Result<TokenEvidence, Reason> {
         let provider = policy.provider(id).ok_or(Reason::IssuerUnknown)?;
         if let (Some(_), Some(issuer)) = (&provider.issuer, self.principal.issuer.as_deref()) {
             let found = policy.provider_of_issuer(issuer);
@@ -165,17 +176,18 @@ impl Identity {
             AudienceRule::OneOf(_) => self.principal.audiences.is_none(),
         };
         for audience in self.principal.audiences.as_deref().unwrap_or_default() {
-            for tenant in policy.tenants.with_audience(audience).unwrap_or_default() {
-                tenants.add(*tenant);
+            if let Some(named) = policy.tenants.with_audience(audience) {
+                note(EvidenceKind::Audience, audience, named);
+                named.iter().for_each(|tenant| tenants.add(*tenant));
             }
             if let AudienceRule::OneOf(patterns) = &provider.rules.audiences {
                 for pattern in patterns {
                     is_meant_for_us |=
                         pattern.matches(audience, &|name| policy.tenants.named(name).is_some());
-                    if let Some(tenant) =
-                        pattern.tenant_name(audience).and_then(|name| policy.tenants.named(name))
-                    {
-                        tenants.add(tenant);
+                    if let Some(name) = pattern.tenant_name(audience) {
+                        let named = policy.tenants.named(name);
+                        note(EvidenceKind::Audience, audience, named.as_slice());
+                        named.into_iter().for_each(|tenant| tenants.add(tenant));
                     }
                 }
             }
@@ -183,7 +195,7 @@ impl Identity {
         if !is_meant_for_us {
             return Err(Reason::AudienceMismatch);
         }
-        Ok(TokenEvidence::of(&self.principal, id, &tenants, &policy.tenants))
+        Ok(TokenEvidence::noting(&self.principal, id, &tenants, &policy.tenants, note))
     }
 
     /// What the caller amounts to under `tenant`, worked out once per generation and tenant.

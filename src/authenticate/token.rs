@@ -211,6 +211,11 @@ impl<'t> UntrustedToken<'t> {
         }
     }
 
+    /// The payload.
+    pub fn claims(&self) -> &Object {
+        &self.claims
+    }
+
     /// The `alg`, where it is one that is implemented.
     pub fn algorithm(&self) -> Option<Algorithm> {
         self.jws.header.algorithm

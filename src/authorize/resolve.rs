@@ -75,9 +75,14 @@ impl EvidenceKinds {
         self.0 & (1 << kind as u8) != 0
     }
 
-    /// The kinds of it that are not in `present`.
+    /// The kinds, in the order of [`EvidenceKind::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = EvidenceKind> {
+        EvidenceKind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+
+    /// Its kinds that are not in `present`.
     pub fn absent_from(self, present: Self) -> impl Iterator<Item = EvidenceKind> {
-        EvidenceKind::ALL.into_iter().filter(move |kind| self.contains(*kind) && !present.contains(*kind))
+        self.iter().filter(move |kind| !present.contains(*kind))
     }
 }
 
@@ -134,6 +139,18 @@ impl TokenEvidence {
         audiences: &AudienceTenants,
         table: &TenantTable,
     ) -> Self {
+        Self::noting(principal, provider, audiences, table, &mut |_, _, _| {})
+    }
+
+    /// The same, with every name in the token and the tenants that it names told to `note`. Audiences are for whoever
+    /// reads them.
+    pub fn noting(
+        principal: &Principal,
+        provider: ProviderId,
+        audiences: &AudienceTenants,
+        table: &TenantTable,
+        note: NoteEvidence<'_>,
+    ) -> Self {
         let mut kinds = EvidenceKinds::default();
         // Each entry is one piece of evidence: the tenants of which it allows one.
         let mut naming: Vec<&[TenantId]> = Vec::with_capacity(8);
@@ -145,7 +162,9 @@ impl TokenEvidence {
             Ok(names) => {
                 for name in names {
                     kinds = kinds.with(EvidenceKind::Claim);
-                    match table.alone(name) {
+                    let tenant = table.alone(name);
+                    note(EvidenceKind::Claim, name, tenant.unwrap_or_default());
+                    match tenant {
                         Some(tenant) => naming.push(tenant),
                         None => unknown = true,
                     }
@@ -155,7 +174,9 @@ impl TokenEvidence {
         let (speaks_for, first) = table.speaks_for(provider);
         if let Some(name) = &principal.issuer_tenant {
             kinds = kinds.with(EvidenceKind::Issuer);
-            match table.alone(name) {
+            let tenant = table.alone(name);
+            note(EvidenceKind::Issuer, name, tenant.unwrap_or_default());
+            match tenant {
                 Some(tenant) => naming.push(tenant),
                 None => unknown = true,
             }
@@ -168,6 +189,9 @@ impl TokenEvidence {
         }
         let registered =
             principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
+        if let Some(client) = principal.client.as_deref() {
+            note(EvidenceKind::Application, client, registered);
+        }
         if !registered.is_empty() {
             kinds = kinds.with(EvidenceKind::Application);
         }
@@ -192,6 +216,9 @@ impl TokenEvidence {
         Self { odd_claim, kinds, conclusion }
     }
 }
+
+/// Takes a kind of evidence, what stands for it in the token, and the tenants that it names: none where it is unknown.
+pub type NoteEvidence<'n> = &'n mut dyn FnMut(EvidenceKind, &str, &[TenantId]);
 
 /// The tenants that a token's audiences name: by `tenants[].audiences` and by the provider's `{tenant}` patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -256,13 +283,25 @@ fn client_check(
 
 /// One piece of evidence that a request brings: the tenants that it names, none where the name is not configured.
 #[derive(Clone, Copy, Debug)]
-enum Named<'t> {
+pub enum Named<'t> {
+    /// One tenant, by id or alias.
     One(TenantId),
+    /// Tenants that share a host.
     Any(&'t [TenantId]),
+    /// A name that is not configured.
     Unknown,
 }
 
 impl Named<'_> {
+    /// The tenants.
+    pub fn tenants(self) -> Vec<TenantId> {
+        match self {
+            Self::One(tenant) => vec![tenant],
+            Self::Any(tenants) => tenants.to_vec(),
+            Self::Unknown => Vec::new(),
+        }
+    }
+
     fn includes(self, tenant: TenantId) -> bool {
         match self {
             Self::One(named) => named == tenant,
@@ -290,13 +329,14 @@ impl<'t> RequestEvidence<'t> {
     }
 
     /// A header that names a tenant, by id or alias.
-    pub fn header(&mut self, name: &str, table: &'t TenantTable) {
+    pub fn header(&mut self, name: &str, table: &'t TenantTable) -> Named<'t> {
         self.kinds = self.kinds.with(EvidenceKind::Header);
         let named = by_name(table, name);
         match &mut self.named[0] {
             first @ None => *first = Some(named),
             Some(_) => self.more.push(named),
         }
+        named
     }
 
     /// A header whose value cannot name a tenant: repeated, empty or not UTF-8. The first one is reported.
@@ -305,20 +345,25 @@ impl<'t> RequestEvidence<'t> {
     }
 
     /// The segment at `{tenant}` of the operation's path, decoded once; none where it is not UTF-8.
-    pub fn path(&mut self, name: Option<&str>, table: &'t TenantTable) {
+    pub fn path(&mut self, name: Option<&str>, table: &'t TenantTable) -> Named<'t> {
         self.kinds = self.kinds.with(EvidenceKind::Path);
-        self.named[1] = Some(name.map_or(Named::Unknown, |name| by_name(table, name)));
+        let named = name.map_or(Named::Unknown, |name| by_name(table, name));
+        self.named[1] = Some(named);
+        named
     }
 
-    /// The request's host: the labels at `{tenant}` of configured hosts, and the host itself, in canonical form.
+    /// The request's host: the labels at `{tenant}` of configured hosts, and the host itself, in canonical form. Each
+    /// that names tenants is told to `note`.
     pub fn host<'l>(
         &mut self,
         labels: impl Iterator<Item = &'l str>,
-        host: Option<&str>,
+        host: Option<&'l str>,
         table: &'t TenantTable,
+        mut note: impl FnMut(&str, Named<'t>),
     ) {
-        let by_host = host.and_then(|host| table.at_host(host)).map(Named::Any);
-        for named in labels.map(|name| by_name(table, name)).chain(by_host) {
+        let by_host = host.and_then(|host| Some((host, Named::Any(table.at_host(host)?))));
+        for (name, named) in labels.map(|name| (name, by_name(table, name))).chain(by_host) {
+            note(name, named);
             self.kinds = self.kinds.with(EvidenceKind::Host);
             match &mut self.named[2] {
                 first @ None => *first = Some(named),
@@ -339,11 +384,7 @@ impl<'t> RequestEvidence<'t> {
         for named in self.all() {
             allowed = Some(match allowed {
                 Some(allowed) => allowed.into_iter().filter(|tenant| named.includes(*tenant)).collect(),
-                None => match named {
-                    Named::One(tenant) => vec![tenant],
-                    Named::Any(tenants) => tenants.to_vec(),
-                    Named::Unknown => Vec::new(),
-                },
+                None => named.tenants(),
             });
         }
         allowed.unwrap_or_default()

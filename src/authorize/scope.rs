@@ -28,11 +28,9 @@ impl EffectiveScopes {
         let mut effective = Self { scopes: Vec::with_capacity(token_scopes.len()), ..Self::default() };
         let mut held: [Vec<_>; 2] = [Vec::new(), Vec::new()];
         for token_scope in token_scopes {
-            let Some(scope) = tenant.strip_prefix(token_scope) else { continue };
-            let Some(kind) = table.kind(scope) else { continue };
-            if application.is_some_and(|application| !is_assigned(application, scope)) {
+            let ScopeFate::Counts { scope, kind } = ScopeFate::of(token_scope, tenant, application) else {
                 continue;
-            }
+            };
             if effective.scopes.iter().any(|known| &**known == scope) {
                 continue;
             }
@@ -64,6 +62,36 @@ impl EffectiveScopes {
     /// The permissions that count for suites of the vendor (`system`) or for all others.
     pub fn permissions(&self, system: bool) -> &PermissionSet {
         if system { &self.system } else { &self.custom }
+    }
+}
+
+/// What becomes of one scope of a token under a tenant. A scope is named without the tenant's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeFate<'s> {
+    /// It is effective.
+    Counts {
+        /// The scope.
+        scope: &'s str,
+        /// Whose suites it opens.
+        kind: ScopeKind,
+    },
+    /// It lacks the tenant's prefix.
+    NotPrefixed,
+    /// The tenant does not declare this scope.
+    NotDeclared(&'s str),
+    /// The application is not assigned this scope.
+    NotAssigned(&'s str),
+}
+
+impl<'s> ScopeFate<'s> {
+    /// What becomes of `token_scope` in a token of `application`.
+    pub fn of(token_scope: &'s str, tenant: &Tenant, application: Option<&Application>) -> Self {
+        let Some(scope) = tenant.strip_prefix(token_scope) else { return Self::NotPrefixed };
+        let Some(kind) = tenant.scope_table.kind(scope) else { return Self::NotDeclared(scope) };
+        match application {
+            Some(application) if !is_assigned(application, scope) => Self::NotAssigned(scope),
+            Some(_) | None => Self::Counts { scope, kind },
+        }
     }
 }
 

@@ -143,6 +143,16 @@ pub enum PlaceRef<'r> {
     Parameter(&'r str),
 }
 
+impl fmt::Display for PlaceRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header `{name}`"),
+            Self::Cookie(name) => write!(f, "cookie `{name}`"),
+            Self::Parameter(name) => write!(f, "query parameter `{name}`"),
+        }
+    }
+}
+
 /// Why a request has no credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialError {

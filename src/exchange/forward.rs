@@ -30,11 +30,15 @@ pub struct Forward {
 
 /// Where the credential stood, for its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CredentialPlace {
+pub enum CredentialPlace {
+    /// In the header of this name.
     Header(Cow<'static, str>),
+    /// In the cookie of this name.
     Cookie(Box<str>),
+    /// In the query parameter of this name.
     Parameter(Box<str>),
 }
+
 impl CredentialPlace {
     pub(super) fn of(credential: &Credential<'_>) -> Self {
         match credential.place {
@@ -45,7 +49,17 @@ impl CredentialPlace {
             PlaceRef::Parameter(name) => Self::Parameter(name.into()),
         }
     }
+
+    /// The place.
+    pub fn as_ref(&self) -> PlaceRef<'_> {
+        match self {
+            Self::Header(name) => PlaceRef::Header(name),
+            Self::Cookie(name) => PlaceRef::Cookie(name),
+            Self::Parameter(name) => PlaceRef::Parameter(name),
+        }
+    }
 }
+
 impl Forward {
     /// Changes the request's headers to what the upstream may see: what a client could say in the filter's place goes,
     /// the credential goes unless it is forwarded, and what the filter has to tell comes.

@@ -7,6 +7,7 @@
 pub mod facts;
 pub mod forward;
 pub mod request;
+pub mod trace;
 mod walk;
 
 use std::rc::Rc;
@@ -22,6 +23,9 @@ use crate::token_endpoint::Fault;
 pub use facts::{CacheUse, Decision, Facts, Stage, TokenRequestFacts, token_digest};
 pub use forward::{Forward, HeaderEdits};
 pub use request::Request;
+use trace::StepOutcome;
+pub use trace::{NoTrace, Trace, TraceSink};
+
 /// What the exchange needs from outside to decide: all of it is handed in, nothing is fetched.
 pub struct Surroundings<'s> {
     /// Checks signatures.
@@ -88,6 +92,16 @@ impl Exchange {
 
     /// Walks the request's way as far as it goes now.
     pub fn advance(&mut self, request: &Request<'_>, surroundings: &mut Surroundings<'_>) -> Step {
+        self.advance_traced(request, surroundings, &mut NoTrace)
+    }
+
+    /// The same, with an account of what each step found: a [`trace::Trace`] that goes with this exchange.
+    pub fn advance_traced(
+        &mut self,
+        request: &Request<'_>,
+        surroundings: &mut Surroundings<'_>,
+        trace: &mut impl TraceSink,
+    ) -> Step {
         let mut facts = Facts {
             decision: Decision::Deny,
             reason: None,
@@ -99,6 +113,7 @@ impl Exchange {
             token_request: None,
             cache_use: None,
         };
+        trace.record(Trace::start_over);
         let active = Rc::clone(&self.active);
         let mut walk = Walk {
             request,
@@ -109,9 +124,20 @@ impl Exchange {
             body: self.body.as_ref(),
             replaced_body: None,
             may_wait: self.waits < MAX_WAITS,
+            trace,
         };
         let outcome = walk.walk();
         let body = walk.replaced_body.take();
+        trace.record(|trace| match &outcome {
+            Ok(_) => {
+                trace.leave(facts.stage, StepOutcome::Passed);
+                trace.leave(Stage::Forward, StepOutcome::Passed);
+            }
+            Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => {
+                trace.leave(facts.stage, StepOutcome::Refused);
+            }
+            Err(Halt::Await | Halt::AwaitBody) => {}
+        });
         match outcome {
             Ok(credential) => Step::Forward(Forward { facts, body, credential }),
             Err(Halt::AwaitBody) => Step::AwaitBody,

@@ -8,6 +8,7 @@ use super::Surroundings;
 use super::facts::{CacheUse, Decision, Facts, Stage, token_digest};
 use super::forward::CredentialPlace;
 use super::request::Request;
+use super::trace::{CredentialFound, PathFound, RouteFound, StepOutcome, TraceSink};
 use crate::authenticate::claims::Confirmation;
 use crate::authenticate::{TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::is_lifted;
@@ -29,7 +30,7 @@ use crate::route::{Lookup, RouteEvidence};
 use crate::token_endpoint::{self, Disposition, Fault, TokenEndpoint, TokenRequest, check_head};
 
 /// One pass over the way of a request.
-pub(super) struct Walk<'w, 'r, 's> {
+pub(super) struct Walk<'w, 'r, 's, T> {
     pub(super) request: &'w Request<'r>,
     pub(super) active: &'w Rc<ActivePolicy>,
     pub(super) surroundings: &'w mut Surroundings<'s>,
@@ -38,6 +39,7 @@ pub(super) struct Walk<'w, 'r, 's> {
     pub(super) body: Option<&'w Result<Vec<u8>, Fault>>,
     pub(super) replaced_body: Option<Vec<u8>>,
     pub(super) may_wait: bool,
+    pub(super) trace: &'w mut T,
 }
 
 /// An identity with the provider whose rules its token passed.
@@ -50,19 +52,24 @@ struct RouteOutcome<'p, 'r> {
     evidence: RouteEvidence<'r>,
 }
 
-impl<'w> Walk<'w, '_, '_> {
+impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
     pub(super) fn walk(&mut self) -> Result<Option<CredentialPlace>, Halt> {
         let active: &'w ActivePolicy = self.active;
         let policy = &active.policy;
 
         let path = canonicalize(self.request.path)
             .map_err(|cause| Halt::Reject(Rejection::about(Reason::PathAmbiguous, cause.to_string())))?;
+        self.trace.record(|trace| {
+            trace.path = Some(PathFound { path: path.path().into(), has_query: path.query().is_some() });
+        });
         // The proxy forwards it as it is, and the upstream may read a host in it that was not looked at here.
         let host = normalize_host(self.request.authority);
         if host.is_none() && !self.request.authority.is_empty() {
             return Err(Reason::HostMalformed.into());
         }
+        self.trace.record(|trace| trace.host = host.as_deref().map(Box::from));
         if policy.bypass_cors_preflight && self.request.is_cors_preflight() {
+            self.trace.record(|trace| trace.is_cors_preflight = true);
             return self.forward_anonymously();
         }
         if let Some(endpoint) =
@@ -71,9 +78,10 @@ impl<'w> Walk<'w, '_, '_> {
             return self.guard(endpoint, path.query(), host.as_deref());
         }
 
-        self.facts.stage = Stage::Operation;
+        self.enter(Stage::Operation);
         let lookup =
             policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
+        self.trace.record(|trace| trace.route = Some(RouteFound::of(&lookup)));
         let routed = RouteOutcome::new(lookup, policy);
         if let Ok((id, operation)) = &routed.operation {
             self.facts.operation = Some(*id);
@@ -86,8 +94,9 @@ impl<'w> Walk<'w, '_, '_> {
             return self.forward_anonymously();
         }
 
-        self.facts.stage = Stage::Credential;
+        self.enter(Stage::Credential);
         let (credential, known) = self.credential(path.query(), policy)?;
+        self.trace.record(|trace| trace.credential = Some(CredentialFound::of(&credential)));
         let result = self.with_credential(&credential, known, &routed, host.as_deref(), policy);
         let decision = match &result {
             Ok(()) => Some(self.facts.decision),
@@ -133,7 +142,7 @@ impl<'w> Walk<'w, '_, '_> {
         query: Option<&[u8]>,
         host: Option<&str>,
     ) -> Result<Option<CredentialPlace>, Halt> {
-        self.facts.stage = Stage::TokenRequest;
+        self.enter(Stage::TokenRequest);
         let active: &'w ActivePolicy = self.active;
         let policy = &active.policy;
         let body = match self.body {
@@ -157,6 +166,7 @@ impl<'w> Walk<'w, '_, '_> {
             }
             Disposition::Shadow(fault) => {
                 facts.fault = Some(fault);
+                self.trace.record(|trace| trace.leave(Stage::TokenRequest, StepOutcome::Lifted));
                 Decision::Shadow
             }
             Disposition::Reject(fault) => return Err(Halt::RejectTokenRequest(fault)),
@@ -173,7 +183,7 @@ impl<'w> Walk<'w, '_, '_> {
         policy: &'w Policy,
     ) -> Result<(), Halt> {
         if credential.token.len() > policy.max_token_bytes {
-            self.facts.stage = Stage::Token;
+            self.enter(Stage::Token);
             return Err(Reason::TokenTooLarge.into());
         }
         let evidence = self.request_evidence(routed, host);
@@ -183,12 +193,19 @@ impl<'w> Walk<'w, '_, '_> {
             check_operation_terms(operation, &identity)?;
         }
 
-        self.facts.stage = Stage::Tenant;
+        self.enter(Stage::Tenant);
+        self.trace.record(|trace| {
+            let from_request = std::mem::take(&mut trace.evidence);
+            let mut note = |kind, name: &str, named: &[_]| trace.token_evidence(kind, name, named);
+            identity.note_evidence(provider, policy, &mut note);
+            trace.evidence.extend(from_request);
+        });
         let token_evidence = identity.evidence(provider, policy).map_err(|reason| {
             self.facts.stage = Stage::Token;
             Halt::from(reason)
         })?;
         let required = required_evidence(routed, policy);
+        self.trace.record(|trace| trace.required = required);
         let tenant = resolve(
             &token_evidence,
             &evidence,
@@ -201,11 +218,11 @@ impl<'w> Walk<'w, '_, '_> {
         let standing = identity.standing(tenant, provider, policy);
         self.facts.standing = Some(Rc::clone(&standing));
 
-        self.facts.stage = Stage::Scopes;
+        self.enter(Stage::Scopes);
         self.authorize(routed, &identity, &standing, policy)?;
 
         if let Err(header) = &standing.forwarded {
-            self.facts.stage = Stage::Forward;
+            self.enter(Stage::Forward);
             return Err(Halt::Reject(Rejection::about(Reason::ClaimMalformed, header.clone())));
         }
         Ok(())
@@ -220,6 +237,9 @@ impl<'w> Walk<'w, '_, '_> {
         policy: &Policy,
     ) -> Result<(), Halt> {
         let caller = identity.caller(standing, policy).ok_or(Reason::TenantUnknown)?;
+        let operation = routed.operation.as_ref().ok().map(|(_, operation)| *operation);
+        let enforcement = || policy.enforcement(operation, caller.application, caller.tenant);
+        self.trace.record(|trace| trace.enforcement = Some(enforcement()));
         let outcome = match &routed.operation {
             Err(_) if routed.is_unmatched && policy.unmatched == Unmatched::Authenticated => Ok(()),
             Err(rejection) => Err(rejection.clone()),
@@ -235,11 +255,14 @@ impl<'w> Walk<'w, '_, '_> {
             self.facts.decision = Decision::Allow;
             return Ok(());
         };
-        let operation = routed.operation.as_ref().ok().map(|(_, operation)| *operation);
-        let enforcement = policy.enforcement(operation, caller.application, caller.tenant);
+        let enforcement = enforcement();
         if !is_lifted(rejection.reason, enforcement) {
             return Err(Halt::Reject(rejection));
         }
+        self.trace.record(|trace| {
+            trace.lifted = Some(rejection.reason);
+            trace.leave(Stage::Scopes, StepOutcome::Lifted);
+        });
         match enforcement {
             Enforcement::Shadow => {
                 self.facts.decision = Decision::Shadow;
@@ -250,8 +273,14 @@ impl<'w> Walk<'w, '_, '_> {
         Ok(())
     }
 
+    /// The step before passed, and this one begins.
+    fn enter(&mut self, stage: Stage) {
+        let passed = std::mem::replace(&mut self.facts.stage, stage);
+        self.trace.record(|trace| trace.leave(passed, StepOutcome::Passed));
+    }
+
     fn forward_anonymously(&mut self) -> Result<Option<CredentialPlace>, Halt> {
-        self.facts.stage = Stage::Forward;
+        self.enter(Stage::Forward);
         self.facts.decision = Decision::Allow;
         Ok(None)
     }
@@ -264,7 +293,7 @@ impl<'w> Walk<'w, '_, '_> {
     }
 
     /// What the request itself says of its tenant.
-    fn request_evidence(&self, routed: &RouteOutcome<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
+    fn request_evidence(&mut self, routed: &RouteOutcome<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
         let active: &'w ActivePolicy = self.active;
         let policy = &active.policy;
         let tenants = &policy.tenants;
@@ -272,19 +301,32 @@ impl<'w> Walk<'w, '_, '_> {
         for name in &policy.resolution.headers {
             match single_value(self.request.headers, name) {
                 Ok(None) => {}
-                Ok(Some(value)) => evidence.header(value, tenants),
+                Ok(Some(value)) => {
+                    let named = evidence.header(value, tenants);
+                    self.trace.record(|trace| {
+                        trace.request_evidence(EvidenceKind::Header, Some(name), value, named)
+                    });
+                }
                 Err(HeaderShape::Ambiguous) => evidence.malformed_header(Reason::HeaderAmbiguous, name),
                 Err(HeaderShape::Malformed) => evidence.malformed_header(Reason::HeaderMalformed, name),
             }
         }
         if let Some(segment) = routed.evidence.path_tenant {
-            evidence.path(decode_segment(segment).as_deref(), tenants);
+            let decoded = decode_segment(segment);
+            let named = evidence.path(decoded.as_deref(), tenants);
+            self.trace.record(|trace| {
+                let name = decoded.as_deref().unwrap_or(segment);
+                trace.request_evidence(EvidenceKind::Path, None, name, named)
+            });
         }
         // The host names its tenant whatever operation was found, and also where none was.
         let labels = host.into_iter().flat_map(|host| policy.operations.tenant_labels(host));
         let others = labels
             .filter(|label| routed.evidence.host_tenant != Some(label) && tenants.named(label).is_some());
-        evidence.host(routed.evidence.host_tenant.into_iter().chain(others), host, tenants);
+        let labels = routed.evidence.host_tenant.into_iter().chain(others);
+        evidence.host(labels, host, tenants, |name, named| {
+            self.trace.record(|trace| trace.request_evidence(EvidenceKind::Host, None, name, named));
+        });
         evidence
     }
 
@@ -297,7 +339,8 @@ impl<'w> Walk<'w, '_, '_> {
     ) -> Result<Authenticated, Halt> {
         let (provider, identity) = match known {
             Some(known) => {
-                self.facts.stage = Stage::Token;
+                self.enter(Stage::Token);
+                self.trace.record(|trace| trace.provider = Some(known.0));
                 self.facts.cache_use = Some(CacheUse::TokenHit);
                 self.narrowed(known, credential)?
             }
@@ -315,7 +358,7 @@ impl<'w> Walk<'w, '_, '_> {
         evidence: &RequestEvidence<'_>,
     ) -> Result<Authenticated, Halt> {
         if looks_like_jwt(&credential.token) {
-            self.facts.stage = Stage::Token;
+            self.enter(Stage::Token);
             self.facts.cache_use = Some(CacheUse::TokenMiss);
             let verified = self.verify(&credential.token, credential.providers)?;
             return self.narrowed(verified, credential);
@@ -324,8 +367,9 @@ impl<'w> Walk<'w, '_, '_> {
         if !is_b64token(token) {
             return Err(Reason::CredentialMalformed.into());
         }
-        self.facts.stage = Stage::Token;
+        self.enter(Stage::Token);
         let provider = self.introspecting_provider(credential, evidence)?;
+        self.trace.record(|trace| trace.provider = Some(provider));
         Ok((provider, self.introspected(provider, token, None)?))
     }
 
@@ -365,6 +409,7 @@ impl<'w> Walk<'w, '_, '_> {
     fn verify(&mut self, text: &[u8], providers: &ProviderSet) -> Result<Authenticated, Halt> {
         let policy = &self.active.policy;
         let token = UntrustedToken::parse_with(text, &mut self.active.recent_headers.borrow_mut())?;
+        self.trace.record(|trace| trace.jwt(&token));
         let found = token
             .issuer()?
             .and_then(|issuer| policy.provider_of_issuer(issuer))
@@ -374,6 +419,7 @@ impl<'w> Walk<'w, '_, '_> {
             token.check_header_of_unknown_issuer()?;
             return Err(Reason::IssuerUnknown.into());
         };
+        self.trace.record(|trace| trace.provider = Some(id));
         token.check_header(&provider.rules)?;
         let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried: false };
         let keys = self.keys(id, tenant.as_deref(), &wanted)?;

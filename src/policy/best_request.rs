@@ -165,7 +165,9 @@ impl Sender<'_> {
             for with_headers in [true, false] {
                 let mut evidence = RequestEvidence::new();
                 if with_headers {
-                    policy.resolution.headers.iter().for_each(|_| evidence.header(name, &policy.tenants));
+                    policy.resolution.headers.iter().for_each(|_| {
+                        evidence.header(name, &policy.tenants);
+                    });
                 }
                 if let Some(segment) = routed.path_tenant {
                     evidence.path(decode_segment(segment).as_deref(), &policy.tenants);
@@ -175,7 +177,7 @@ impl Sender<'_> {
                     routed.host_tenant != Some(label) && policy.tenants.named(label).is_some()
                 });
                 let labels = routed.host_tenant.into_iter().chain(others);
-                evidence.host(labels, host.as_deref(), &policy.tenants);
+                evidence.host(labels, host.as_deref(), &policy.tenants, |_, _| {});
                 let (rules, table) = (&policy.resolution, &policy.tenants);
                 match resolve(token, &evidence, required, principal, provider, rules, table) {
                     Ok(tenant) if tenant == self.tenant => return Ok(()),

@@ -1,18 +1,22 @@
 //! `scopegate explain`: one request's way through the filter, step by step.
 //!
-//! The decision is the filter's own: [`Exchange::advance`] with what the command line says of issuers. What is told of
-//! each step is looked up beside it, with the same functions.
+//! The decision is the filter's own: [`Exchange::advance_traced`], with what the command line says of issuers. Its facts
+//! and its trace tell how each step went; nothing is decided again here.
 
+mod explanation;
 mod narrate;
+mod nearby;
 mod remedy;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use scopegate::authenticate::{UntrustedToken, looks_like_jwt};
 use scopegate::credential::PlaceRef;
+use scopegate::exchange::trace::Trace;
 use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
@@ -25,7 +29,7 @@ use scopegate::policy::Policy;
 use scopegate::respond::Rejection;
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
-use self::narrate::Explanation;
+use self::explanation::Explanation;
 use crate::source::{Source, read_bytes};
 use crate::terminal::Terminal;
 use crate::{Failure, Outcome, clock};
@@ -111,9 +115,10 @@ pub struct Scene {
 }
 
 /// What the filter makes of a scene.
-struct Played {
-    active: std::rc::Rc<ActivePolicy>,
+struct Decided {
+    active: Rc<ActivePolicy>,
     end: End,
+    trace: Trace,
     calls: Vec<Call>,
 }
 
@@ -126,7 +131,7 @@ enum End {
 
 /// A call that the filter would have made.
 struct Call {
-    what: CallKind,
+    kind: CallKind,
     provider: String,
     /// Whether a file answered.
     answered: bool,
@@ -149,19 +154,19 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
     Ok(Outcome { text, notes: Vec::new(), yes: explanation.passes() })
 }
 
-/// Decides the request and tells of each step.
+/// Decides the request and explains each step.
 pub fn explain(policy: Policy, scene: &Scene) -> Explanation {
-    let played = play(policy, scene);
-    narrate::narrate(scene, &played)
+    narrate::narrate(scene, &decide(policy, scene))
 }
 
 /// Lets the filter decide. Its calls are answered at once, from the scene.
-fn play(policy: Policy, scene: &Scene) -> Played {
+fn decide(policy: Policy, scene: &Scene) -> Decided {
     let active = Worker::default().activate(policy);
-    let mut exchange = Exchange::new(std::rc::Rc::clone(&active));
+    let mut exchange = Exchange::new(Rc::clone(&active));
     let headers = borrowed(&scene.headers);
     let request = Request::new(&headers);
     let mut calls = Vec::new();
+    let mut trace = Trace::default();
     loop {
         let mut issuer_calls = Vec::new();
         let mut surroundings = Surroundings {
@@ -172,7 +177,7 @@ fn play(policy: Policy, scene: &Scene) -> Played {
             can_log: true,
             calls: &mut issuer_calls,
         };
-        let end = match exchange.advance(&request, &mut surroundings) {
+        let end = match exchange.advance_traced(&request, &mut surroundings, &mut trace) {
             Step::Forward(forward) => End::Forwarded(forward),
             Step::Reject(rejection, facts) => End::Refused(*rejection, facts),
             Step::RejectTokenRequest(fault, facts) => End::TokenRequestRefused(*fault, facts),
@@ -194,25 +199,25 @@ fn play(policy: Policy, scene: &Scene) -> Played {
                 continue;
             }
         };
-        return Played { active, end, calls };
+        return Decided { active, end, trace, calls };
     }
 }
 
 fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Option<IntrospectionOutcome>) {
     let name = |id| active.policy.provider(id).map_or(String::new(), |provider| provider.name.to_string());
-    let leads = |id, what, tenant| {
-        active.policy.provider(id).map_or(String::new(), |provider| place(provider, what, tenant))
+    let leads = |id, kind, tenant| {
+        active.policy.provider(id).map_or(String::new(), |provider| place(provider, kind, tenant))
     };
     match call {
         IssuerCall::FetchKeys { provider, tenant, .. } => {
             let name = name(provider);
             let body = scene.jwks.iter().find(|(of, _)| *of == name).map(|(_, body)| body.as_slice());
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let what = CallKind::Keys;
-            let place = leads(provider, what, tenant.as_deref());
+            let kind = CallKind::Keys;
+            let place = leads(provider, kind, tenant.as_deref());
             let KeysReply { fault, skipped, .. } =
                 active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
-            (Call { what, provider: name, answered: body.is_some(), fault, place, skipped }, None)
+            (Call { kind, provider: name, answered: body.is_some(), fault, place, skipped }, None)
         }
         IssuerCall::Introspect { provider, token } => {
             let body = scene.introspection.as_deref();
@@ -222,9 +227,9 @@ fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Opti
                 IntrospectionOutcome::Fault(fault) => Some(fault.clone()),
                 IntrospectionOutcome::Active(_) | IntrospectionOutcome::Refused { .. } => None,
             };
-            let what = CallKind::Introspection;
-            let (provider, place) = (name(provider), leads(provider, what, None));
-            let call = Call { what, provider, answered: body.is_some(), fault, place, skipped: Vec::new() };
+            let kind = CallKind::Introspection;
+            let (provider, place) = (name(provider), leads(provider, kind, None));
+            let call = Call { kind, provider, answered: body.is_some(), fault, place, skipped: Vec::new() };
             (call, Some(verdict))
         }
     }
@@ -352,4 +357,8 @@ fn parse_digest(text: &str) -> Result<[u8; 32], String> {
         *byte = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
     }
     Ok(digest)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,14 +1,12 @@
 //! Explain against the filter's core on generated requests, and what the words say of some chosen ones.
 
-use std::rc::Rc;
-
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use scopegate::config::parse_yaml;
+use scopegate::exchange::trace::StepOutcome;
 use serde_json::{Value, json};
 
-use super::narrate::Outcome;
 use super::*;
 use scopegate_testing::mint::{Signer, jwks};
 
@@ -262,14 +260,14 @@ fn what_is_explained_is_what_the_core_decides() {
         for step in &explanation.steps {
             let expected = step.stage.cmp(&explanation.stage);
             match (step.outcome, explanation.passes()) {
-                (Outcome::Refused, passes) => {
+                (StepOutcome::Refused, passes) => {
                     assert!(!passes && expected.is_eq(), "request {number}: {text}")
                 }
-                (Outcome::Passed | Outcome::Lifted, false) => {
+                (StepOutcome::Passed | StepOutcome::Lifted, false) => {
                     assert!(expected.is_lt(), "request {number}: {text}")
                 }
-                (Outcome::Skipped, false) => assert!(expected.is_gt(), "request {number}: {text}"),
-                (Outcome::Passed | Outcome::Lifted | Outcome::Skipped, true) => {}
+                (StepOutcome::Skipped, false) => assert!(expected.is_gt(), "request {number}: {text}"),
+                (StepOutcome::Passed | StepOutcome::Lifted | StepOutcome::Skipped, true) => {}
             }
         }
 
@@ -326,6 +324,59 @@ fn a_scope_that_is_missing_is_told_with_what_would_do_and_what_became_of_each() 
         "token's scope admin: does not count: the application is not assigned `admin`",
         "required: all of write",
         "to pass    the application has to be assigned the scope that its token carries",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn evidence_that_the_filter_waived_is_not_told_as_required() {
+    let yaml = CONFIG.replace("required_evidence: [claim]", "required_evidence: [claim, path]");
+    let explained = |path| {
+        let scene = asks("GET", path, &claims("acme", "acme-sync", "read"));
+        explain(parse_yaml(&yaml).unwrap().policy, &scene).text(&Terminal::plain())
+    };
+    let text = explained("/acme/books");
+    assert!(text.contains("required: claim, path\n"), "{text}");
+    // An unmapped path carries no path evidence, and is refused as unmapped rather than for the lack of it.
+    let text = explained("/nowhere");
+    assert!(text.contains("required: claim\n"), "{text}");
+    assert!(text.contains("refused operation_not_mapped"), "{text}");
+}
+
+#[test]
+fn a_step_that_the_filter_did_not_take_is_not_told_as_taken() {
+    let yaml = CONFIG.replace("realm: books", "realm: books\nbypass_cors_preflight: true");
+    let mut scene = asks("OPTIONS", "/acme/books", &claims("acme", "acme-sync", "read"));
+    scene.headers.push(("origin".to_owned(), "https://app.example.com".into()));
+    scene.headers.push(("access-control-request-method".to_owned(), "GET".into()));
+    let explanation = explain(parse_yaml(&yaml).unwrap().policy, &scene);
+    assert!(explanation.passes());
+    let text = explanation.text(&Terminal::plain());
+    assert!(text.contains("2 operation  -       not needed: the request passes without a token"), "{text}");
+}
+
+#[test]
+fn an_unmapped_request_that_shadow_lets_pass_is_told_as_lifted() {
+    let yaml = CONFIG.replace("realm: books", "realm: books\nscope_enforcement: shadow");
+    let scene = asks("GET", "/nowhere", &claims("globex", "globex-trial", "globex.read"));
+    let text = explain(parse_yaml(&yaml).unwrap().policy, &scene).text(&Terminal::plain());
+    assert!(text.contains("6 scopes     lifted  operation_not_mapped"), "{text}");
+}
+
+#[test]
+fn a_jwt_that_is_introspected_too_is_told_with_what_it_says_and_with_both_calls() {
+    let uri = "      uri: https://login.example.com/introspect\n";
+    let yaml = CONFIG.replace(uri, &format!("{uri}      apply_to: all\n"));
+    let mut scene = asks("GET", "/acme/books", &claims("acme", "acme-sync", "read"));
+    scene.introspection = Some(br#"{"active": true, "scope": "read", "aud": "books-api"}"#.to_vec());
+    let text = explain(parse_yaml(&yaml).unwrap().policy, &scene).text(&Terminal::plain());
+    for line in [
+        "4 token      ok      the token is verified",
+        "alg: EdDSA",
+        "keys: provider `corp` was asked; its file answered",
+        "introspection: provider `corp` was asked; its file answered",
+        "decision   allow",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
