@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::source::{NO_CONFIGURATION, Source};
 use crate::terminal::{Style, Terminal, shown};
-use crate::{Failure, Outcome};
+use crate::{CommandOutput, Failure};
 
 /// Report all errors and warnings of a configuration.
 ///
@@ -51,7 +51,7 @@ struct Finding {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failure> {
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let source = Source::read(&arguments.file)?;
     let (findings, omitted) = findings(&source);
     let errors = findings.iter().filter(|finding| finding.is_error).count() + omitted;
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
         Format::Json => json_text(&source, &findings, (errors, warnings)),
     };
     let yes = errors == 0 && !(arguments.deny_warnings && warnings > 0);
-    Ok(Outcome { text, notes: Vec::new(), yes })
+    Ok(CommandOutput { text, notes: Vec::new(), yes })
 }
 
 /// What there is to report, in the order of the file, and how many errors were only counted.

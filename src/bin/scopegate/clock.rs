@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+
 /// Now, since the epoch.
 #[allow(clippy::disallowed_methods, reason = "the tool is where a clock may be read")]
 pub fn now() -> Duration {
@@ -18,16 +21,19 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     })
 }
 
+fn parse_rfc3339(text: &str) -> Option<Duration> {
+    // jiff takes offsets of more than a day too, which RFC 3339 section 5.6 has not.
+    let offset = Pieces::parse(text).ok()?.to_numeric_offset()?;
+    let is_within_a_day = offset.seconds().abs() < 86_400;
+    let moment: Timestamp = text.parse().ok().filter(|_| is_within_a_day)?;
+    moment.as_duration().try_into().ok()
+}
+
 /// Writes a moment in UTC, whole seconds.
 pub fn format(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let Some((year, month, day)) =
-        i64::try_from(days).ok().filter(|days| *days < 3_000_000).map(civil_from_days)
-    else {
-        return format!("{seconds} s after 1970");
-    };
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    moment.map_or_else(|| format!("{seconds} s after 1970"), |moment| moment.to_string())
 }
 
 /// How `moment` lies to `now`: `in 5m` or `3h ago`.
@@ -42,66 +48,6 @@ pub fn relative(moment: Duration, now: Duration) -> String {
         Some(left) => format!("in {}", length(left)),
         None => format!("{} ago", length(now.saturating_sub(moment))),
     }
-}
-
-fn parse_rfc3339(text: &str) -> Option<Duration> {
-    let (date, time) = text.split_once(['T', 't', ' '])?;
-    let mut date = date.splitn(3, '-');
-    let (year, month, day) = (number(date.next()?, 4)?, number(date.next()?, 2)?, number(date.next()?, 2)?);
-    let (time, offset) = match time.strip_suffix(['Z', 'z']) {
-        Some(time) => (time, 0),
-        None => {
-            let at = time.rfind(['+', '-'])?;
-            let (time, offset) = time.split_at_checked(at)?;
-            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-            let seconds = number(hours, 2).filter(|hours| *hours < 24)? * 3_600
-                + number(minutes, 2).filter(|minutes| *minutes < 60)? * 60;
-            (time, if offset.starts_with('-') { -seconds } else { seconds })
-        }
-    };
-    let (time, fraction) = match time.split_once('.') {
-        Some((time, digits)) => {
-            (time, format!("0.{digits}").parse::<f64>().ok().filter(|_| is_digits(digits))?)
-        }
-        None => (time, 0.0),
-    };
-    let mut time = time.splitn(3, ':');
-    let (hour, minute, second) =
-        (number(time.next()?, 2)?, number(time.next()?, 2)?, number(time.next()?, 2)?);
-    let days = days_from_civil(year, month, day);
-    let is_real = civil_from_days(days) == (year, month, day) && hour < 24 && minute < 60 && second <= 60;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - offset;
-    let whole = u64::try_from(seconds).ok().filter(|_| is_real)?;
-    Some(Duration::from_secs(whole) + Duration::try_from_secs_f64(fraction).ok()?)
-}
-
-fn number(text: &str, digits: usize) -> Option<i64> {
-    text.parse().ok().filter(|_| text.len() == digits && is_digits(text))
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Days since 1970-01-01 of a date in the Gregorian calendar; years begin in March so that the leap day ends one.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

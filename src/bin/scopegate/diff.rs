@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::catalog::{Caller, callers, operation_name, operations, request_text};
 use crate::source::Source;
 use crate::terminal::{Style, Terminal, shown};
-use crate::{Failure, Outcome};
+use crate::{CommandOutput, Failure};
 
 /// Compare two configurations: audit events, and who gains or loses access.
 ///
@@ -69,7 +69,7 @@ struct Who {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failure> {
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     if arguments.old.as_os_str() == "-" && arguments.new.as_os_str() == "-" {
         return Err(Failure("only one file can be standard input".to_owned()));
     }
@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
             format!("{report:#}\n")
         }
     };
-    Ok(Outcome { text, notes: Vec::new(), yes: is_same || !arguments.exit_code })
+    Ok(CommandOutput { text, notes: Vec::new(), yes: is_same || !arguments.exit_code })
 }
 
 /// Every change of access, tenant by tenant. A tenant without an `event` of its own is looked at only where some event

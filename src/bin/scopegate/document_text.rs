@@ -229,28 +229,16 @@ fn is_block_text(text: &str) -> bool {
 
 /// A JSON string, which is a double-quoted scalar of YAML too: what YAML does not print is escaped.
 fn quoted(text: &str) -> String {
+    let is_unprinted = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
-            '\u{0}'..='\u{1f}'
-            | '\u{7f}'..='\u{9f}'
-            | '\u{2028}'
-            | '\u{2029}'
-            | '\u{feff}'
-            | '\u{fffe}'
-            | '\u{ffff}' => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            _ => quoted.push(c),
+    for c in serde_json::Value::from(text).to_string().chars() {
+        match is_unprinted(c) {
+            true => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => quoted.push(c),
         }
     }
-    quoted.push('"');
     quoted
 }
 

@@ -32,7 +32,7 @@ use self::terminal::Terminal;
 struct Arguments {
     /// When to use colours; NO_COLOR is heeded.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
-    color: terminal::ColorChoice,
+    color: clap::ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -82,7 +82,7 @@ struct Completions {
 }
 
 /// What a command came to.
-struct Outcome {
+struct CommandOutput {
     /// For standard output.
     text: String,
     /// For standard error: what the text leaves out.
@@ -91,7 +91,7 @@ struct Outcome {
     yes: bool,
 }
 
-impl Outcome {
+impl CommandOutput {
     fn yes(text: String) -> Self {
         Self { text, notes: Vec::new(), yes: true }
     }
@@ -108,19 +108,19 @@ impl From<String> for Failure {
 }
 
 impl Command {
-    fn run(self, terminal: &Terminal) -> Result<Outcome, Failure> {
+    fn run(self, terminal: &Terminal) -> Result<CommandOutput, Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
             Self::Diff(arguments) => diff::run(&arguments, terminal),
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),
             Self::Render(arguments) => render::run(&arguments),
-            Self::Schema(Schema {}) => Ok(Outcome::yes(SCHEMA.to_owned())),
+            Self::Schema(Schema {}) => Ok(CommandOutput::yes(SCHEMA.to_owned())),
             Self::ImportOpenapi(arguments) => import_openapi::run(&arguments),
             Self::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Arguments::command(), "scopegate", &mut script);
-                Ok(Outcome::yes(String::from_utf8_lossy(&script).into_owned()))
+                Ok(CommandOutput::yes(String::from_utf8_lossy(&script).into_owned()))
             }
         }
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::document_text::{json, list, map, string, yaml};
 use crate::source::Source;
 use crate::terminal::shown;
-use crate::{Failure, Outcome};
+use crate::{CommandOutput, Failure};
 
 /// Write a configuration as JSON, or as the resource that hands it to a proxy.
 ///
@@ -81,7 +81,7 @@ enum Form {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
     let source = Source::read(&arguments.file)?;
     let policy = source.load_valid()?.policy;
     let mut document = source.document()?;
@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Form::Istio => istio(arguments, &policy, &document),
         Form::EnvoyGateway => envoy_gateway(arguments, &policy, &document),
     };
-    let mut outcome = Outcome::yes(text);
+    let mut outcome = CommandOutput::yes(text);
     if holds_secret(&policy) {
         outcome.notes.push("scopegate: note: what was rendered holds a secret in clear".to_owned());
     }

@@ -1,18 +1,10 @@
 //! How text looks on a terminal, and what must not reach one.
 
-use std::fmt;
-use std::io::IsTerminal;
+use std::{fmt, io};
 
-/// `--color`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
+use anstream::AutoStream;
+use anstyle::AnsiColor;
+use clap::ColorChoice;
 
 /// What standard output shows.
 #[derive(Clone, Copy, Debug)]
@@ -36,16 +28,12 @@ pub enum Style {
 }
 
 impl Terminal {
-    /// The terminal of this process.
+    /// The terminal of this process. By itself it has colours unless it is none, or NO_COLOR and its like say no.
     pub fn new(choice: ColorChoice) -> Self {
         let colors = match choice {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                // https://no-color.org: any value but an empty one.
-                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                std::io::stdout().is_terminal() && !unwanted
-            }
+            ColorChoice::Auto => AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
         };
         Self { colors }
     }
@@ -60,14 +48,14 @@ impl Terminal {
         if !self.colors {
             return text.to_string();
         }
-        let code = match style {
-            Style::Bad => "1;31",
-            Style::Doubtful => "1;33",
-            Style::Good => "1;32",
-            Style::Strong => "1",
-            Style::Faint => "2",
+        let style = match style {
+            Style::Bad => AnsiColor::Red.on_default().bold(),
+            Style::Doubtful => AnsiColor::Yellow.on_default().bold(),
+            Style::Good => AnsiColor::Green.on_default().bold(),
+            Style::Strong => anstyle::Style::new().bold(),
+            Style::Faint => anstyle::Style::new().dimmed(),
         };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        format!("{style}{text}{style:#}")
     }
 }
 
@@ -101,7 +89,10 @@ mod tests {
     #[test]
     fn text_is_painted_only_where_there_are_colours() {
         assert_eq!(Terminal::plain().paint(Style::Bad, "x"), "x");
-        assert_eq!(Terminal::new(ColorChoice::Always).paint(Style::Bad, "x"), "\u{1b}[1;31mx\u{1b}[0m");
+        assert_eq!(
+            Terminal::new(ColorChoice::Always).paint(Style::Bad, "x"),
+            "\u{1b}[1m\u{1b}[31mx\u{1b}[0m"
+        );
         assert_eq!(Terminal::new(ColorChoice::Never).paint(Style::Good, "x"), "x");
     }
 }

@@ -32,7 +32,7 @@ use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 use self::explanation::Explanation;
 use crate::source::{Source, read_bytes};
 use crate::terminal::Terminal;
-use crate::{Failure, Outcome, clock};
+use crate::{CommandOutput, Failure, clock};
 
 /// Walk one request through the filter and tell what each step sees and concludes.
 ///
@@ -143,7 +143,7 @@ struct Call {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failure> {
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let policy = Source::read(&arguments.config)?.load_valid()?.policy;
     let scene = scene(arguments, &policy)?;
     let explanation = explain(policy, &scene);
@@ -151,7 +151,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
         Format::Text => explanation.text(terminal),
         Format::Json => format!("{:#}\n", explanation.json()),
     };
-    Ok(Outcome { text, notes: Vec::new(), yes: explanation.passes() })
+    Ok(CommandOutput { text, notes: Vec::new(), yes: explanation.passes() })
 }
 
 /// Decides the request and explains each step.

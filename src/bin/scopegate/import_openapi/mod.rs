@@ -22,7 +22,7 @@ use self::security::{Access, Schemes, Verdict};
 use crate::document_text::{list, map, string, yaml};
 use crate::source::Source;
 use crate::terminal::shown;
-use crate::{Failure, Outcome};
+use crate::{CommandOutput, Failure};
 
 /// Write suites and operations for an OpenAPI 3.0 or 3.1 document.
 ///
@@ -83,7 +83,7 @@ struct Imported {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
     let source = Source::read(&arguments.spec)?;
     let imported =
         import(&source.text, arguments).map_err(|message| Failure(format!("{}: {message}", source.name)))?;
@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         .map(|warning| format!("{}: warning: {}", source.name, shown(warning)))
         .collect();
     let yes = !arguments.deny_warnings || notes.is_empty();
-    Ok(Outcome { text: imported.text, notes, yes })
+    Ok(CommandOutput { text: imported.text, notes, yes })
 }
 
 fn import(text: &str, arguments: &Arguments) -> Result<Imported, String> {

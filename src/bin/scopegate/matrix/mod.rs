@@ -14,7 +14,7 @@ use scopegate::respond::Reason;
 use crate::catalog::{callers, operation_name, operations, request_text, requirement_text};
 use crate::source::Source;
 use crate::terminal::{Style, Terminal, shown};
-use crate::{Failure, Outcome};
+use crate::{CommandOutput, Failure};
 
 /// Show who can call what: each tenant's applications and scopes against all operations.
 ///
@@ -84,7 +84,7 @@ struct Row {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failure> {
+pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let policy = Source::read(&arguments.file)?.load_valid()?.policy;
     let mut notes = Vec::new();
     let mut tenants = chosen(arguments, &policy)?;
@@ -105,11 +105,11 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Outcome, Failur
         Format::Csv => csv(tables),
         Format::Html => page::page(&policy.realm, &tables.collect::<Vec<_>>()),
     };
-    let Some(output) = &arguments.output else { return Ok(Outcome { text, notes, yes: true }) };
+    let Some(output) = &arguments.output else { return Ok(CommandOutput { text, notes, yes: true }) };
     std::fs::write(output, text).map_err(|error| {
         Failure(format!("cannot write {}: {error}", shown(&output.display().to_string())))
     })?;
-    Ok(Outcome { text: String::new(), notes, yes: true })
+    Ok(CommandOutput { text: String::new(), notes, yes: true })
 }
 
 fn chosen<'p>(arguments: &Arguments, policy: &'p Policy) -> Result<Vec<&'p Tenant>, Failure> {
