@@ -57,7 +57,8 @@ pub fn decide(
         return Err(Reason::SuiteNotAvailable.into());
     }
     let system = catalog.suite(operation.suite).is_some_and(|suite| suite.system);
-    // An operation that asks for scopes and has no requirement cannot be configured; if it could, nothing would meet it.
+    // An operation that asks for scopes and has no requirement cannot be configured; if it could, nothing
+    // would meet it.
     let requirement = catalog.requirement(id, caller.tenant).ok_or(Reason::ScopeNotGranted)?;
     let held = caller.effective.permissions(system);
     if requirement.is_met_by(held) {
@@ -126,8 +127,8 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
     }
 }
 
-/// What an operation requires, with the scopes that bring any of it, seen from its suite's side of the fence between
-/// vendor and custom scopes.
+/// What an operation requires, with the scopes that bring any of it, seen from its suite's side of the fence
+/// between vendor and custom scopes.
 struct Required<'c> {
     requirement: &'c Requirement,
     catalog: &'c Catalog,
@@ -210,8 +211,8 @@ fn diagnose(
     Reason::ScopeNotGranted
 }
 
-/// Whether one of `token_scopes` is a wanted scope but for ASCII case or for characters other than letters and digits,
-/// or holds one as a part of a comma list. `wanted` is sorted anew.
+/// Whether one of `token_scopes` is a wanted scope but for ASCII case or for characters other than letters
+/// and digits, or holds one as a part of a comma list. `wanted` is sorted anew.
 fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &mut [&str], tenant: &Tenant) -> bool {
     let prefix = tenant.scope_prefix.as_deref().unwrap_or_default().as_bytes();
     // A token may carry thousands of scopes, and a tenant may have hundreds that would do.
@@ -228,8 +229,8 @@ fn carries_a_near_miss(token_scopes: &[Box<str>], wanted: &mut [&str], tenant: &
     })
 }
 
-/// The ASCII letters and digits of a prefixed name, in lower case. Backwards: names of one tenant begin alike, so that
-/// most differ at once.
+/// The ASCII letters and digits of a prefixed name, in lower case. Backwards: names of one tenant begin
+/// alike, so that most differ at once.
 fn essence<'n>(prefix: &'n [u8], name: &'n [u8]) -> impl Iterator<Item = u8> + Clone + 'n {
     let letters = prefix.iter().chain(name).filter(|byte| byte.is_ascii_alphanumeric());
     letters.map(u8::to_ascii_lowercase).rev()
@@ -259,8 +260,8 @@ impl<'c> Required<'c> {
         meaning.grants(self.catalog.permissions.name(permission))
     }
 
-    /// The smallest set of the tenant's token scopes that meets the requirement; among equals the one that grants
-    /// least.
+    /// The smallest set of the tenant's token scopes that meets the requirement; among equals the one that
+    /// grants least.
     fn sufficient_scope(&self, tenant: &Tenant) -> Option<String> {
         let prefix = tenant.scope_prefix.as_deref().unwrap_or_default();
         let declared = || self.scopes.iter().filter(|(_, kind)| kind.is_some()).map(|(meaning, _)| meaning);
@@ -290,8 +291,8 @@ impl<'c> Required<'c> {
     }
 }
 
-/// Scopes that are enough together, where none of `candidates` is alone. Exhaustive for two, which covers what people
-/// write; beyond, each step takes the first candidate that adds something that is still missing.
+/// Scopes that are enough together, where none of `candidates` is alone. Exhaustive for two, which covers
+/// what people write; beyond, each step takes the first candidate that adds something that is still missing.
 fn smallest_cover_of_several<'s>(
     candidates: &[(&'s str, Vec<PermissionId>)],
     requirement: &Requirement,

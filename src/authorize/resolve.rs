@@ -7,8 +7,8 @@
 //! 4. Two fallbacks, both off unless configured, where the token names nothing ([`ResolutionRules`]).
 //! 5. The request's evidence must name that same tenant; it never narrows a choice.
 //!
-//! The token's part depends on the token and the configuration alone, so it is computed once per token and policy
-//! generation; what is left for each request is a comparison.
+//! The token's part depends on the token and the configuration alone, so it is computed once per token and
+//! policy generation; what is left for each request is a comparison.
 
 use super::tenants::TenantTable;
 use crate::authenticate::Principal;
@@ -142,8 +142,8 @@ impl TokenEvidence {
         Self::noting(principal, provider, audiences, table, &mut |_, _, _| {})
     }
 
-    /// The same, with every name in the token and the tenants that it names told to `note`. Audiences are for whoever
-    /// reads them.
+    /// The same, with every name in the token and the tenants that it names told to `note`. Audiences are for
+    /// whoever reads them.
     pub fn noting(
         principal: &Principal,
         provider: ProviderId,
@@ -217,10 +217,12 @@ impl TokenEvidence {
     }
 }
 
-/// Takes a kind of evidence, what stands for it in the token, and the tenants that it names: none where it is unknown.
+/// Takes a kind of evidence, what stands for it in the token, and the tenants that it names: none where it is
+/// unknown.
 pub type NoteEvidence<'n> = &'n mut dyn FnMut(EvidenceKind, &str, &[TenantId]);
 
-/// The tenants that a token's audiences name: by `tenants[].audiences` and by the provider's `{tenant}` patterns.
+/// The tenants that a token's audiences name: by `tenants[].audiences` and by the provider's `{tenant}`
+/// patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AudienceTenants(Vec<TenantId>);
 
@@ -266,7 +268,8 @@ fn common_tenant(
     }
 }
 
-/// A tenant that registers applications takes only those; one that registers none takes any client of its providers.
+/// A tenant that registers applications takes only those; one that registers none takes any client of its
+/// providers.
 fn client_check(
     tenant: TenantId,
     principal: &Principal,
@@ -281,7 +284,8 @@ fn client_check(
     tenant.application(provider, client).map(|_| ()).ok_or(Reason::ApplicationNotRegistered)
 }
 
-/// One piece of evidence that a request brings: the tenants that it names, none where the name is not configured.
+/// One piece of evidence that a request brings: the tenants that it names, none where the name is not
+/// configured.
 #[derive(Clone, Copy, Debug)]
 pub enum Named<'t> {
     /// One tenant, by id or alias.
@@ -352,8 +356,8 @@ impl<'t> RequestEvidence<'t> {
         named
     }
 
-    /// The request's host: the labels at `{tenant}` of configured hosts, and the host itself, in canonical form. Each
-    /// that names tenants is told to `note`.
+    /// The request's host: the labels at `{tenant}` of configured hosts, and the host itself, in canonical
+    /// form. Each that names tenants is told to `note`.
     pub fn host<'l>(
         &mut self,
         labels: impl Iterator<Item = &'l str>,
@@ -377,8 +381,8 @@ impl<'t> RequestEvidence<'t> {
         self.malformed_header.as_ref().map(|(reason, name)| (*reason, &**name))
     }
 
-    /// The tenants that every piece of it allows; none where it is contradictory or names what is not configured, or
-    /// where there is none of it.
+    /// The tenants that every piece of it allows; none where it is contradictory or names what is not
+    /// configured, or where there is none of it.
     pub fn tenants(&self) -> Vec<TenantId> {
         let mut allowed: Option<Vec<TenantId>> = None;
         for named in self.all() {
@@ -423,8 +427,8 @@ fn by_name<'t>(table: &'t TenantTable, name: &str) -> Named<'t> {
     table.named(name).map_or(Named::Unknown, Named::One)
 }
 
-/// Resolves the tenant of a request. `required` are the kinds that must be present, from the file, the suite and the
-/// operation together.
+/// Resolves the tenant of a request. `required` are the kinds that must be present, from the file, the suite
+/// and the operation together.
 pub fn resolve(
     token: &TokenEvidence,
     request: &RequestEvidence<'_>,
@@ -456,8 +460,8 @@ pub fn resolve(
     }
 }
 
-/// The tenant of a token that names none: the request's, if that is accepted and the token is its client's own; else
-/// the default, where nothing at all speaks of a tenant.
+/// The tenant of a token that names none: the request's, if that is accepted and the token is its client's
+/// own; else the default, where nothing at all speaks of a tenant.
 fn fallback(
     request: &RequestEvidence<'_>,
     principal: &Principal,

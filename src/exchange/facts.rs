@@ -1,4 +1,4 @@
-//! What is found out about a request on its way: for logs, metrics and properties.
+//! What a decision says about its request, for logs, metrics and properties.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::policy::AuditedDecisions;
 use crate::respond::Reason;
 use crate::token_endpoint::{Fault, RegisteredClient};
 
-/// What was found out about a request, for logs, metrics and properties.
+/// What was learned about a request.
 #[derive(Debug)]
 pub struct Facts {
     /// How it ended.
@@ -24,26 +24,26 @@ pub struct Facts {
     pub operation: Option<OperationId>,
     /// Who calls.
     pub identity: Option<Rc<Identity>>,
-    /// What the caller amounts to under its tenant.
+    /// The caller's scopes and application under its tenant.
     pub standing: Option<Rc<TenantStanding>>,
-    /// The first 8 bytes of the token's SHA-256, where the decision is one that is logged and can be now.
+    /// The first 8 bytes of the token's SHA-256. Computed only if the decision is going to be logged.
     pub token_digest: Option<[u8; 8]>,
-    /// What was found out about a token request.
+    /// What was learned about a token request.
     pub token_request: Option<Box<TokenRequestFacts>>,
-    /// Whether the token was known already.
+    /// Whether the token was found in a cache.
     pub cache_use: Option<CacheUse>,
 }
 
-/// What was found out about a token request.
+/// What was learned about a token request.
 #[derive(Debug, Default)]
 pub struct TokenRequestFacts {
-    /// Who asks, where it is a registered client. The authorization server has not authenticated it yet.
+    /// The client that asks, if it is registered. The authorization server has not authenticated it yet.
     pub client: Option<RegisteredClient>,
     /// Why it was refused, or would have been.
     pub fault: Option<Fault>,
 }
 
-/// Whether a token's verification or introspection was remembered.
+/// Whether the token's verification or introspection came from a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum CacheUse {
@@ -70,14 +70,14 @@ impl CacheUse {
 pub enum Decision {
     /// It passed.
     Allow,
-    /// It passed although something spoke against it, because enforcement is in shadow.
+    /// It passed although scopes would have refused it, because enforcement is `shadow`.
     Shadow,
     /// It was refused.
     Deny,
 }
 
 impl Decision {
-    /// Whether a decision that ended so has a log line.
+    /// Whether such a decision is logged.
     pub fn is_logged(self, audited: AuditedDecisions) -> bool {
         match audited {
             AuditedDecisions::All => true,
@@ -96,7 +96,7 @@ impl Decision {
     }
 }
 
-/// A step of a request's way.
+/// A step of the decision, in the order in which they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the steps of the crate's documentation")]
 pub enum Stage {
@@ -131,7 +131,8 @@ impl fmt::Display for Stage {
         f.write_str(self.as_str())
     }
 }
-/// The first 8 bytes of a token's SHA-256: how logs call it.
+
+/// The first 8 bytes of a token's SHA-256, which stand for the token in logs.
 pub fn token_digest(token: &[u8]) -> [u8; 8] {
     let digest = Sha256::digest(token);
     let mut short = [0; 8];

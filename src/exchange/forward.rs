@@ -1,4 +1,4 @@
-//! A request that passes: how its headers are changed before the upstream sees them.
+//! How the headers of a request that passes are changed before the upstream sees them.
 
 use std::borrow::Cow;
 
@@ -21,9 +21,9 @@ pub trait HeaderEdits {
 /// A request that passes.
 #[derive(Debug)]
 pub struct Forward {
-    /// What was found out.
+    /// What was learned about it.
     pub facts: Facts,
-    /// The body to put in the place of the request's.
+    /// The body that replaces the request's.
     pub body: Option<Vec<u8>>,
     pub(super) credential: Option<CredentialPlace>,
 }
@@ -42,7 +42,8 @@ pub enum CredentialPlace {
 impl CredentialPlace {
     pub(super) fn of(credential: &Credential<'_>) -> Self {
         match credential.place {
-            // Nearly always; a copy of the name would be the one allocation of a request whose token is known.
+            // The usual place. Copying its name would be the only allocation for a request whose token is
+            // cached.
             PlaceRef::Header("authorization") => Self::Header(Cow::Borrowed("authorization")),
             PlaceRef::Header(name) => Self::Header(Cow::Owned(name.to_owned())),
             PlaceRef::Cookie(name) => Self::Cookie(name.into()),
@@ -61,8 +62,8 @@ impl CredentialPlace {
 }
 
 impl Forward {
-    /// Changes the request's headers to what the upstream may see: what a client could say in the filter's place goes,
-    /// the credential goes unless it is forwarded, and what the filter has to tell comes.
+    /// Changes the request's headers to what the upstream may see: removes headers by which a client could
+    /// pose as the filter, removes the credential unless it is forwarded, and adds the configured headers.
     pub fn edit(&self, request: &Request<'_>, policy: &Policy, edits: &mut dyn HeaderEdits) {
         for (name, _) in request.headers {
             if policy.forward.guarded.removes(name) {
@@ -70,7 +71,7 @@ impl Forward {
             }
         }
         if let Some(body) = &self.body {
-            // A body in chunks has none, and needs none.
+            // A chunked body has none and needs none.
             if values(request.headers, "content-length").next().is_some() {
                 edits.set("content-length", body.len().to_string().as_bytes());
             }
@@ -91,7 +92,7 @@ impl Forward {
         }
         let operation = self.facts.operation.and_then(|id| policy.catalog.operation(id));
         let told = self.facts.standing.as_deref().and_then(|standing| standing.forwarded.as_deref().ok());
-        // A header of any of these names was removed above, so adding is setting, for less.
+        // Every header of these names was removed above, so adding one sets it, and costs the host less.
         for (place, header) in policy.forward.headers.iter().enumerate() {
             let value = match &header.value {
                 ForwardedValue::Suite => operation

@@ -1,8 +1,8 @@
-//! One request on its way: what is known of it goes in, [`Step`] comes out.
+//! Decides one request: the request and its surroundings go in, a [`Step`] comes out.
 //!
-//! A request that has to wait for an issuer gives [`Step::Await`] and is advanced again, with the policy it began
-//! with, when there is an answer. It walks its way from the start then, which costs little beside the wait and leaves
-//! no half-way state to be wrong about.
+//! A request that has to wait for an issuer gets [`Step::Await`] and is advanced again when the answer has
+//! arrived, under the policy that it began with. It then starts over from the first step. That costs little
+//! compared to the wait, and there is no intermediate state to get wrong.
 
 pub mod facts;
 pub mod forward;
@@ -26,23 +26,23 @@ pub use request::Request;
 use trace::StepOutcome;
 pub use trace::{NoTrace, Trace, TraceSink};
 
-/// What the exchange needs from outside to decide: all of it is handed in, nothing is fetched.
+/// Everything from outside that a decision depends on. It is all passed in; the exchange fetches nothing.
 pub struct Surroundings<'s> {
     /// Checks signatures.
     pub verifier: &'s dyn SignatureVerifier,
     /// SHA-256 of the client's certificate on this connection (RFC 8705), looked up only for bound tokens.
     pub client_certificate: &'s dyn Fn() -> Option<[u8; 32]>,
-    /// Since the epoch.
+    /// Time since the Unix epoch.
     pub now: Duration,
     /// The request, should it have to wait.
     pub waiter: Waiter,
-    /// Whether a log line can be written now, which would name the token by its digest.
+    /// Whether a log line can be written now. If not, the token's digest is not computed.
     pub can_log: bool,
-    /// Calls that have to be made for this request.
+    /// Receives the calls to issuers that this request needs.
     pub calls: &'s mut Vec<IssuerCall>,
 }
 
-/// A request with the policy that it began with.
+/// A request that is being decided, with the policy that it began under.
 pub struct Exchange {
     active: Rc<ActivePolicy>,
     delivered: Option<IntrospectionOutcome>,
@@ -50,7 +50,7 @@ pub struct Exchange {
     waits: u8,
 }
 
-/// How often one request waits at most: for keys, for keys once more after a rotation, for introspection.
+/// How often one request may wait: for keys, for keys again after a rotation, for introspection.
 const MAX_WAITS: u8 = 4;
 
 /// What is to be done with a request now.
@@ -64,9 +64,10 @@ pub enum Step {
     Await,
     /// Keep it, headers and all, until its body is complete and handed in by [`Exchange::deliver_body`].
     AwaitBody,
-    /// Answer it as an authorization server does.
+    /// Answer it as an authorization server would (RFC 6749 section 5.2).
     RejectTokenRequest(Box<Fault>, Facts),
 }
+
 impl Exchange {
     /// A request that begins under `active`.
     pub fn new(active: Rc<ActivePolicy>) -> Self {
@@ -78,19 +79,20 @@ impl Exchange {
         &self.active
     }
 
-    /// Hands in the answer that the request waited for. Keys need no handing in: they are where the next step looks.
-    pub fn deliver(&mut self, verdict: Option<IntrospectionOutcome>) {
-        if verdict.is_some() {
-            self.delivered = verdict;
+    /// Delivers the introspection result that the request waited for. Keys need no delivery: they are in the
+    /// policy's state, where the next walk looks for them.
+    pub fn deliver(&mut self, outcome: Option<IntrospectionOutcome>) {
+        if outcome.is_some() {
+            self.delivered = outcome;
         }
     }
 
-    /// Hands in the body that [`Step::AwaitBody`] asked for, or why there is none that can be looked at.
+    /// Delivers the body that [`Step::AwaitBody`] asked for, or why there is none to inspect.
     pub fn deliver_body(&mut self, body: Result<Vec<u8>, Fault>) {
         self.body = Some(body);
     }
 
-    /// Walks the request's way as far as it goes now.
+    /// Decides the request, or says what it has to wait for.
     pub fn advance(&mut self, request: &Request<'_>, surroundings: &mut Surroundings<'_>) -> Step {
         self.advance_traced(request, surroundings, &mut NoTrace)
     }

@@ -1,9 +1,9 @@
-//! A request as the exchange reads it: the pseudo-headers found once, the rest looked up where it is needed.
+//! A request's headers, with the pseudo-headers found once. All others are looked up where they are needed.
 
 use crate::http::headers::{Headers, single_value, values};
 
-/// The parts of a request that decisions are made from. A request may lack any of them: what is absent fails where it
-/// is needed.
+/// What decisions read from a request. A pseudo-header that is absent is empty, and fails the step that needs
+/// it.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// All headers, pseudo-headers included, names in lower case.
@@ -38,10 +38,12 @@ impl<'r> Request<'r> {
         request
     }
 
-    /// Whether the client's side of the way is TLS: `:scheme` says `https`, and `x-forwarded-proto` nothing else.
+    /// Whether the client connects by TLS: `:scheme` is `https`, and `x-forwarded-proto` does not contradict
+    /// it.
     ///
-    /// An HTTP/2 client may claim any `:scheme` on any connection; a proxy at the edge sets `x-forwarded-proto` from the
-    /// connection. The header alone is no proof, for there may be nobody who sets it.
+    /// An HTTP/2 client may claim any `:scheme` on any connection; a proxy at the edge sets
+    /// `x-forwarded-proto` from the connection. The header alone proves nothing: there may be no proxy that
+    /// sets it.
     pub fn is_secure(&self) -> bool {
         let is_https = |scheme: &[u8]| scheme.eq_ignore_ascii_case(b"https");
         let is_contradicted = match single_value(self.headers, "x-forwarded-proto") {
@@ -52,16 +54,16 @@ impl<'r> Request<'r> {
         is_https(self.scheme) && !is_contradicted
     }
 
-    /// Whether it is a CORS preflight request: `OPTIONS` with `Origin` and `Access-Control-Request-Method` (Fetch
-    /// standard, section 3.2.2), neither of them empty.
+    /// Whether it is a CORS preflight request: `OPTIONS` with `Origin` and `Access-Control-Request-Method`
+    /// (Fetch standard, section 3.2.2), neither of them empty.
     pub fn is_cors_preflight(&self) -> bool {
         let has = |wanted| values(self.headers, wanted).any(|value| !value.is_empty());
         self.method == b"OPTIONS" && has("origin") && has("access-control-request-method")
     }
 }
 
-/// `application/grpc`, with a suffix such as `+proto` or parameters, as gRPC over HTTP/2 defines it. gRPC-Web is
-/// translated by a filter of its own and answered as HTTP.
+/// `application/grpc`, with a suffix such as `+proto` or parameters, as gRPC over HTTP/2 defines it. gRPC-Web
+/// is translated by another filter and answered as HTTP.
 fn is_grpc(content_type: &[u8]) -> bool {
     match content_type.strip_prefix(b"application/grpc") {
         Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),

@@ -1,7 +1,8 @@
-//! What each step of a request's way found, in more detail than logs need: the account that `scopegate explain` gives.
+//! What each step of a request's way found, in more detail than logs need: the account that `scopegate
+//! explain` gives.
 //!
-//! The filter keeps no trace. [`NoTrace`] drops what would be written before it is even computed, so the walk that
-//! explains a request and the walk that decides it are the same code.
+//! The filter keeps no trace. [`NoTrace`] drops what would be written before it is even computed, so the walk
+//! that explains a request and the walk that decides it are the same code.
 
 use super::facts::{Stage, token_digest};
 use super::forward::CredentialPlace;

@@ -1,4 +1,4 @@
-//! One pass over the way of a request, step by step, as the crate's documentation numbers them.
+//! One pass over the steps that the crate's documentation numbers.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::route::pattern::normalize_host;
 use crate::route::{Lookup, RouteEvidence};
 use crate::token_endpoint::{self, Disposition, Fault, TokenEndpoint, TokenRequest, check_head};
 
-/// One pass over the way of a request.
+/// One pass over the steps, from the first to the decision or the next wait.
 pub(super) struct Walk<'w, 'r, 's, T> {
     pub(super) request: &'w Request<'r>,
     pub(super) active: &'w Rc<ActivePolicy>,
@@ -45,7 +45,7 @@ pub(super) struct Walk<'w, 'r, 's, T> {
 /// An identity with the provider whose rules its token passed.
 type Authenticated = (ProviderId, Rc<Identity>);
 
-/// What step 2 found.
+/// The result of step 2.
 struct RouteOutcome<'p, 'r> {
     operation: Result<(OperationId, &'p Operation), Rejection>,
     is_unmatched: bool,
@@ -62,7 +62,8 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         self.trace.record(|trace| {
             trace.path = Some(PathFound { path: path.path().into(), has_query: path.query().is_some() });
         });
-        // The proxy forwards it as it is, and the upstream may read a host in it that was not looked at here.
+        // The proxy forwards it unchanged, and the upstream may read another host in it than was checked
+        // here.
         let host = normalize_host(self.request.authority);
         if host.is_none() && !self.request.authority.is_empty() {
             return Err(Reason::HostMalformed.into());
@@ -110,7 +111,8 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         result.map(|()| (!policy.forward.token).then(|| CredentialPlace::of(&credential)))
     }
 
-    /// Step 3, with what is remembered of the token. One that is known was looked at when it came first.
+    /// Step 3, and the identity if the token is cached. A cached token was fully inspected when it first
+    /// came.
     fn credential<'c>(
         &self,
         query: Option<&'c [u8]>,
@@ -124,7 +126,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         match policy.places.candidate(self.request.headers) {
             Some(candidate) => match recall(&candidate) {
                 Some(known) => Ok((candidate, Some(known))),
-                // What it gives are the same bytes, if anything.
+                // `extract` returns these same bytes or fails.
                 None => Ok((extract()?, None)),
             },
             None => {
@@ -135,7 +137,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
     }
 
-    /// A token request needs no token; what it asks for is checked when its body has come.
+    /// A token request carries no token. It is checked when its body has arrived.
     fn guard(
         &mut self,
         endpoint: &TokenEndpoint,
@@ -228,7 +230,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         Ok(())
     }
 
-    /// Step 6, with what enforcement makes of its outcome.
+    /// Step 6: the decision by scopes, and whether enforcement lifts a refusal.
     fn authorize(
         &mut self,
         routed: &RouteOutcome<'_, '_>,
@@ -273,7 +275,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         Ok(())
     }
 
-    /// The step before passed, and this one begins.
+    /// Begins `stage`: the step before it passed.
     fn enter(&mut self, stage: Stage) {
         let passed = std::mem::replace(&mut self.facts.stage, stage);
         self.trace.record(|trace| trace.leave(passed, StepOutcome::Passed));
@@ -292,7 +294,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         Ok(())
     }
 
-    /// What the request itself says of its tenant.
+    /// What the request's headers, path and host say about the tenant.
     fn request_evidence(&mut self, routed: &RouteOutcome<'_, '_>, host: Option<&str>) -> RequestEvidence<'w> {
         let active: &'w ActivePolicy = self.active;
         let policy = &active.policy;
@@ -319,7 +321,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
                 trace.request_evidence(EvidenceKind::Path, None, name, named)
             });
         }
-        // The host names its tenant whatever operation was found, and also where none was.
+        // A host names its tenant whichever operation was found, or none.
         let labels = host.into_iter().flat_map(|host| policy.operations.tenant_labels(host));
         let others = labels
             .filter(|label| routed.evidence.host_tenant != Some(label) && tenants.named(label).is_some());
@@ -351,7 +353,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         Ok((provider, identity))
     }
 
-    /// Step 4 for a token that is not remembered as verified.
+    /// Step 4 for a token that is not cached.
     fn authenticate_anew(
         &mut self,
         credential: &Credential<'_>,
@@ -373,7 +375,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         Ok((provider, self.introspected(provider, token, None)?))
     }
 
-    /// A JWT's identity, narrowed by the issuer's answer where JWTs are introspected too.
+    /// A JWT's identity, narrowed by the introspection response if the provider introspects JWTs too.
     fn narrowed(
         &mut self,
         (id, identity): Authenticated,
@@ -384,14 +386,14 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         if !introspection.is_some_and(|introspection| introspection.apply_to_all) {
             return Ok((id, identity));
         }
-        // What the signed token says by itself is refused before the issuer is asked.
+        // Don't ask the issuer about a token that its own claims already refuse.
         identity.check_time(self.surroundings.now)?;
         self.check_sender(identity.confirmation)?;
         let narrowed = self.introspected(id, credential.text(), Some(&identity))?;
         Ok((id, narrowed))
     }
 
-    /// The identity of a JWT that was verified before, where all that it depends on is as it was.
+    /// The identity of a JWT that was verified before, if its provider and key are unchanged.
     fn remembered(&self, token: &[u8], providers: &ProviderSet) -> Option<Authenticated> {
         let policy = &self.active.policy;
         providers.iter().find_map(|id| {
@@ -441,7 +443,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         Ok((id, identity))
     }
 
-    /// The issuer's keys for a token, or the wait for them.
+    /// The issuer's keys for a token, or the halt that waits for them.
     fn keys(
         &mut self,
         provider: ProviderId,
@@ -456,7 +458,8 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
     }
 
-    /// The one provider that may be asked about an opaque token: a token is never shown to an issuer by trial and error.
+    /// The one provider that may introspect an opaque token. A token is never sent to issuers by trial and
+    /// error.
     fn introspecting_provider(
         &self,
         credential: &Credential<'_>,
@@ -468,7 +471,8 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         let listed = credential.providers;
         let mut candidates: Vec<ProviderId> = match credential.place {
             PlaceRef::Header(_) => listed.iter().filter(introspects).collect(),
-            // Who put a token there is known only where one provider takes it from there.
+            // Any application can set these. Only if one provider lists the place is it clear whose token it
+            // is.
             PlaceRef::Cookie(_) | PlaceRef::Parameter(_) => {
                 listed.sole().into_iter().filter(introspects).collect()
             }
@@ -501,13 +505,13 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         jwt: Option<&Rc<Identity>>,
     ) -> Result<Rc<Identity>, Halt> {
         let generation = self.active.policy.generation;
-        let delivered = self.delivered.filter(|verdict| match verdict {
-            // What was refused under the tenants of another policy may be good under these.
+        let delivered = self.delivered.filter(|outcome| match outcome {
+            // A refusal under another policy's tenants says nothing about this policy's.
             IntrospectionOutcome::Refused { under, .. } => under.is_none_or(|other| other == generation),
             IntrospectionOutcome::Active(_) | IntrospectionOutcome::Fault(_) => true,
         });
         let (answer, cache_use) = match delivered {
-            Some(verdict) => (AnswerNow::Known(verdict.clone()), CacheUse::IntrospectionMiss),
+            Some(outcome) => (AnswerNow::Known(outcome.clone()), CacheUse::IntrospectionMiss),
             None => {
                 let answer = self.active.introspect(
                     provider,
@@ -544,7 +548,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         unavailable(otherwise, Duration::ZERO)
     }
 
-    /// Whether this connection proves what the token is bound to (RFC 8705 section 3).
+    /// Checks that the client's certificate is the one that the token is bound to (RFC 8705 section 3).
     fn check_sender(&self, confirmation: Confirmation) -> Result<(), Halt> {
         match confirmation {
             Confirmation::None => Ok(()),
@@ -595,8 +599,8 @@ impl<'p, 'r> RouteOutcome<'p, 'r> {
     }
 }
 
-/// The kinds of evidence that must be present. A path that no operation matches carries no path evidence: it is answered
-/// as unmapped rather than for the lack of it, under `shadow` too, unless the configuration lets unmatched requests pass.
+/// The kinds of evidence that must be present. An unmapped path carries no path evidence. Don't require it if
+/// the request is answered as unmapped anyway, or would be but for `shadow`.
 fn required_evidence(routed: &RouteOutcome<'_, '_>, policy: &Policy) -> EvidenceKinds {
     let file = policy.resolution.required_evidence;
     match &routed.operation {
@@ -608,7 +612,7 @@ fn required_evidence(routed: &RouteOutcome<'_, '_>, policy: &Policy) -> Evidence
     }
 }
 
-/// What an operation and its suite ask of a token beyond the provider's rules.
+/// What an operation and its suite require of a token beyond the provider's rules.
 fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(), Halt> {
     let carried = identity.principal.audiences.as_deref().unwrap_or_default();
     for accepted in operation.audiences.iter().filter(|accepted| !accepted.is_empty()) {
@@ -639,7 +643,8 @@ fn unavailable(reason: Reason, retry_in: Duration) -> Halt {
     let retry_after = u32::try_from(whole_seconds).unwrap_or(u32::MAX).max(1);
     Halt::Reject(Rejection { retry_after, ..reason.into() })
 }
-/// Ends a walk early.
+
+/// Why a walk ends early.
 pub(super) enum Halt {
     Reject(Rejection),
     Await,

@@ -1,4 +1,4 @@
-//! `scopegate check`: every error and every doubt of a configuration.
+//! `scopegate check`: all errors and warnings of a configuration.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use crate::{CommandOutput, Failure};
 
 /// Report all errors and warnings of a configuration.
 ///
-/// Errors are those for which the filter refuses the configuration, and operations that no request can ever reach.
-/// Warnings are what it accepts and what is probably not meant.
+/// Errors are what the filter refuses a configuration for, and operations that no request can ever reach.
+/// Warnings are what the filter accepts but you probably did not mean.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 no errors, 1 errors (with --deny-warnings: or warnings), 2 wrong usage or an unreadable file.
@@ -42,7 +42,7 @@ enum Format {
     Json,
 }
 
-/// One thing to report.
+/// An error or a warning.
 struct Finding {
     is_error: bool,
     path: String,
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     Ok(CommandOutput { text, notes: Vec::new(), yes })
 }
 
-/// What there is to report, in the order of the file, and how many errors were only counted.
+/// Errors and warnings in the order of the file, and how many more errors were only counted.
 fn findings(source: &Source) -> (Vec<Finding>, usize) {
     let mut findings = Vec::new();
     let mut omitted = 0;

@@ -1,4 +1,4 @@
-//! Moments as people write them: RFC 3339, or seconds since the epoch.
+//! Times on the command line and in output: RFC 3339, or seconds since the Unix epoch.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_rfc3339(text: &str) -> Option<Duration> {
-    // jiff takes offsets of more than a day too, which RFC 3339 section 5.6 has not.
+    // jiff also takes offsets of a day and more, which RFC 3339 section 5.6 does not allow.
     let offset = Pieces::parse(text).ok()?.to_numeric_offset()?;
     let is_within_a_day = offset.seconds().abs() < 86_400;
     let moment: Timestamp = text.parse().ok().filter(|_| is_within_a_day)?;
@@ -36,7 +36,7 @@ pub fn format(since_epoch: Duration) -> String {
     moment.map_or_else(|| format!("{seconds} s after 1970"), |moment| moment.to_string())
 }
 
-/// How `moment` lies to `now`: `in 5m` or `3h ago`.
+/// `moment` relative to `now`: `in 5m` or `3h ago`.
 pub fn relative(moment: Duration, now: Duration) -> String {
     let length = |span: Duration| match span.as_secs() {
         seconds @ 0..=119 => format!("{seconds}s"),

@@ -1,4 +1,4 @@
-//! `scopegate diff`: what a reload would log, and who would gain and lose access to what.
+//! `scopegate diff`: which audit events a reload would log, and who would gain or lose access.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -18,8 +18,9 @@ use crate::{CommandOutput, Failure};
 
 /// Compare two configurations: audit events, and who gains or loses access.
 ///
-/// The events are those that the filter logs at a reload. Access is what an application could do with a token that carries every scope assigned to it. Settings of other kinds
-/// are named by their paths, without their values.
+/// The events are those that the filter logs at a reload. Access is what an application could do with a token
+/// that carries every scope assigned to it. Other settings that differ are named by their paths, without
+/// their values.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 compared (with --exit-code: and no difference), 1 a difference with --exit-code, 2 there is no answer.
@@ -29,14 +30,14 @@ Examples:
   git show HEAD~1:gateway.yaml | scopegate diff - gateway.yaml --exit-code
   scopegate diff old.yaml new.yaml --format json | jq -c '.events[]'")]
 pub struct Arguments {
-    /// The configuration in force.
+    /// The current configuration.
     old: PathBuf,
-    /// The configuration to come.
+    /// The new configuration.
     new: PathBuf,
     /// How to report.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Exit with 1 where there is any difference.
+    /// Exit with 1 if there is any difference.
     #[arg(long)]
     exit_code: bool,
 }
@@ -50,7 +51,7 @@ enum Format {
     Json,
 }
 
-/// Somebody's access to an operation that comes or goes.
+/// Access to an operation that a caller gains or loses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AccessChange {
     gains: bool,
@@ -93,8 +94,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     Ok(CommandOutput { text, notes: Vec::new(), yes: is_same || !arguments.exit_code })
 }
 
-/// Every change of access, tenant by tenant. A tenant without an `event` of its own is looked at only where some event
-/// is about a suite, and no further than that suite's operations.
+/// Every change of access, tenant by tenant. For a tenant without an event of its own only the operations of
+/// suites with an event are compared.
 fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessChange> {
     let pairs = Pairs::new(old, new);
     let mut changes = pairs.public_access_changes();
@@ -130,7 +131,7 @@ fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessCh
 struct Pairs<'p> {
     old: &'p Policy,
     new: &'p Policy,
-    /// In the order of the new policy, and behind it what is gone.
+    /// In the order of the new policy, followed by those that only the old one has.
     operations: Vec<(String, Option<OperationId>, Option<OperationId>)>,
 }
 
@@ -229,8 +230,8 @@ fn is_public(policy: &Policy, id: Option<OperationId>) -> bool {
     operation.is_some_and(|operation| operation.access == Access::Public)
 }
 
-/// Paths of settings that differ beside tenants and suites, which have events of their own. Values may be secrets and
-/// are not shown.
+/// Paths of other settings that differ; tenants and suites have events of their own. Values may be secrets
+/// and are not shown.
 fn settings(old: &Node<'_>, new: &Node<'_>) -> Vec<String> {
     const EVENTFUL: [&str; 3] = ["tenants", "tenant_templates", "suites"];
     let mut paths = Vec::new();

@@ -1,4 +1,7 @@
-//! Documents as text: JSON and YAML, members in the order in which they came.
+//! Writes documents as JSON and YAML, members in their order.
+//!
+//! YAML is written by hand, since emitters write neither short collections on one line nor quotes around the
+//! words that older readers take for something else; a property test reads back what is written.
 
 use std::borrow::Cow;
 
@@ -27,8 +30,8 @@ pub fn json(value: &Value<'_>) -> String {
     text
 }
 
-/// Block YAML 1.2 that older readers take for the same, with a line feed at its end. Short collections stand on one
-/// line, texts of several lines as they are.
+/// Block YAML 1.2 that older readers take for the same, with a line feed at its end. Short collections stand
+/// on one line, texts of several lines as they are.
 pub fn yaml(value: &Value<'_>) -> String {
     let mut text = String::new();
     write_yaml(value, 0, Position::Line, &mut text);
@@ -99,7 +102,7 @@ fn json_line(value: &Value<'_>) -> Option<String> {
     }
 }
 
-/// Where a YAML value begins.
+/// Where a YAML value starts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// On a line of its own, its indentation written.
@@ -205,7 +208,7 @@ fn flow(value: &Value<'_>) -> String {
     }
 }
 
-/// A string as it is, where no reader of YAML takes it for something else; else in quotes.
+/// A string as it is if every reader of YAML takes it for that string; else in quotes.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_')

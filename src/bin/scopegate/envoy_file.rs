@@ -1,8 +1,8 @@
-//! The configurations that an Envoy file holds: a bootstrap, a listener, a resource of a discovery service, or a list of
-//! filters as `render --as envoy` writes it.
+//! The configurations that an Envoy file holds: a bootstrap, a listener, a resource of a discovery service,
+//! or a list of filters as `render --as envoy` writes it.
 //!
-//! Envoy takes the last of repeated keys and says nothing, and hands a `google.protobuf.Struct` over without the others:
-//! the filter cannot see them. So the whole file is held to have each key once.
+//! Envoy takes the last of repeated keys and says nothing, and hands a `google.protobuf.Struct` over without
+//! the others: the filter cannot see them. So the whole file is held to have each key once.
 
 use scopegate::config::document::{Mark, Node, Value, Written, parse_json};
 use scopegate::config::{ConfigError, ConfigErrors, read_yaml};
@@ -80,8 +80,8 @@ enum Carried<'d> {
     String(&'d str, &'d Node<'d>),
 }
 
-/// The configuration of a Wasm plugin (`envoy.extensions.wasm.v3.PluginConfig`) that is this filter's: by its name, or
-/// by what stands in its configuration.
+/// The configuration of a Wasm plugin (`envoy.extensions.wasm.v3.PluginConfig`) that is this filter's: by its
+/// name, or by what stands in its configuration.
 fn plugin<'d>(node: &'d Node<'d>) -> Option<Carried<'d>> {
     let configuration = member(node, "configuration")?;
     let kind = string(member(configuration, "@type")?)?;
@@ -98,7 +98,8 @@ fn plugin<'d>(node: &'d Node<'d>) -> Option<Carried<'d>> {
     is_ours.then_some(Carried::String(text, value))
 }
 
-/// The JSON in a string, as the filter reads it, with the marks of the text around it where its lines are that text's.
+/// The JSON in a string, as the filter reads it, with the marks of the text around it where its lines are
+/// that text's.
 fn embedded(json: &str, at: Option<Mark>, path: String, text: &str) -> Result<Node<'static>, ConfigErrors> {
     let frame = at.and_then(|at| Frame::of(json, at, text));
     let place = |mark: Option<Mark>| match (&frame, mark) {
@@ -124,8 +125,8 @@ struct Frame {
 }
 
 impl Frame {
-    /// Where each line of `inner` is one of `outer`'s behind the same indentation, from the line at `at` or the next, as
-    /// in a literal block of YAML.
+    /// Where each line of `inner` is one of `outer`'s behind the same indentation, from the line at `at` or
+    /// the next, as in a literal block of YAML.
     fn of(inner: &str, at: Mark, outer: &str) -> Option<Self> {
         let at = usize::try_from(at.line.get()).ok()?;
         [at - 1, at].into_iter().find_map(|skipped| {

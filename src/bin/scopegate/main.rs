@@ -1,6 +1,6 @@
-//! The companion tool: what the filter would say of a configuration or a request, said before any proxy is asked.
+//! The companion tool: tells what the filter would do with a configuration or a request, without a proxy.
 //!
-//! Each command is a file; it returns its text and never prints. All decisions are the library's.
+//! Each command is one file that returns its output and never prints. All decisions are made by the library.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +30,7 @@ use self::terminal::Terminal;
 #[derive(Parser)]
 #[command(name = "scopegate", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
-    /// When to use colours; NO_COLOR is heeded.
+    /// When to use colours; by default on a terminal, unless NO_COLOR is set.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: clap::ColorChoice,
     #[command(subcommand)]
@@ -58,7 +58,7 @@ enum Command {
 
 /// Print the JSON Schema of the configuration, for editors.
 ///
-/// What no schema can say (references, uniqueness, conflicts) is for `scopegate check`.
+/// A schema cannot express references, uniqueness and conflicts; `scopegate check` checks them.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -81,13 +81,13 @@ struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// What a command came to.
+/// What a command prints, and the answer that its exit code gives.
 struct CommandOutput {
     /// For standard output.
     text: String,
-    /// For standard error: what the text leaves out.
+    /// For standard error: notes on what the text leaves out.
     notes: Vec<String>,
-    /// Whether the answer is yes.
+    /// Whether the answer is yes: exit code 0.
     yes: bool,
 }
 
@@ -97,7 +97,7 @@ impl CommandOutput {
     }
 }
 
-/// Why a command has no answer; one line or more for standard error.
+/// Why a command has no answer: exit code 2. One or more lines for standard error.
 #[derive(Debug, PartialEq)]
 struct Failure(String);
 

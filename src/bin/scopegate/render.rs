@@ -1,4 +1,4 @@
-//! `scopegate render`: a configuration in the form in which a proxy takes it.
+//! `scopegate render`: a configuration in the form that a proxy reads.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::{CommandOutput, Failure};
 
 /// Write a configuration as JSON, or as the resource that hands it to a proxy.
 ///
-/// The configuration is checked first: what the filter would refuse is not rendered.
+/// The configuration is checked first; one that the filter would refuse is not rendered.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 rendered, 2 there is nothing to render.
@@ -37,15 +37,15 @@ pub struct Arguments {
     /// The wasm file as the proxy finds it (envoy, ecds).
     #[arg(long, default_value = "target/wasm32-wasip1/release/scopegate.wasm", value_name = "PATH")]
     wasm: String,
-    /// Unlike that of any other plugin: keys and introspection results are shared between workers under it (envoy,
-    /// ecds). Environment variables are read when a VM begins, so a rotated secret needs another one.
+    /// Unlike that of any other plugin: keys and introspection results are shared between workers under it
+    /// (envoy, ecds). Environment variables are read when a VM begins, so a rotated secret needs another one.
     #[arg(long, default_value = "scopegate", value_name = "NAME", value_parser = parse_name)]
     vm_id: String,
-    /// Where the proxy pulls the wasm file from: an OCI image, or a file by `https://` (istio, envoy-gateway).
+    /// Where the proxy pulls the wasm file from: an OCI image, or a file by `https://` (istio,
+    /// envoy-gateway).
     #[arg(long, default_value = "oci://registry.example.com/scopegate:latest", value_name = "URL", value_parser = parse_image)]
     image: String,
-    /// What is pulled must have it: the digest of the image's manifest, or the SHA-256 of the file (istio,
-    /// envoy-gateway).
+    /// SHA-256 that the pulled image's manifest, or the file, must have (istio, envoy-gateway).
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     sha256: Option<String>,
     /// What the proxy calls a cluster that the configuration calls NAME; may be repeated.
@@ -97,11 +97,11 @@ pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
         Form::Istio => istio(arguments, &policy, &document),
         Form::EnvoyGateway => envoy_gateway(arguments, &policy, &document),
     };
-    let mut outcome = CommandOutput::yes(text);
+    let mut output = CommandOutput::yes(text);
     if holds_secret(&policy) {
-        outcome.notes.push("scopegate: note: what was rendered holds a secret in clear".to_owned());
+        output.notes.push("scopegate: note: what was rendered holds a secret in clear".to_owned());
     }
-    Ok(outcome)
+    Ok(output)
 }
 
 const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -124,7 +124,7 @@ fn ecds(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String {
         ("name", string("scopegate")),
     ];
     resource.push(("typed_config", wasm(arguments, policy, document)));
-    // As the filter logs it: the digest of the text that it is handed.
+    // The digest of the text that the filter gets, as the filter logs it.
     let digest = base16ct::lower::encode_string(&Sha256::digest(json(&document.value)));
     let version: String = digest.chars().take(16).collect();
     let file = map([("version_info", string(version)), ("resources", list([map(resource)]))]);
@@ -286,11 +286,11 @@ fn with_context(place: Value<'_>) -> Value<'_> {
     Value::Map(members)
 }
 
-/// What the filter may ask of Envoy, and what Envoy may ask of it: the imports that the module calls and its
+/// What the filter may call in Envoy and Envoy in the filter: the imports that the module calls and its
 /// `proxy_on_…` exports.
 ///
-/// Envoy would not call a callback that is missing here, and a request that no callback sees passes but for the
-/// tripwire: a test compares the list with the module.
+/// Envoy never calls a callback that is missing from this list, and a request that no callback sees is
+/// stopped by the tripwire alone. A test compares the list with the module.
 const CAPABILITIES: [&str; 39] = [
     "clock_time_get",
     "environ_get",
@@ -367,9 +367,9 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
     map([("@type", string(WASM_TYPE)), ("config", plugin)])
 }
 
-/// The filter behind it that lets pass only what it has let pass, even where it was skipped.
-/// A policy that denies what was not decided costs a fifth less than one that allows what was: Envoy notes the name of
-/// a policy that matched.
+/// The tripwire: a filter behind it that passes only requests that it allowed, even if it was skipped. A
+/// policy that denies what was not decided costs a fifth less than one that allows what was: Envoy notes the
+/// name of a policy that matched.
 fn tripwire<'a>() -> Value<'a> {
     let decided = |decision: &'static str| {
         let state = map([
@@ -459,7 +459,11 @@ fn parse_image(text: &str) -> Result<String, String> {
     let is_known = ["oci://", "https://", "http://"]
         .iter()
         .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
-    if is_known { Ok(text.to_owned()) } else { Err("it begins with oci://, https:// or http://".to_owned()) }
+    if is_known {
+        Ok(text.to_owned())
+    } else {
+        Err("it has to begin with oci://, https:// or http://".to_owned())
+    }
 }
 
 /// Renames a cluster wherever a provider names it. Returns whether one did.

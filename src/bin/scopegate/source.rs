@@ -1,4 +1,4 @@
-//! Files that commands read.
+//! Input files of the commands.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::envoy_file::{configurations, is_envoy_file};
 use crate::terminal::shown;
 
-/// A text and what messages call it.
+/// A file's text, with its name for messages.
 #[derive(Debug)]
 pub struct Source {
     /// The file's name, or `<stdin>`.
@@ -32,11 +32,11 @@ impl Source {
         Ok(Self { name, text, is_json })
     }
 
-    /// The configurations that it holds: itself, or those that stand in an Envoy file, perhaps none. With lines and
+    /// The configurations in it: the file itself, or those within an Envoy file, perhaps none. With lines and
     /// columns.
     ///
-    /// JSON is read as the filter reads it; by way of the YAML that it also is where that says the same, for lines and
-    /// columns.
+    /// JSON is read as the filter reads it; by way of the YAML that it also is where that says the same, for
+    /// lines and columns.
     pub fn documents(&self) -> Result<Vec<Node<'_>>, ConfigErrors> {
         let mut json = None;
         if self.is_json {
@@ -89,16 +89,16 @@ impl Source {
     }
 }
 
-/// Of an Envoy file that has the filter's configuration from elsewhere, such as a discovery service.
+/// For an Envoy file that gets the filter's configuration from elsewhere, such as a discovery service.
 pub const NO_CONFIGURATION: &str = "the Envoy file holds no configuration of a filter `scopegate`";
 
 fn error(mark: Option<Mark>, message: &str) -> ConfigErrors {
     ConfigError { path: String::new(), mark, message: message.to_owned() }.into()
 }
 
-/// The bytes of `path`, or of standard input for `-`, and what messages call it.
+/// The name for messages and the bytes of `path`, or of standard input for `-`.
 pub fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
-    // Larger than any configuration of ten thousand tenants; bounds what a wrong path can cost.
+    // Larger than a configuration of ten thousand tenants. Limits what a mistaken path can cost.
     const MAX_BYTES: u64 = 256 << 20;
     let is_standard_input = path.as_os_str() == "-";
     let name = if is_standard_input { "<stdin>".to_owned() } else { shown(&path.display().to_string()) };
@@ -112,7 +112,7 @@ pub fn read_bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Failure(format!("{name} is larger than {} MiB", MAX_BYTES >> 20)));
     }
-    // Some editors put one before any text (RFC 8259 section 8.1 lets readers pass over it).
+    // Some editors write a byte order mark, which readers may ignore (RFC 8259 section 8.1).
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.drain(..BYTE_ORDER_MARK.len());
     }

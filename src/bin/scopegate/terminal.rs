@@ -1,4 +1,4 @@
-//! How text looks on a terminal, and what must not reach one.
+//! Styled text for terminals, and untrusted text made safe for them.
 
 use std::{fmt, io};
 
@@ -6,7 +6,7 @@ use anstream::AutoStream;
 use anstyle::AnsiColor;
 use clap::ColorChoice;
 
-/// What standard output shows.
+/// Whether standard output shows colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
     colors: bool,
@@ -28,7 +28,8 @@ pub enum Style {
 }
 
 impl Terminal {
-    /// The terminal of this process. By itself it has colours unless it is none, or NO_COLOR and its like say no.
+    /// Standard output of this process. `Auto` means colours on a terminal, unless NO_COLOR, CLICOLOR or TERM
+    /// forbid them.
     pub fn new(choice: ColorChoice) -> Self {
         let colors = match choice {
             ColorChoice::Always => true,
@@ -59,8 +60,9 @@ impl Terminal {
     }
 }
 
-/// `text` without what could command a terminal or disguise itself on it: control characters and the marks that turn
-/// the direction of writing are shown as escapes. For whatever came from a request, a token or a file.
+/// `text` with control characters, invisible characters and changes of writing direction shown as escapes, so
+/// that it can neither command a terminal nor disguise itself there. For text that came from a request, a
+/// token or a file.
 pub fn shown(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control()

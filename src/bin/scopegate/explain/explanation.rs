@@ -45,8 +45,8 @@ pub struct ExplainedStep {
     pub conclusion: String,
 }
 
-/// What is changed in the headers of a forwarded request. Values of cookies and the path, which may have a query, are
-/// left out.
+/// What is changed in the headers of a forwarded request. Values of cookies and the path, which may have a
+/// query, are left out.
 #[derive(Debug, Default)]
 pub struct Edits(Vec<(EditKind, String, String)>);
 

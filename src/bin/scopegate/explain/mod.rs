@@ -1,7 +1,7 @@
 //! `scopegate explain`: one request's way through the filter, step by step.
 //!
-//! The decision is the filter's own: [`Exchange::advance_traced`], with what the command line says of issuers. Its facts
-//! and its trace tell how each step went; nothing is decided again here.
+//! The decision is the filter's own: [`Exchange::advance_traced`], with what the command line says of
+//! issuers. Its facts and its trace tell how each step went; nothing is decided again here.
 
 mod explanation;
 mod narrate;
@@ -36,8 +36,8 @@ use crate::{CommandOutput, Failure, clock};
 
 /// Walk one request through the filter and tell what each step sees and concludes.
 ///
-/// Nothing is sent anywhere: keys and introspection answers come from files. An issuer without a file counts as
-/// unreachable. The token is never printed; what it says is.
+/// Nothing is sent anywhere: keys and introspection answers come from files. An issuer without a file counts
+/// as unreachable. The token is never printed; what it says is.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 the request passes, 1 it is refused, 2 there is no answer.

@@ -1,7 +1,7 @@
 //! Puts into words what each step of a request's way found.
 //!
-//! What happened comes from the filter's own facts and trace; the configuration is asked only for names and for what
-//! stands beside them. The token, the query and the values of cookies are never shown.
+//! What happened comes from the filter's own facts and trace; the configuration is asked only for names and
+//! for what stands beside them. The token, the query and the values of cookies are never shown.
 
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ impl Narrator<'_> {
         details.add("method", lossy(self.request.method));
         details.add("host", host.unwrap_or("none, so only operations for any host match"));
         details.add("scheme", lossy(self.request.scheme));
-        let later = "; told at step 6, to whoever has a good token";
+        let later = "; answered at step 6, to callers with a valid token";
         match self.trace.route {
             None => String::new(),
             Some(RouteFound::Matched) => {
@@ -394,7 +394,7 @@ impl Narrator<'_> {
         };
         let name = operation_name(self.policy, operation);
         if !tenant.has_suite(operation.suite) {
-            details.add("suites", format!("tenant `{}` has not the suite of `{name}`", tenant.id));
+            details.add("suites", format!("tenant `{}` does not have the suite of `{name}`", tenant.id));
         }
         let (required, passed) = match &operation.access {
             Access::Scopes(_) => {

@@ -2,8 +2,8 @@
 
 use scopegate::respond::{Reason, Rejection};
 
-/// Advice for whoever wants the request to pass, by its reason. The tenant's and the token's names are told by the
-/// steps; here is who can do something about it.
+/// Advice for whoever wants the request to pass, by its reason. The tenant's and the token's names are told
+/// by the steps; here is who can do something about it.
 pub fn remedy(rejection: &Rejection) -> String {
     let about = rejection.about.as_deref();
     let named = |what: &str| about.map_or_else(|| what.to_owned(), |name| format!("`{name}`"));

@@ -1,8 +1,8 @@
 //! `scopegate import-openapi`: suites and operations from an OpenAPI 3.0 or 3.1 document.
 //!
-//! What a requirement of OpenAPI says and a `requires` cannot is made stricter, or refused to everybody, and said in a
-//! comment and a warning; never is anything made looser. An operation whose path no pattern can say is left out, and
-//! with it those that its requests would match instead, unless they ask for the same.
+//! A security requirement that `requires` cannot express is made stricter, or the operation is closed, with a
+//! comment and a warning. Nothing is ever made looser. An operation whose path no pattern can express is left
+//! out, along with those that its requests would match instead, unless they require the same.
 
 mod security;
 #[cfg(test)]
@@ -18,7 +18,7 @@ use scopegate::route::{
     HostPattern, Lookup, OperationIndex, PathPattern, Route, canonicalize, normalize_host,
 };
 
-use self::security::{Access, Schemes, Verdict};
+use self::security::{Access, Schemes, SecurityReading};
 use crate::document_text::{list, map, string, yaml};
 use crate::source::Source;
 use crate::terminal::shown;
@@ -26,9 +26,9 @@ use crate::{CommandOutput, Failure};
 
 /// Write suites and operations for an OpenAPI 3.0 or 3.1 document.
 ///
-/// Tags become suites, security requirements become `requires`. What cannot be said exactly is made stricter or refused
-/// to everybody, with a comment and a warning; nothing is made looser. The output is a part of a configuration: `suites`, and a
-/// template that declares the scopes.
+/// Tags become suites, security requirements become `requires`. What `requires` cannot express is made
+/// stricter or refused to everybody, with a comment and a warning; nothing is made looser. The output is a
+/// part of a configuration: `suites`, and a template that declares the scopes.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 imported, 1 warnings with --deny-warnings, 2 there is nothing to import.
@@ -40,8 +40,8 @@ Examples:
 pub struct Arguments {
     /// The document, YAML or JSON.
     spec: PathBuf,
-    /// A security scheme whose access tokens come to this gateway; repeatable, for schemes of one issuer. Needed where
-    /// the document uses several.
+    /// A security scheme whose access tokens come to this gateway; repeatable, for schemes of one issuer.
+    /// Needed where the document uses several.
     #[arg(long = "scheme", value_name = "NAME")]
     schemes: Vec<String>,
     /// A security scheme that something else checks, such as an API key; repeatable.
@@ -75,7 +75,7 @@ enum Unspecified {
     Public,
 }
 
-/// What became of a document.
+/// The imported document.
 #[derive(Debug)]
 struct Imported {
     text: String,
@@ -292,10 +292,12 @@ impl<'d> Importer<'d> {
 
     /// What `security` asks for, with comments where that is more than the document asks for.
     fn access(&self, security: Option<&Value<'_>>) -> (Access, Vec<String>) {
-        match self.schemes.judge(security) {
-            Verdict::Access(access, comments) => (access, comments),
-            Verdict::Inexpressible(why) => (Access::Undecided, vec![format!("refused to everybody: {why}")]),
-            Verdict::Unspecified => match self.arguments.unspecified {
+        match self.schemes.read(security) {
+            SecurityReading::Access(access, comments) => (access, comments),
+            SecurityReading::Inexpressible(why) => {
+                (Access::Undecided, vec![format!("refused to everybody: {why}")])
+            }
+            SecurityReading::Unspecified => match self.arguments.unspecified {
                 Unspecified::Refused => {
                     let why =
                         "refused to everybody: the document does not say who may call it (see --unspecified)";
@@ -307,8 +309,8 @@ impl<'d> Importer<'d> {
         }
     }
 
-    /// The path with placeholders as a pattern has them: of whole segments, each name once, `{tenant}` only for the
-    /// tenant.
+    /// The path with placeholders as a pattern has them: of whole segments, each name once, `{tenant}` only
+    /// for the tenant.
     fn template(&mut self, path: &str) -> Result<String, String> {
         let Some(rest) = path.strip_prefix('/') else {
             return Err("its path does not begin with a slash".to_owned());
@@ -374,8 +376,8 @@ impl<'d> Importer<'d> {
         free
     }
 
-    /// Leaves out the second of two operations that could both match a request, and every operation that would take the
-    /// requests of one that is left out and asks for something else.
+    /// Leaves out the second of two operations that could both match a request, and every operation that
+    /// would take the requests of one that is left out and asks for something else.
     fn drop_conflicts(&mut self) {
         loop {
             let dropped = match OperationIndex::build(self.routes.clone()) {

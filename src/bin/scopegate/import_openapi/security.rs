@@ -7,7 +7,7 @@ use scopegate::config::document::Value;
 use super::{items, member, text, text_at};
 use crate::document_text::{list, map, string};
 
-/// The security schemes of a document, by what the gateway can make of them.
+/// The security schemes of a document, by what the gateway can check.
 pub struct Schemes<'d> {
     kinds: BTreeMap<&'d str, Kind>,
     descriptions: BTreeMap<String, String>,
@@ -19,13 +19,13 @@ enum Kind {
     Token,
     /// An access token of another issuer than those that come here.
     OtherToken,
-    /// What something else checks.
+    /// Something else checks it.
     Elsewhere,
-    /// What nobody here checks: an API key, HTTP Basic, a client's certificate.
+    /// Nothing here checks it: an API key, HTTP Basic, a client certificate.
     Other,
 }
 
-/// What an operation asks of a caller.
+/// What an operation requires of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// All of the first and, unless it is empty, any one of the second.
@@ -34,25 +34,26 @@ pub enum Access {
     Authenticated,
     /// Nothing.
     Public,
-    /// Nobody may call it until somebody decides. It is written all the same: a request of an operation that is left
-    /// out would be matched by a less specific pattern, perhaps one that is open to more callers than the document says.
+    /// Nobody may call it until somebody decides. It is written all the same: a request of an operation that
+    /// is left out would be matched by a less specific pattern, perhaps one that is open to more callers than
+    /// the document says.
     Undecided,
 }
 
-/// What becomes of a list of requirements.
+/// How a list of security requirements reads as an operation's access.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// This, with comments where it is stricter than the document.
+pub enum SecurityReading {
+    /// As this, with comments if it is stricter than the document.
     Access(Access, Vec<String>),
-    /// There is nothing to say it with that is not looser.
+    /// Nothing expresses it without being looser; the text says why.
     Inexpressible(String),
-    /// The document says nothing.
+    /// The document says nothing about security.
     Unspecified,
 }
 
 impl<'d> Schemes<'d> {
-    /// The schemes of `document`. `chosen` are those whose tokens come here; where none is named, the document's only
-    /// token scheme.
+    /// The schemes of `document`. `chosen` are those whose tokens come here; where none is named, the
+    /// document's only token scheme.
     pub fn of(document: &'d Value<'d>, chosen: &[String], elsewhere: &[String]) -> Result<Self, String> {
         let mut kinds = BTreeMap::new();
         let mut descriptions = BTreeMap::new();
@@ -99,23 +100,23 @@ impl<'d> Schemes<'d> {
         self.descriptions.get(scope).filter(|text| !text.trim().is_empty()).cloned()
     }
 
-    /// What `security`, of an operation or else of the document, asks for.
-    pub fn judge(&self, security: Option<&Value<'_>>) -> Verdict {
-        let Some(security) = security else { return Verdict::Unspecified };
+    /// Reads `security` of an operation, or else of the document.
+    pub fn read(&self, security: Option<&Value<'_>>) -> SecurityReading {
+        let Some(security) = security else { return SecurityReading::Unspecified };
         let Value::List(requirements) = security else {
-            return Verdict::Inexpressible("its `security` is not a list".to_owned());
+            return SecurityReading::Inexpressible("its `security` is not a list".to_owned());
         };
         if requirements.is_empty() {
-            return Verdict::Access(Access::Public, Vec::new());
+            return SecurityReading::Access(Access::Public, Vec::new());
         }
         let mut alternatives: Vec<BTreeSet<String>> = Vec::new();
         let mut dropped: Vec<String> = Vec::new();
         for requirement in requirements {
             let Value::Map(schemes) = &requirement.value else {
-                return Verdict::Inexpressible("a member of its `security` is not a map".to_owned());
+                return SecurityReading::Inexpressible("a member of its `security` is not a map".to_owned());
             };
             if schemes.is_empty() {
-                return Verdict::Access(Access::Public, Vec::new());
+                return SecurityReading::Access(Access::Public, Vec::new());
             }
             match self.alternative(schemes.iter().map(|scheme| (&*scheme.key, &scheme.node.value))) {
                 Ok(scopes) => alternatives.push(scopes),
@@ -123,7 +124,7 @@ impl<'d> Schemes<'d> {
             }
         }
         if alternatives.is_empty() {
-            return Verdict::Inexpressible(dropped.join("; "));
+            return SecurityReading::Inexpressible(dropped.join("; "));
         }
         let mut comments: Vec<String> = dropped
             .into_iter()
@@ -131,7 +132,7 @@ impl<'d> Schemes<'d> {
             .collect();
         let (access, stricter) = combine(alternatives);
         comments.extend(stricter);
-        Verdict::Access(access, comments)
+        SecurityReading::Access(access, comments)
     }
 
     /// The scopes that one requirement asks for, all of them.
@@ -199,8 +200,8 @@ fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| matches!(c, '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e'))
 }
 
-/// Any one of `alternatives` as one requirement. What cannot be said so is made to ask for all their scopes at once,
-/// which satisfies each of them.
+/// Any one of `alternatives` as one requirement. What cannot be said so is made to ask for all their scopes
+/// at once, which satisfies each of them.
 fn combine(alternatives: Vec<BTreeSet<String>>) -> (Access, Option<String>) {
     // Whoever has more than another alternative asks for has that.
     let mut needed: Vec<BTreeSet<String>> = Vec::new();

@@ -18,8 +18,9 @@ use crate::{CommandOutput, Failure};
 
 /// Show who can call what: each tenant's applications and scopes against all operations.
 ///
-/// An application counts with a token that carries every scope assigned to it, a scope with a token that carries it
-/// alone, of an application that is assigned it. What no token and request of theirs can pass is refused here too.
+/// An application counts with a token that carries every scope assigned to it, a scope with a token that
+/// carries it alone, of an application that is assigned it. An operation that no token and request of theirs
+/// can pass counts as refused.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 shown, 2 there is no answer.
@@ -64,7 +65,7 @@ struct Column<'p> {
     kind: Kind,
     name: &'p str,
     provider: Option<&'p str>,
-    /// What stands behind it: an application's scopes, a scope's permissions.
+    /// An application's scopes, or a scope's permissions.
     behind: Vec<&'p str>,
 }
 
@@ -88,7 +89,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     let policy = Source::read(&arguments.file)?.load_valid()?.policy;
     let mut notes = Vec::new();
     let mut tenants = chosen(arguments, &policy)?;
-    // A page of more than that is of use to nobody; the others are a `--tenant` away.
+    // Nobody can read a larger page; `--tenant` chooses others.
     const PAGE_TENANTS: usize = 100;
     if arguments.format == Format::Html && tenants.len() > PAGE_TENANTS {
         notes.push(format!(
@@ -98,7 +99,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
         tenants.truncate(PAGE_TENANTS);
     }
     let tables = tenants.into_iter().map(|tenant| Table::new(&policy, tenant));
-    // A file has no terminal to show colours on.
+    // A file has no colours.
     let terminal = if arguments.output.is_some() { &Terminal::plain() } else { terminal };
     let text = match arguments.format {
         Format::Text => tables.map(|table| table.text(terminal)).collect::<Vec<_>>().join("\n"),
@@ -229,8 +230,8 @@ impl<'p> Carriers<'p> {
         }
     }
 
-    /// What the best of them can do. What enforcement lets pass for an application that is not assigned the scope is
-    /// none of the scope's doing.
+    /// What the best of them can do. What enforcement lets pass for an application that is not assigned the
+    /// scope is none of the scope's doing.
     fn reach(&self, id: OperationId) -> Reach {
         let own = self.assigned.iter().map(|holder| holder.reach(id));
         let others = self.others.iter().map(|holder| match holder.reach(id) {
@@ -270,8 +271,8 @@ fn outcome(reach: Reach) -> (&'static str, &'static str) {
     }
 }
 
-/// The scopes of a tenant: those that it declares, in two groups; where it declares none, those that its mapping and
-/// the requirements know.
+/// The scopes of a tenant: those that it declares, in two groups; where it declares none, those that its
+/// mapping and the requirements know.
 fn scopes<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<&'p str> {
     let mut scopes: Vec<&str> = match &tenant.scope_table.declared {
         Some(declared) => declared.keys().map(|scope| &**scope).collect(),
@@ -319,7 +320,8 @@ fn csv<'p>(tables: impl Iterator<Item = Table<'p>>) -> String {
     text
 }
 
-/// A field, quoted where it has to be. What a spreadsheet would take for a formula gets an apostrophe before it.
+/// A field, quoted if necessary. Text that a spreadsheet would read as a formula is prefixed with an
+/// apostrophe.
 fn csv_field(field: &str) -> String {
     let field = match field.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => format!("'{field}"),

@@ -1,4 +1,4 @@
-//! The matrix as one page that needs nothing else: no fonts, no scripts, no images from anywhere.
+//! The matrix as one self-contained HTML page: it loads no fonts, scripts or images.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use scopegate::authorize::Enforcement;
@@ -11,7 +11,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/// The page. Without scripts it shows all tenants below each other.
+/// The page. Where scripts do not run it shows all tenants one below the other.
 pub fn page(realm: &str, tables: &[Table<'_>]) -> String {
     let realm = shown(realm);
     let tenants: Vec<String> = tables.iter().map(|table| shown(table.tenant)).collect();
