@@ -49,7 +49,9 @@ impl<A: Account> SharedBudget<A> {
 
     /// What all hold together, in bytes.
     pub fn used(&self) -> usize {
-        self.alive().iter().map(|account| account.borrow().bytes()).fold(0, usize::saturating_add)
+        let accounts = self.accounts.borrow();
+        let alive = accounts.iter().filter_map(Weak::upgrade);
+        alive.map(|account| account.borrow().bytes()).fold(0, usize::saturating_add)
     }
 
     /// Makes what was taken fit. No account may be borrowed.

@@ -67,7 +67,7 @@ pub enum Event<'p> {
 #[derive(Default)]
 pub struct IssuerCalls {
     in_flight: HashMap<u32, InFlight>,
-    /// IssuerCalls that another worker is running.
+    /// Calls that another worker is making.
     parked: Vec<(Rc<ActivePolicy>, IssuerCall)>,
     /// Fetches of keys that wait for their turn: of one provider, [`MAX_FETCHES`] are in flight at most.
     queued: VecDeque<(Rc<ActivePolicy>, IssuerCall)>,
@@ -113,7 +113,7 @@ impl IssuerCalls {
         !self.parked.is_empty()
     }
 
-    /// Runs an call. Where that cannot be done, who waits is told at once.
+    /// Runs a call. Where that cannot be done, who waits is told at once.
     pub fn run(
         &mut self,
         active: Rc<ActivePolicy>,
@@ -404,7 +404,7 @@ fn report_skipped(provider: &Provider, skipped: &[SkippedKey], environment: &dyn
     }
 }
 
-/// What the other workers have to say to an call.
+/// What the other workers have to say to a call.
 enum Consulted {
     /// One of them had the answer.
     Answered(Resumed),

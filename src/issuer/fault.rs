@@ -19,6 +19,8 @@ pub enum IssuerFault {
     NoHealthyEndpoint,
     /// Nobody listens at the endpoint.
     Refused,
+    /// No connection could be made, and the host does not say why.
+    NotConnected,
     /// Connecting took too long, or the answer did.
     TimedOut,
     /// The TLS handshake failed, for what the proxy says.
@@ -71,6 +73,9 @@ impl IssuerFault {
                     Self::Tls(printable(why.trim_end_matches(":TLS_error_end")))
                 } else if why.contains("Connection refused") {
                     Self::Refused
+                } else if why == "remote connection failure" {
+                    // Envoy 1.40 says no more where a connection without TLS cannot be made.
+                    Self::NotConnected
                 } else if why.starts_with("connection timeout") {
                     Self::TimedOut
                 } else {
@@ -92,6 +97,7 @@ impl fmt::Display for IssuerFault {
             }
             Self::NoHealthyEndpoint => f.write_str("no endpoint of the cluster is healthy"),
             Self::Refused => f.write_str("connection refused"),
+            Self::NotConnected => f.write_str("connection refused, or the endpoint cannot be reached"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Tls(why) => write!(f, "the TLS handshake failed: {why}"),
             Self::Reset(why) => write!(f, "connection failed or reset: {why}"),
@@ -130,6 +136,10 @@ mod tests {
                 "remote connection failure, transport failure reason: delayed connect error: Connection refused"
             ),
             "connection refused"
+        );
+        assert_eq!(
+            failed("remote connection failure"),
+            "connection refused, or the endpoint cannot be reached"
         );
         assert_eq!(failed("connection timeout"), "timed out");
         assert_eq!(failed("connection termination"), "connection failed or reset: connection termination");

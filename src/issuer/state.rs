@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::fault::IssuerFault;
 use super::judge::{IntrospectionOutcome, conclude};
-use super::keys::{Cause, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
+use super::keys::{Cause, GRACE, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
 use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{Provider, ProviderKeys};
 use crate::authenticate::RecentHeaders;
@@ -27,9 +27,6 @@ use crate::ids::ProviderId;
 use crate::jose::{KeySet, SkippedKey};
 use crate::policy::Policy;
 use crate::respond::{Answers, Reason, Rejection};
-
-/// What an answer may take beyond its own timeout before it is given up as lost.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A request that waits, by the number that the host gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -228,7 +225,7 @@ impl Refused {
 struct RemoteKeySet {
     remote: RemoteKeys,
     waiting: Vec<WaiterId>,
-    /// What the keys at hand take, in bytes, about.
+    /// What the keys take that were learnt last, in bytes, about.
     bytes: usize,
 }
 
@@ -263,10 +260,14 @@ impl ProviderState {
         }
     }
 
-    /// How many of `bytes` a key set takes whose document has them: numbers of keys that are ready for verification
-    /// take several times their text.
+    /// What the keys of a document take once they are ready for verification, in bytes: several times their text.
     fn key_set_bytes(document: &[u8]) -> usize {
         document.len().saturating_mul(4)
+    }
+
+    /// How many fetches of keys have begun, those included that wait for their turn.
+    fn fetches(&self) -> usize {
+        self.key_sets.values().filter(|set| set.remote.is_fetching()).count()
     }
 
     /// What a token takes while it is asked about, in bytes: here, in the call, and form-encoded in its body.
@@ -279,7 +280,8 @@ impl Account for ProviderState {
     fn bytes(&self) -> usize {
         /// An entry in the map of key sets.
         const KEY_SET: usize = size_of::<RemoteKeySet>() + 64;
-        let key_sets = self.key_sets.values().map(|set| set.bytes + KEY_SET).sum();
+        let keys = |set: &RemoteKeySet| if set.remote.at_hand().is_some() { set.bytes } else { 0 };
+        let key_sets = self.key_sets.values().map(|set| keys(set) + KEY_SET).sum();
         [
             self.tokens.bytes(),
             self.active.bytes(),
@@ -307,13 +309,6 @@ impl Account for ProviderState {
         let idle = self.key_sets.iter().filter(|(tenant, set)| tenant.is_some() && is_idle(set));
         let oldest = idle.min_by_key(|(_, set)| set.remote.fetched_at()).map(|(tenant, _)| tenant.clone());
         oldest.is_some_and(|tenant| self.key_sets.remove(&tenant).is_some())
-    }
-}
-
-impl ProviderState {
-    /// How many fetches of keys have begun, those included that wait for their turn.
-    fn fetches(&self) -> usize {
-        self.key_sets.values().filter(|set| set.remote.is_fetching()).count()
     }
 }
 

@@ -293,7 +293,6 @@ fn a_key_that_one_worker_learns_to_be_withdrawn_opens_at_no_worker_a_second_late
 }
 
 #[test]
-#[ignore = "fails since fetches are announced to other workers and name their cause: to be mended"]
 fn a_fetch_that_fails_on_its_way_is_logged_with_its_cause_cluster_and_uri() {
     let hanging = FaultyIssuer::start(|_| Behaviour::text(200, "{}").after(5_000));
     let silent = FaultyIssuer::start(|_| Behaviour::HangUp);
