@@ -152,7 +152,9 @@ impl Sender<'_> {
         let headers: Vec<(&str, &str)> =
             route.headers.iter().map(|header| (&*header.name, &*header.value)).collect();
         let mut reason = Reason::OperationNotMapped;
-        for host in self.hosts(route, name, required.contains(EvidenceKind::Host)) {
+        // A host has to name the tenant where it must, and may where the request's word counts.
+        let names_tenant = required.contains(EvidenceKind::Host) || policy.resolution.accept_from_request;
+        for host in self.hosts(route, name, names_tenant) {
             let is_called = |method: &str| {
                 let lookup =
                     policy.operations.find(host.as_deref(), &path, method.as_bytes(), &borrowed(&headers));
@@ -190,14 +192,14 @@ impl Sender<'_> {
     }
 
     /// Hosts at which the route is called; None stands for one that nothing knows.
-    fn hosts(&self, route: &Route, name: &str, has_to_name: bool) -> Vec<Option<String>> {
+    fn hosts(&self, route: &Route, name: &str, names_tenant: bool) -> Vec<Option<String>> {
         let host = |pattern: &HostPattern| match pattern {
             HostPattern::Exact(host) => host.to_string(),
             HostPattern::Tenant { before, after } => format!("{before}{name}{after}"),
         };
         if route.hosts.is_empty() {
             let mut hosts = BTreeSet::new();
-            if has_to_name {
+            if names_tenant {
                 let own = self.policy.tenants.hosts().filter(|(_, tenant)| *tenant == self.tenant);
                 hosts.extend(own.map(|(host, _)| host.to_owned()));
                 let patterns = self.policy.routes.iter().flat_map(|route| &route.hosts);

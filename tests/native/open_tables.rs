@@ -414,6 +414,19 @@ fn compare(config: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn the_matrix_shows_what_a_client_of_two_tenants_can_do_at_the_host_of_one() {
+    let tenant = |id: &str, hosts: Value| {
+        let applications = json!([{"client_id": "c1", "scopes": [], "scope_enforcement": "shadow"}]);
+        merge(json!({"id": id, "applications": applications}), json!({"hosts": hosts}))
+    };
+    let suites =
+        json!([{"name": "s0", "operations": [{"name": "o0", "path": "/s0/o0/x", "requires": ["r"]}]}]);
+    let tenants = json!([tenant("acme", json!(null)), tenant("globex", json!(["globex.example"]))]);
+    let resolution = json!({"accept_from_request": true, "required_evidence": []});
+    compare(&file(suites, json!({"tenants": tenants, "tenant_resolution": resolution}))).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
