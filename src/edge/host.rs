@@ -25,19 +25,19 @@ use crate::http::headers::Header;
 
 pub use self::raw::{
     add_request_header, buffer, call_foreign_function, define_metric, dequeue, enqueue, increment_metric,
-    log, record_metric, register_queue, remove_request_header, send_local_response, set_property,
-    set_request_header, set_shared_data, shared_data,
+    log, record_metric, register_queue, remove_header, send_local_response, set_property, set_request_header,
+    set_shared_data, shared_data,
 };
 
-/// The request's headers as the host has written them, in one buffer.
-pub struct RequestHeaders {
+/// Headers or trailers as the host has written them, in one buffer.
+pub struct HeaderMap {
     bytes: Vec<u8>,
 }
 
-impl RequestHeaders {
-    /// Reads them from the host; None where it does not give them.
-    pub fn read() -> Option<Self> {
-        Some(Self { bytes: raw::header_map(MapType::HttpRequestHeaders)? })
+impl HeaderMap {
+    /// Reads a map of the effective context from the host; None where it does not give it.
+    pub fn read(map: MapType) -> Option<Self> {
+        Some(Self { bytes: raw::header_map(map)? })
     }
 
     /// How many bytes they take.
@@ -53,8 +53,8 @@ impl RequestHeaders {
 
 /// A header of a callout's response; None where it has none of that name.
 pub fn call_response_header(wanted: &str) -> Option<Vec<u8>> {
-    let mut headers = raw::header_map(MapType::HttpCallResponseHeaders)?;
-    let found = read_pairs(&mut headers)?.into_iter().find(|(name, _)| *name == wanted.as_bytes());
+    let mut headers = HeaderMap::read(MapType::HttpCallResponseHeaders)?;
+    let found = headers.pairs()?.into_iter().find(|(name, _)| *name == wanted.as_bytes());
     found.map(|(_, value)| value.to_vec())
 }
 
@@ -238,9 +238,9 @@ mod raw {
         }
     }
 
-    /// Removes every request header of this name. False where the host refuses.
-    pub fn remove_request_header(name: &[u8]) -> bool {
-        unsafe { proxy_remove_header_map_value(MapType::HttpRequestHeaders, name.as_ptr(), name.len()) == OK }
+    /// Removes every header or trailer of this name. False where the host refuses.
+    pub fn remove_header(map: MapType, name: &[u8]) -> bool {
+        unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) == OK }
     }
 
     /// Up to `max` bytes of a buffer; None where the host does not give it.

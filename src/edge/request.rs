@@ -4,15 +4,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, BufferType, LogLevel};
+use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 
-use super::host::{self, RequestHeaders};
+use super::host::{self, HeaderMap};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
 use crate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings};
 use crate::http::header_pairs::HeaderPairs;
 use crate::http::headers::values;
 use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId};
+use crate::policy::Policy;
 use crate::respond::Answer;
 use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
@@ -28,7 +29,7 @@ pub struct RequestContext {
 /// A request that waits for an issuer, or for its own body.
 pub struct Paused {
     exchange: Exchange,
-    headers: RequestHeaders,
+    headers: HeaderMap,
     root: u32,
     queue: Option<u32>,
     body_size: usize,
@@ -56,10 +57,11 @@ impl Context for RequestContext {}
 impl HttpContext for RequestContext {
     /// Decides the request, or leaves it waiting.
     fn on_http_request_headers(&mut self, _header_count: usize, ends_stream: bool) -> Action {
-        self.has_begun = true;
+        let comes_again = std::mem::replace(&mut self.has_begun, true);
         // Without a configuration or headers there is nothing to decide with, and nothing passes. Nor do headers that
         // come twice.
-        let (Some(active), Some(headers)) = (self.active.take(), RequestHeaders::read()) else {
+        let active = self.active.clone().filter(|_| !comes_again);
+        let (Some(active), Some(headers)) = (active, HeaderMap::read(MapType::HttpRequestHeaders)) else {
             return fail(self.id);
         };
         let exchange = Exchange::new(active);
@@ -88,10 +90,26 @@ impl HttpContext for RequestContext {
         }
     }
 
-    /// Takes note of trailers.
+    /// Removes what no trailer may say to the upstream, of a request that waits too: a host does not ask again when it
+    /// goes on.
     fn on_http_request_trailers(&mut self, _trailer_count: usize) -> Action {
-        if is_held(self.id) { deliver_body(self.id, 0, Err(Fault::Trailers)) } else { self.action() }
+        if is_held(self.id) {
+            return deliver_body(self.id, 0, Err(Fault::Trailers));
+        }
+        let is_open = self.has_begun && with_vm(|vm| !vm.answered.contains(&self.id));
+        match &self.active {
+            Some(active) if is_open && !clean_trailers(&active.policy) => fail(self.id),
+            Some(_) | None => self.action(),
+        }
     }
+}
+
+/// Removes the trailers that `policy` guards. False where the host refuses.
+fn clean_trailers(policy: &Policy) -> bool {
+    let Some(mut trailers) = HeaderMap::read(MapType::HttpRequestTrailers) else { return false };
+    let Some(trailers) = trailers.pairs() else { return false };
+    let mut guarded = trailers.iter().filter(|(name, _)| policy.forward.guarded.removes_trailer(name));
+    guarded.all(|(name, _)| host::remove_header(MapType::HttpRequestTrailers, name))
 }
 
 impl RequestContext {
@@ -283,7 +301,7 @@ struct HostEdits {
 
 impl HeaderEdits for HostEdits {
     fn remove(&mut self, name: &[u8]) {
-        self.all_done &= host::remove_request_header(name);
+        self.all_done &= host::remove_header(MapType::HttpRequestHeaders, name);
     }
 
     fn set(&mut self, name: &str, value: &[u8]) {

@@ -72,13 +72,24 @@ impl GuardedHeaders {
         self.lengths & length_bit(name.len()) != 0 && self.lists(name)
     }
 
+    /// Whether a client's trailer `name`, in lower case, is removed. Nothing in trailers is read as evidence, matcher or
+    /// credential, so the genuine spellings go too: an upstream may merge trailers into headers (RFC 9110 section
+    /// 6.5.1).
+    pub fn removes_trailer(&self, name: &[u8]) -> bool {
+        self.spelled(name).next().is_some()
+    }
+
     fn lists(&self, name: &[u8]) -> bool {
+        self.spelled(name).any(|guarded| guarded.genuine.iter().all(|genuine| genuine.as_bytes() != name))
+    }
+
+    /// Those of which `name` is a spelling.
+    fn spelled<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Guarded> {
         self.names
             .iter()
             .skip_while(|guarded| guarded.folded.len() < name.len())
             .take_while(|guarded| guarded.folded.len() == name.len())
-            .filter(|guarded| is_spelling_of(&guarded.folded, name))
-            .any(|guarded| guarded.genuine.iter().all(|genuine| genuine.as_bytes() != name))
+            .filter(move |guarded| is_spelling_of(&guarded.folded, name))
     }
 }
 
@@ -119,6 +130,15 @@ mod tests {
         assert!(!guarded.removes(b"x_legacy"));
         assert!(guarded.removes(b"x-legacy"));
         assert!(guarded.removes(b"x.legacy"));
+    }
+
+    #[test]
+    fn of_trailers_the_genuine_spelling_goes_too() {
+        let guarded = GuardedHeaders::new(["x-set-here"], ["x-api-version"], false);
+        for name in ["x-set-here", "x_set.here", "x-api-version", "x_api_version", "x-original-url"] {
+            assert!(guarded.removes_trailer(name.as_bytes()), "{name}");
+        }
+        assert!(!guarded.removes_trailer(b"x-checksum"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
+use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, manager, now, wait_until};
 use scopegate_testing::http::{Connection, Request, Response};
 
 /// Two tenants of one issuer, whose keys stand in the configuration.
@@ -188,4 +188,34 @@ fn a_header_byte_that_is_not_utf_8_neither_passes_for_a_tenant_nor_breaks_the_vm
     assert_eq!(unrelated.status, 200);
     assert_eq!(gateway.send(&good).status, 200);
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+#[test]
+fn trailers_tell_the_upstream_nothing_that_headers_may_not() {
+    let issuer = AuthorizationServer::shared();
+    // Of HTTP/1.1, Envoy passes trailers on only if it is told to.
+    let with_trailers = |bootstrap: &mut Value| {
+        manager(bootstrap)["http_protocol_options"] = json!({"enable_trailers": true});
+        bootstrap["static_resources"]["clusters"][0]["typed_extension_protocol_options"] = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {"enable_trailers": true}},
+            },
+        });
+    };
+    let options = Options { bootstrap: Box::new(with_trailers), ..Options::default() };
+    let gateway = Gateway::start(&configuration(issuer), &options);
+    let token = issuer.token("tenant1-sync", "billing:write", "urn:billing");
+    let mut connection = Connection::open(gateway.port);
+    connection.send_bytes(
+        format!(
+            "POST /tenant1/invoices HTTP/1.1\r\nhost: api.example.com\r\nauthorization: Bearer {token}\r\n\
+             transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\nX-Tenant-Id: tenant10\r\nx-client-id: root\r\n\
+             Authorization: Bearer other\r\nx-original-url: /tenant10/invoices\r\nx-checksum: abc\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    let response = connection.receive(false).expect("an answer");
+    assert_eq!(response.upstream_saw("x-tenant-id"), ["tenant1"]);
+    assert_eq!(response.json()["trailers"], json!([["x-checksum", "abc"]]));
 }

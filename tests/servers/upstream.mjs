@@ -2,8 +2,8 @@
 //
 //   node upstream.mjs [--port N]
 //
-// Answers 200 {"method", "path", "headers": [[name, value], ...], "body"}: headers in the order they came in, names
-// in lower case, repeated ones kept. `GET /__count` answers {"count"}, the number of the other requests so far, and
+// Answers 200 {"method", "path", "headers": [[name, value], ...], "body", "trailers": [[name, value], ...]}: headers in
+// the order they came in, names in lower case, repeated ones kept. `GET /__count` answers {"count"}, the number of the other requests so far, and
 // is for tests that reach the upstream directly.
 
 import { createServer } from "node:http";
@@ -27,11 +27,21 @@ const server = createServer({ keepAliveTimeout: 0, maxHeaderSize: 256 * 1024 }, 
 
 function seen(request, body) {
   count += 1;
-  const headers = [];
-  for (let i = 0; i < request.rawHeaders.length; i += 2) {
-    headers.push([request.rawHeaders[i].toLowerCase(), request.rawHeaders[i + 1]]);
+  return {
+    method: request.method,
+    path: request.url,
+    headers: pairs(request.rawHeaders),
+    body: body.toString("utf8"),
+    trailers: pairs(request.rawTrailers),
+  };
+}
+
+function pairs(raw) {
+  const pairs = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    pairs.push([raw[i].toLowerCase(), raw[i + 1]]);
   }
-  return { method: request.method, path: request.url, headers, body: body.toString("utf8") };
+  return pairs;
 }
 
 endWithParent();

@@ -76,6 +76,7 @@ impl Shared {
 pub struct Stream {
     pub root: u32,
     pub headers: HeaderMap,
+    pub trailers: HeaderMap,
     /// What the module is given in place of the serialized headers: None inside means that there are none.
     pub raw_headers: Option<Option<Vec<u8>>>,
     /// SHA-256 of the client's certificate, in hex.
@@ -197,6 +198,15 @@ impl State {
         }
     }
 
+    /// The headers or trailers of the stream in force, as long as they may be changed.
+    fn request_map(&mut self, map: u32) -> Result<&mut HeaderMap, u32> {
+        match map {
+            REQUEST_HEADERS => self.request_headers(),
+            REQUEST_TRAILERS => self.stream().map(|stream| &mut stream.trailers).ok_or(status::BAD_ARGUMENT),
+            _ => Err(status::BAD_ARGUMENT),
+        }
+    }
+
     fn fault(&self, name: &str) -> Option<u32> {
         let general =
             self.fail_all_but.filter(|(_, spared)| !spared.contains(&name)).map(|(status, _)| status);
@@ -267,6 +277,7 @@ fn serve(
 }
 
 pub const REQUEST_HEADERS: u32 = 0;
+pub const REQUEST_TRAILERS: u32 = 1;
 pub const CALL_RESPONSE_HEADERS: u32 = 6;
 const HTTP_REQUEST_BODY: u32 = 0;
 const CALL_RESPONSE_BODY: u32 = 4;
@@ -342,7 +353,11 @@ fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
                 let context = guest.state().context();
                 let reply = LocalReply { status: code, headers, body, grpc_status };
                 match guest.state().stream() {
-                    Some(stream) if matches!(stream.phase, Phase::Deciding | Phase::Paused) => {
+                    // One whose headers went on may still be ended at its trailers.
+                    Some(stream)
+                        if matches!(stream.phase, Phase::Deciding | Phase::Paused)
+                            || (stream.phase == Phase::Passed && !stream.trailers.is_empty()) =>
+                    {
                         stream.phase = Phase::Answered;
                         stream.replies.push(reply);
                     }
@@ -438,6 +453,7 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
                             None => serialize(guest.state().request_headers()?),
                         }
                     }
+                    REQUEST_TRAILERS => serialize(guest.state().request_map(map)?),
                     CALL_RESPONSE_HEADERS => {
                         let answer = guest.state().answer.as_ref().and_then(|answer| answer.headers.as_ref());
                         serialize(answer.ok_or(status::BAD_ARGUMENT)?)
@@ -484,10 +500,7 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
         |caller: Caller<'_, State>, map: u32, name: u32, name_size: u32| {
             serve(caller, "proxy_remove_header_map_value", |guest| {
                 let name = guest.read(name, name_size)?;
-                if map != REQUEST_HEADERS {
-                    return Err(status::BAD_ARGUMENT);
-                }
-                guest.state().request_headers()?.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+                guest.state().request_map(map)?.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
                 Ok(())
             })
         },

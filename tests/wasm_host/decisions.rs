@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::abi::header;
+use super::abi::{Stream, header, status};
 use super::fixture::*;
-use super::host::{NOW, Outcome, Proxy};
+use super::host::{NOW, Outcome, Proxy, Vm, response};
 use scopegate_testing::mint::Signer;
 
 #[test]
@@ -122,4 +122,50 @@ fn a_token_is_verified_once_and_its_expiry_each_time() {
     proxy.pass(std::time::Duration::from_secs(1));
     assert_refused(&vm.decide(root, good_request()), 401, "token_expired");
     assert_eq!(vm.calls("proxy_call_foreign_function"), 1);
+}
+
+#[test]
+fn trailers_say_nothing_that_headers_may_not_whether_the_request_passes_or_waits() {
+    let mut configuration = configuration_with_introspection();
+    configuration["tenant_resolution"]["headers"] = json!(["x-evidence"]);
+    let mut vm = Proxy::new().vm();
+    let root = vm.configure(&configuration);
+    let trailers = [
+        ("x-tenant-id", "globex"),
+        ("X_Tenant.Id", "globex"),
+        ("x-evidence", "globex"),
+        ("authorization", "Bearer other"),
+        ("x-http-method-override", "DELETE"),
+        ("x-original-url", "/admin"),
+        ("grpc-status", "0"),
+    ];
+    let begin = |vm: &mut Vm| {
+        let headers = request("GET", "/orders", "opaque");
+        vm.begin(Stream { root, headers, has_body: true, ..Stream::default() })
+    };
+    let cleaned = |vm: &mut Vm, stream: u32| {
+        vm.trailers(stream, &trailers);
+        vm.state().streams[&stream].trailers == [(b"grpc-status".to_vec(), b"0".to_vec())]
+    };
+    let waits = begin(&mut vm);
+    assert!(vm.outcome(waits) == Outcome::Waiting && cleaned(&mut vm, waits));
+    let callout = vm.callout();
+    vm.answer(&callout, response(200, &active().to_string()));
+    passed(vm.outcome(waits));
+    let passes = begin(&mut vm);
+    passed(vm.outcome(passes));
+    assert!(cleaned(&mut vm, passes));
+    // A request whose trailers cannot be cleaned gets no further.
+    for function in ["proxy_get_header_map_pairs", "proxy_remove_header_map_value"] {
+        let stream = begin(&mut vm);
+        passed(vm.outcome(stream));
+        vm.state_mut().faults.insert(function.to_owned(), status::BAD_ARGUMENT);
+        vm.trailers(stream, &trailers);
+        vm.state_mut().faults.clear();
+        let outcome = vm.outcome(stream);
+        assert!(
+            matches!(&outcome, Outcome::Answered(reply) if reply.status == 500),
+            "{function}: {outcome:?}"
+        );
+    }
 }

@@ -183,8 +183,12 @@ impl Vm {
     }
 
     /// Hands over a request's trailers.
-    pub fn trailers(&mut self, id: u32) {
-        let action: u32 = self.call("proxy_on_request_trailers", id, (id, 1_u32));
+    pub fn trailers(&mut self, id: u32, trailers: &[(&str, &str)]) {
+        let pairs =
+            trailers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        self.state_mut().streams.get_mut(&id).unwrap().trailers = pairs.collect();
+        let count = trailers.len() as u32;
+        let action: u32 = self.call("proxy_on_request_trailers", id, (id, count));
         self.obey(id, action);
     }
 

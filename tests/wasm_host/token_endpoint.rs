@@ -79,7 +79,7 @@ fn a_request_that_waits_or_is_refused_does_not_pass_by_its_body() {
         let stream = begin(vm, root, request("GET", "/orders", "opaque"));
         vm.body(stream, b"a", false);
         vm.body(stream, b"b", true);
-        vm.trailers(stream);
+        vm.trailers(stream, &[("x-a", "b")]);
         assert_eq!(vm.state().streams[&stream].phase, Phase::Paused);
         stream
     };
@@ -93,7 +93,7 @@ fn a_request_that_waits_or_is_refused_does_not_pass_by_its_body() {
     let refused = begin(&mut vm, root, request("POST", "/orders", "opaque"));
     assert_refused(&vm.outcome(refused), 403, "scope_not_granted");
     vm.body(refused, b"a", true);
-    vm.trailers(refused);
+    vm.trailers(refused, &[("x-a", "b")]);
     assert_refused(&vm.outcome(refused), 403, "scope_not_granted");
 }
 
@@ -129,7 +129,7 @@ fn trailers_and_a_body_beyond_the_bound_are_refused() {
     let root = vm.configure(&guarding(configuration()));
     let stream = begin(&mut vm, root, token_request());
     vm.body(stream, BODY, false);
-    vm.trailers(stream);
+    vm.trailers(stream, &[("x-a", "b")]);
     assert_error(&vm.outcome(stream), "invalid_request");
     let stream = begin(&mut vm, root, token_request());
     vm.body(stream, &[b'a'; 65_536], false);
