@@ -79,8 +79,8 @@ test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lint
 	fi
 
 .PHONY: soak
-soak: build setup ## Reload the filter 200 times under load and judge every decision
-	cargo test --locked --test e2e -- --ignored --nocapture soak::
+soak: build setup ## Reload the filter 200 times under load and judge every decision; flood it beyond its memory
+	cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1
 
 .PHONY: bench
 bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)

@@ -19,12 +19,14 @@ pub trait Account {
 #[derive(Debug)]
 pub struct SharedBudget<A> {
     limit: Cell<usize>,
+    /// What others than the accounts hold of it, in bytes.
+    reserved: Cell<usize>,
     accounts: RefCell<Vec<Weak<RefCell<A>>>>,
 }
 
 impl<A> Default for SharedBudget<A> {
     fn default() -> Self {
-        Self { limit: Cell::new(usize::MAX), accounts: RefCell::default() }
+        Self { limit: Cell::new(usize::MAX), reserved: Cell::new(0), accounts: RefCell::default() }
     }
 }
 
@@ -42,16 +44,22 @@ impl<A: Account> SharedBudget<A> {
         self.enforce();
     }
 
+    /// Sets what others than the accounts hold, in bytes: the accounts may hold that much less.
+    pub fn reserve(&self, bytes: usize) {
+        self.reserved.set(bytes);
+        self.enforce();
+    }
+
     /// What all may hold together, in bytes.
     pub fn limit(&self) -> usize {
         self.limit.get()
     }
 
-    /// What all hold together, in bytes.
+    /// What all hold together, in bytes, with what is reserved.
     pub fn used(&self) -> usize {
         let accounts = self.accounts.borrow();
         let alive = accounts.iter().filter_map(Weak::upgrade);
-        alive.map(|account| account.borrow().bytes()).fold(0, usize::saturating_add)
+        alive.map(|account| account.borrow().bytes()).fold(self.reserved.get(), usize::saturating_add)
     }
 
     /// Makes what was taken fit. No account may be borrowed.
@@ -61,7 +69,7 @@ impl<A: Account> SharedBudget<A> {
             return;
         }
         let mut accounts = self.alive();
-        let part = self.limit.get() / accounts.len().max(1);
+        let part = self.limit.get().saturating_sub(self.reserved.get()) / accounts.len().max(1);
         // The one that holds most is the one furthest beyond its part.
         accounts.sort_by_key(|account| std::cmp::Reverse(account.borrow().bytes()));
         for account in accounts {
@@ -120,6 +128,15 @@ mod tests {
         all[1].borrow_mut().entries.extend([10; 5]);
         budget.enforce();
         assert_eq!(all.iter().map(|pile| pile.borrow().bytes()).collect::<Vec<_>>(), [50, 50]);
+    }
+
+    #[test]
+    fn what_is_reserved_is_given_up_by_the_accounts() {
+        let (budget, all) = piles(&[vec![10; 9]], 100);
+        budget.reserve(50);
+        assert_eq!((budget.used(), all[0].borrow().bytes()), (100, 50));
+        budget.reserve(0);
+        assert_eq!(budget.used(), 50);
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Metrics {
     /// Numbers of the counters that requests need, under the policy of this generation.
     by_what: SeededMap<u64, u32>,
     generation: u64,
+    /// The gauges of memory, as they were shown last.
+    memory: [usize; 3],
     /// Gauges of the keys that the newest policy fetches.
     keys: HashSet<String>,
 }
@@ -145,6 +147,25 @@ pub fn set_keys_fresh_until(provider: &str, until: Duration) {
     if METRICS.with_borrow(|metrics| metrics.keys.contains(&name)) {
         record(MetricType::Gauge, &name, until.as_secs());
     }
+}
+
+/// Shows what this VM remembers and may, and how large it is. Workers share the gauges: the one that ticked last is seen.
+pub fn show_memory(active: &ActivePolicy) {
+    let (used, budget) = active.memory();
+    let gauges = [("memory_bytes", used), ("memory_budget_bytes", budget), ("vm_bytes", vm_bytes())];
+    let changed = METRICS.with_borrow_mut(|metrics| {
+        let shown = std::mem::replace(&mut metrics.memory, gauges.map(|(_, bytes)| bytes));
+        shown != metrics.memory
+    });
+    for (name, bytes) in gauges.into_iter().filter(|_| changed) {
+        record(MetricType::Gauge, name, bytes as u64);
+    }
+}
+
+/// What the VM has taken of its host, in bytes. It never gives any back.
+fn vm_bytes() -> usize {
+    const PAGE: usize = 64 << 10;
+    core::arch::wasm32::memory_size::<0>().saturating_mul(PAGE)
 }
 
 /// Counts a configuration that is not put in force.

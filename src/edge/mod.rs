@@ -59,6 +59,13 @@ struct Vm {
     ended: Vec<(u32, Callouts)>,
 }
 
+impl Vm {
+    /// What is kept of token requests whose body has not come yet, in bytes.
+    fn held_bytes(&self) -> usize {
+        self.held.values().map(Held::bytes).sum()
+    }
+}
+
 /// Runs `f` with the VM's state. Nothing that `f` does calls back into the VM.
 fn with_vm<T>(f: impl FnOnce(&mut Vm) -> T) -> T {
     VM.with(|vm| f(&mut vm.borrow_mut()))
@@ -66,6 +73,8 @@ fn with_vm<T>(f: impl FnOnce(&mut Vm) -> T) -> T {
 
 /// How often the root context looks after keys and lost responses.
 const TICK: Duration = Duration::from_millis(200);
+/// How often it shows what the VM takes where there is nothing else to look after.
+const LONG_TICK: Duration = Duration::from_secs(1);
 /// How often it does so while it waits for what another worker fetches, or has requests left to resume.
 const SHORT_TICK: Duration = Duration::from_millis(20);
 
@@ -135,8 +144,7 @@ impl Root {
         } else if self.callouts.is_some() || holds_bodies {
             TICK
         } else {
-            // Nothing is left to look after.
-            Duration::ZERO
+            LONG_TICK
         };
         if self.tick_period != period {
             self.tick_period = period;
@@ -186,7 +194,10 @@ impl RootContext for Root {
         let asks_issuers = loaded.policy.providers.iter().any(|provider| {
             matches!(provider.keys, ProviderKeys::Remote(_)) || provider.introspection.is_some()
         });
-        let active = with_vm(|vm| vm.worker.activate(loaded.policy));
+        let active = with_vm(|vm| {
+            vm.worker.keep_room_for_reload(bytes.len());
+            vm.worker.activate(loaded.policy)
+        });
         if asks_issuers {
             self.callouts = Some(Callouts::new(&active));
         }
@@ -203,6 +214,8 @@ impl RootContext for Root {
         let now = host::now();
         request::refuse_bodiless(self.id, now);
         let Some(active) = &self.active else { return };
+        active.may_hold(with_vm(|vm| vm.held_bytes()));
+        metrics::show_memory(active);
         if let Some(reload) = self.reload.take() {
             self.reload = reload.audit(active, now);
         }

@@ -42,6 +42,13 @@ pub struct Held {
     bodiless_since: Option<Duration>,
 }
 
+impl Held {
+    /// What its headers take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.paused.headers.len()
+    }
+}
+
 /// How long the first part of a token request's body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -254,7 +261,8 @@ fn advance(id: u32, mut paused: Paused) -> Action {
             respond(id, &answer)
         }
         Step::AwaitBody => {
-            if with_vm(|vm| vm.held.len() >= policy.max_waiting_requests) {
+            let (count, bytes) = with_vm(|vm| (vm.held.len(), vm.held_bytes()));
+            if count >= policy.max_waiting_requests || !active.may_hold(bytes + headers_bytes) {
                 paused.exchange.deliver_body(Err(Fault::Overloaded));
                 return advance(id, paused);
             }

@@ -71,7 +71,17 @@ pub struct Worker {
     budget: Rc<SharedBudget<ProviderState>>,
     digest: KeyedDigest,
     generations: u64,
+    /// The longest configuration that this VM has taken, in bytes.
+    longest_configuration: usize,
 }
+
+/// What a VM may take, as its wasm file says.
+const VM_BYTES: usize = 256 << 20;
+/// What a VM takes for itself, and for what a request needs while it is decided.
+const FIXED_BYTES: usize = 16 << 20;
+/// What a configuration takes for each byte of its text while it is put in force beside the one before: 8 to 12 measured
+/// (`reload::what_a_reload_takes_is_less_than_what_is_kept_for_it`).
+const RELOAD_FACTOR: usize = 16;
 
 /// A policy with the state of its providers: what a request is decided with, from its first step to its last.
 pub struct ActivePolicy {
@@ -88,6 +98,12 @@ pub struct ActivePolicy {
 }
 
 impl Worker {
+    /// Takes note of a configuration of `bytes`: what may be remembered beside it leaves room for another one as long
+    /// as the longest so far.
+    pub fn keep_room_for_reload(&mut self, bytes: usize) {
+        self.longest_configuration = self.longest_configuration.max(bytes);
+    }
+
     /// Activates `policy`, with the state that its providers have already.
     pub fn activate(&mut self, mut policy: Policy) -> Rc<ActivePolicy> {
         self.providers.retain(|_, state| state.strong_count() > 0);
@@ -106,7 +122,8 @@ impl Worker {
                 })
             })
             .collect();
-        self.budget.set_limit(policy.memory_budget);
+        let room = self.longest_configuration.saturating_mul(RELOAD_FACTOR).saturating_add(FIXED_BYTES);
+        self.budget.set_limit(policy.memory_budget.min(VM_BYTES.saturating_sub(room)));
         Rc::new(ActivePolicy {
             answers: Answers::new(&policy.realm, policy.strip_failure_response),
             policy,
@@ -326,6 +343,16 @@ impl ActivePolicy {
     /// What this VM remembers, in bytes, and what it may.
     pub fn memory(&self) -> (usize, usize) {
         (self.budget.used(), self.budget.limit())
+    }
+
+    /// Whether token requests that wait for their bodies may hold `bytes` altogether: a quarter of the memory budget at
+    /// most, since they cannot be given up for others. If so, the caches make room for them.
+    pub fn may_hold(&self, bytes: usize) -> bool {
+        let may = bytes <= self.policy.memory_budget / 4;
+        if may {
+            self.budget.reserve(bytes);
+        }
+        may
     }
 
     /// Remembers a JWT that was verified.

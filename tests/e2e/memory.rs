@@ -1,7 +1,12 @@
 //! The memory that a VM may take: enough for the largest configuration planned for, and refusal beyond it.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -188,4 +193,144 @@ fn a_worker_that_runs_out_of_memory_refuses_until_another_vm_id_brings_a_new_vm(
     assert_eq!(gateway.send(&read).decision(), (403, "scope_not_granted".to_owned()));
     assert!(gateway.reload(&lax, &options), "{}", gateway.log());
     assert_eq!(gateway.send(&read).status, 200);
+}
+
+/// Answers introspection requests for as long as the test runs: active where the token begins with `good`.
+fn introspection_server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer_introspections(stream));
+        }
+    });
+    port
+}
+
+/// Ends where the connection does.
+fn answer_introspections(stream: TcpStream) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let answer = if body.starts_with(b"token=good") {
+            json!({"active": true, "aud": "billing-api", "client_id": "flooded-client", "scope": "billing:read"})
+        } else {
+            json!({"active": false})
+        };
+        let answer = answer.to_string();
+        write!(
+            writer,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        )
+        .ok()?;
+    }
+}
+
+/// Junk tokens in each flood, of the largest size that is taken.
+const JUNK: usize = 100_000;
+const JUNK_BYTES: usize = 16_384;
+
+#[test]
+#[ignore = "takes minutes: `make soak`"]
+fn a_flood_of_junk_tokens_at_three_issuers_leaves_room_for_reloads_of_ten_thousand_tenants() {
+    const FLOODED: [&str; 3] = ["flooded-0", "flooded-1", "flooded-2"];
+    let issuer = AuthorizationServer::shared();
+    let mut configuration = large_configuration(issuer, 10_000, 500);
+    for name in FLOODED {
+        configuration["providers"][name] = json!({
+            "audiences": ["billing-api"],
+            "introspection": {
+                "uri": "https://flooded.example/introspect", "cluster": "flooded", "timeout": "10s",
+                "client_auth": {"method": "none"},
+                "cache": {"max_entries": 1_000_000, "max_ttl": "5s", "negative_ttl": "1h"},
+            },
+        });
+        let tenant = json!({"id": name, "providers": [name], "applications": [
+            {"client_id": "flooded-client", "scopes": ["billing:read"]}]});
+        configuration["tenants"].as_array_mut().expect("tenants").push(tenant);
+    }
+    configuration["tenant_resolution"] = json!({"claims": ["tenant_id"]});
+    configuration["audit"] = json!({"decisions": "none"});
+    let options = Options {
+        reloadable: true,
+        clusters: vec![("flooded".to_owned(), introspection_server())],
+        patience: Duration::from_secs(60),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(&configuration, &options);
+    let jwt = issuer.token("tenant1-sync", "billing:read", "urn:billing");
+
+    let (sent, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (mut good, mut reloads) = (0, 0);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let flooders: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut connection = Connection::open(gateway.port);
+                    loop {
+                        let number = sent.fetch_add(1, Ordering::SeqCst);
+                        if number >= JUNK {
+                            return;
+                        }
+                        let token = format!("{number:0>JUNK_BYTES$}");
+                        let path = format!("/{}/invoices", FLOODED[number % FLOODED.len()]);
+                        let response = connection.send(&Request::get(path).bearer(&token));
+                        assert_eq!(response.decision(), (401, "token_inactive".to_owned()), "{number}");
+                    }
+                })
+            })
+            .collect();
+        let well_behaved = scope.spawn(|| {
+            let mut connection = Connection::open(gateway.port);
+            let mut count = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                let request = Request::get("/tenant1/invoices").bearer(&jwt);
+                assert_eq!(connection.send(&request).status, 200, "{}", gateway.log());
+                for name in FLOODED {
+                    let request = Request::get(format!("/{name}/invoices")).bearer("good");
+                    assert_eq!(connection.send(&request).status, 200, "{}", gateway.log());
+                }
+                count += 4;
+                thread::sleep(Duration::from_millis(5));
+            }
+            count
+        });
+        while !flooders.iter().all(|flooder| flooder.is_finished()) {
+            reloads += 1;
+            configuration["realm"] = json!(format!("realm-{reloads}"));
+            assert!(gateway.reload(&configuration, &options), "{}", gateway.log());
+            thread::sleep(Duration::from_secs(1));
+        }
+        is_over.store(true, Ordering::SeqCst);
+        good = well_behaved.join().expect("each good request passes");
+    });
+
+    let gauge = |name: &str| gateway.stat(&format!("wasmcustom.scopegate.{name}")).expect("a gauge");
+    wait_until("the gauges are there", || gateway.stat("wasmcustom.scopegate.memory_bytes").is_some());
+    let (used, budget, vm) = (gauge("memory_bytes"), gauge("memory_budget_bytes"), gauge("vm_bytes"));
+    println!(
+        "{JUNK} junk tokens of {JUNK_BYTES} bytes and {reloads} reloads in {:?}: {good} good requests passed; \
+         remembered {used} of {budget} bytes, the VM has {vm}",
+        start.elapsed()
+    );
+    assert!(used <= budget && vm <= 256 << 20);
+    assert!(!gateway.log().contains("memory allocation"), "{}", gateway.log());
+    assert_eq!(gateway.stat("wasm.scopegate.vm_reload_success").unwrap_or(0), 0);
 }

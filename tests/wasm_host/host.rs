@@ -304,6 +304,11 @@ impl Vm {
         u64::MAX - self.store.get_fuel().expect("a metered VM")
     }
 
+    /// What the VM has taken, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.state().memory.expect("the module exports its memory").data_size(&self.store)
+    }
+
     /// How often the module called a function of the host.
     pub fn calls(&self, function: &str) -> u32 {
         self.state().calls.get(function).copied().unwrap_or(0)

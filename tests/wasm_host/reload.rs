@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use scopegate_testing::mint;
+use scopegate_testing::{mint, workload};
 use serde_json::{Value, json};
 
 use super::abi::header;
 use super::fixture::*;
-use super::host::{Outcome, Proxy, Vm};
+use super::host::{NOW, Outcome, Proxy, Vm};
 
 /// [`configuration`] where reading orders takes the right to write them.
 fn stricter(mut configuration: Value) -> Value {
@@ -266,4 +266,33 @@ fn a_refused_token_stays_refused_after_a_reload_without_another_call() {
     vm.end_root(old);
     assert_refused(&vm.decide(new, request("GET", "/orders", "opaque")), 401, "token_inactive");
     assert_eq!(vm.state().callouts_made, 1);
+}
+
+/// Tenants of which the text says next to nothing, since they share a template, or all that a gateway uses of each.
+#[test]
+fn what_a_reload_takes_is_less_than_what_is_kept_for_it() {
+    /// `RELOAD_FACTOR` of the filter.
+    const KEPT: usize = 16;
+    let issuer = workload::Issuer::new(NOW);
+    let tenants =
+        |tenants| workload::configuration(&issuer, workload::Size { tenants, suites: 50, operations: 500 });
+    let mut of_template = configuration();
+    of_template["tenant_templates"] = json!({"standard": {
+        "providers": ["corp"],
+        "scopes": (0..20).map(|scope| json!({"name": format!("api:{scope}")})).collect::<Vec<_>>(),
+    }});
+    let tenant = |number| json!({"id": format!("customer-{number}"), "template": "standard"});
+    of_template["tenants"].as_array_mut().unwrap().extend((0..3000).map(tenant));
+    for configuration in [tenants(2000), of_template] {
+        let mut vm = Proxy::new().vm();
+        let before = vm.memory_bytes();
+        vm.configure(&configuration);
+        let mut next = configuration.clone();
+        next["realm"] = json!("another");
+        vm.configure(&next);
+        // With that of the configuration before, since caches may have taken what that left free.
+        let (taken, length) = (vm.memory_bytes() - before, next.to_string().len());
+        println!("{length} bytes take {taken}, {} a byte", taken / length);
+        assert!(taken < length * KEPT, "{taken} of {}", length * KEPT);
+    }
 }
