@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use scopegate::config::yaml_to_json;
 use serde_json::{Value, json};
 
 use super::decisions::configuration;
-use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, manager, wait_until};
-use scopegate_testing::http::{Connection, Request};
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, Server, handed, manager, wait_until,
+};
+use scopegate_testing::http::{self, Connection, Request};
 
 /// The access log that `envoy.yaml` ships.
 fn shipped_access_log() -> Value {
@@ -128,4 +131,32 @@ fn no_client_writes_a_record_or_a_field_into_a_log() {
         assert!(line.chars().all(|letter| !letter.is_control()), "{line:?}");
         assert!(line.starts_with('['), "a record of its own: {line:?}");
     }
+}
+
+#[test]
+fn what_make_run_leaves_running_shows_the_audit_line_of_a_refusal() {
+    let directory = Directory::new("run");
+    let logs = directory.0.join("logs");
+    let mut command = Command::new("node");
+    command.arg(handed("SCOPEGATE_NODE_SERVERS").join("demo.mjs")).arg("--stay").env("SCOPEGATE_LOGS", &logs);
+    let _run = Server::start("demo", command.stdout(directory.create("terminal")));
+    let mut port = None;
+    wait_until("the gateway runs", || {
+        let terminal = directory.text("terminal");
+        let behind = terminal.split("gateway http://127.0.0.1:").nth(1);
+        port = behind.and_then(|behind| behind.split(' ').next()?.parse::<u16>().ok());
+        port.is_some() && terminal.contains("audit line")
+    });
+    let port = port.expect("the gateway's port");
+    let hostile = "1\u{9b}2J\u{202e}\"";
+    let request = Request::get("/whoami").header("x-request-id", hostile);
+    assert_eq!(http::send(port, &request).status, 401);
+    assert_eq!(http::send(port, &Request::get("/health")).status, 200);
+    wait_until("the line is shown", || directory.text("terminal").contains("deny credential_missing"));
+    let terminal = directory.text("terminal");
+    let line = terminal.lines().find(|line| line.starts_with("deny credential_missing")).expect("the line");
+    for part in [" GET /whoami ", " step=credential ", " request_id=", " policy="] {
+        assert!(line.contains(part), "`{part}` is not in {line}");
+    }
+    assert!(!terminal.contains(['\u{9b}', '\u{202e}']), "{terminal:?}");
 }
