@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::host;
 use crate::issuer::ActivePolicy;
+use crate::log_json;
 use crate::policy::difference::{Counts, difference};
 
 /// How many events of one reload are logged; the others are counted.
@@ -164,5 +165,5 @@ pub fn predates_policy(tenant: &str, issued_at: Duration) -> bool {
 }
 
 fn log(event: Value) {
-    host::log(LogLevel::Info, &event.to_string());
+    host::log(LogLevel::Info, &log_json::to_string(&event));
 }

@@ -238,7 +238,7 @@ fn advance(id: u32, mut paused: Paused) -> Action {
     leave_calls(*root, *queue, &active, calls);
     match step {
         Step::Forward(forward) => {
-            telemetry::record(&forward.facts, &active, now);
+            telemetry::record(&request, &forward.facts, &active, now);
             let mut edits = HostEdits { all_done: true };
             forward.edit(&request, policy, &mut edits);
             if let Some(body) = &forward.body {
@@ -251,11 +251,11 @@ fn advance(id: u32, mut paused: Paused) -> Action {
             fail(id)
         }
         Step::Reject(rejection, facts) => {
-            telemetry::record(&facts, &active, now);
+            telemetry::record(&request, &facts, &active, now);
             respond(id, &active.answers.to(&rejection, request.is_grpc))
         }
         Step::RejectTokenRequest(fault, facts) => {
-            telemetry::record(&facts, &active, now);
+            telemetry::record(&request, &facts, &active, now);
             let has_authorization = values(request.headers, "authorization").next().is_some();
             let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
             respond(id, &answer)

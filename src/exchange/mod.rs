@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod forward;
+pub mod record;
 pub mod request;
 pub mod trace;
 mod walk;
@@ -22,6 +23,7 @@ use crate::respond::Rejection;
 use crate::token_endpoint::Fault;
 pub use facts::{CacheUse, Decision, Facts, Stage, TokenRequestFacts, token_digest};
 pub use forward::{Forward, HeaderEdits};
+pub use record::Record;
 pub use request::Request;
 use trace::StepOutcome;
 pub use trace::{NoTrace, Trace, TraceSink};

@@ -65,6 +65,8 @@ pub struct Policy {
     pub audit: Audit,
     /// SHA-256 of the configuration's bytes.
     pub digest: [u8; 32],
+    /// The first 8 bytes of it in hexadecimal, by which logs name the policy.
+    pub short_digest: Box<str>,
     /// Unlike that of any other policy that was activated in this VM; 0 before it is.
     pub generation: u64,
 }
@@ -188,11 +190,13 @@ pub struct Audit {
     pub decisions: AuditedDecisions,
     /// Lines a second and worker; what is beyond is counted.
     pub max_per_second: u32,
-    /// Which facts are set as properties of the request.
+    /// Which properties of the request are set.
     pub properties: Properties,
+    /// Whether the subject is told in log lines and in the property `log`.
+    pub subject: bool,
 }
 
-/// A fact about a request that access logs and later filters can read, as property `scopegate.NAME`.
+/// What access logs and later filters can read about a request, as property `scopegate.NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Property {
@@ -203,11 +207,13 @@ pub enum Property {
     Operation,
     Decision,
     Reason,
+    /// All facts in one JSON object.
+    Log,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tenant,
         Self::Client,
         Self::Subject,
@@ -215,7 +221,11 @@ impl Property {
         Self::Operation,
         Self::Decision,
         Self::Reason,
+        Self::Log,
     ];
+
+    /// Those that are set where the configuration names none.
+    pub const DEFAULT: [Self; 2] = [Self::Decision, Self::Log];
 
     /// The name in the configuration, and of the property behind `scopegate.`.
     pub fn as_str(self) -> &'static str {
@@ -227,6 +237,7 @@ impl Property {
             Self::Operation => "operation",
             Self::Decision => "decision",
             Self::Reason => "reason",
+            Self::Log => "log",
         }
     }
 }

@@ -34,8 +34,11 @@ pub fn configuration(issuer: &AuthorizationServer) -> Value {
 #[test]
 fn a_good_token_passes_and_the_upstream_learns_who_it_is_from_the_filter_alone() {
     let issuer = AuthorizationServer::shared();
+    let mut configuration = configuration(issuer);
+    configuration["audit"]["properties"] =
+        json!(["tenant", "client", "subject", "suite", "operation", "decision", "reason"]);
     for as_struct in [false, true] {
-        let gateway = Gateway::start(&configuration(issuer), &Options { as_struct, ..Options::default() });
+        let gateway = Gateway::start(&configuration, &Options { as_struct, ..Options::default() });
         for resource in ["urn:billing", "urn:billing:es256", "urn:billing:ps256", "urn:billing:eddsa"] {
             let token = issuer.token("tenant1-sync", "billing:read", resource);
             let request = Request::get("/tenant1/invoices?page=2")

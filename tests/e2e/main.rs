@@ -12,6 +12,7 @@
 
 mod issuer;
 
+mod audit;
 mod corpus;
 mod decisions;
 mod deploy;

@@ -36,7 +36,8 @@ fn prepare(bootstrap: &mut Value) {
 
 /// A gateway with the echoing upstream behind the token endpoint: what it tells is what an authorization server sees.
 fn echoing(endpoint: &Value) -> Gateway {
-    let configuration = configuration(AuthorizationServer::shared(), endpoint);
+    let mut configuration = configuration(AuthorizationServer::shared(), endpoint);
+    configuration["audit"]["properties"] = json!(["decision", "reason", "tenant", "client"]);
     Gateway::start(&configuration, &Options { bootstrap: Box::new(prepare), ..Options::default() })
 }
 

@@ -9,7 +9,7 @@ use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::provider::{ClientAuthentication, ProviderKeys, SecretSource};
 use scopegate::jose::Algorithm;
-use scopegate::policy::{AuditedDecisions, ForwardedValue, Unmatched};
+use scopegate::policy::{AuditedDecisions, ForwardedValue, Property, Unmatched};
 use scopegate::token_endpoint::{OnUnregisteredScope, TokenEndpoint};
 use serde_json::{Value, json};
 
@@ -112,6 +112,9 @@ fn the_least_configuration_has_the_defaults_of_the_reference() {
     assert_eq!(policy.enforcement, Enforcement::Enforce);
     assert_eq!((policy.max_token_bytes, policy.max_waiting_requests), (16_384, 1_024));
     assert_eq!((policy.audit.decisions, policy.audit.max_per_second), (AuditedDecisions::Denied, 100));
+    let set = Property::ALL.into_iter().filter(|property| policy.audit.properties.contains(*property));
+    assert_eq!(set.collect::<Vec<_>>(), [Property::Decision, Property::Log]);
+    assert!(!policy.audit.subject);
     assert!(policy.scopes_per_application);
     assert!(!policy.forward.token && !policy.bypass_cors_preflight && !policy.strip_failure_response);
     assert!(policy.forward.headers.is_empty());
@@ -262,7 +265,14 @@ fn errors_of_the_document_itself() {
         (
             with("audit: {properties: [tenant, decison, reason]}"),
             &[
-                "audit.properties[1]: `decison` is none of `tenant`, `client`, `subject`, `suite`, `operation`, `decision`, `reason`; did you mean `decision`?",
+                "audit.properties[1]: `decison` is none of `tenant`, `client`, `subject`, `suite`, `operation`, `decision`, `reason`, `log`; did you mean `decision`?",
+            ],
+        ),
+        (
+            with("audit: {subject: yes please, subjekt: true}"),
+            &[
+                "audit: unknown key `subjekt`; did you mean `subject`?",
+                "audit.subject: expected `true` or `false`, found a string",
             ],
         ),
         (

@@ -129,3 +129,29 @@ fn other_commands_read_the_one_configuration_of_an_envoy_file_too() {
     assert!(run.err.contains("several configurations"), "{}", run.err);
     assert_eq!(check(&two).code, 0);
 }
+
+#[test]
+fn a_property_that_the_envoy_file_reads_and_the_configuration_does_not_set_is_warned_of_where_it_is_read() {
+    let good = text("envoy.yaml");
+    let read = "wasm.scopegate.log:PLAIN";
+    let tenant = good.replace(read, "wasm.scopegate.tenant:PLAIN");
+    let run = check(&tenant);
+    assert_eq!(run.code, 0);
+    let expected = place(&tenant, "wasm.scopegate.tenant", 0).replace("error", "warning")
+        + "audit.properties: `wasm.scopegate.tenant` is read here and never set; name `tenant` in `audit.properties`, or \
+           read `wasm.scopegate.log`, which has all facts\n";
+    assert!(run.out.starts_with(&expected), "{expected}{}", run.out);
+    // Where the configuration names it, all is well.
+    let realm = "\"realm\": \"billing-gateway\",";
+    let named = format!("{realm} \"audit\": {{\"properties\": [\"decision\", \"tenant\"]}},");
+    assert!(check(&tenant.replace(realm, &named)).out.ends_with("0 errors, 0 warnings\n"));
+    let both = good.replace(realm, &named);
+    assert!(check(&both).out.contains("`wasm.scopegate.log` is read here and never set; name `log`"));
+    let unknown = check(&good.replace(read, "wasm.scopegate.tenants:PLAIN")).out;
+    assert!(
+        unknown.contains("`wasm.scopegate.tenants` is read here, and the filter has no such property"),
+        "{unknown}"
+    );
+    // What is said in a comment is not read.
+    assert!(check(&format!("# wasm.scopegate.tenant\n{good}")).out.ends_with("0 errors, 0 warnings\n"));
+}

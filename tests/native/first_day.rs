@@ -161,6 +161,39 @@ fn the_access_log_of_the_readme_leaves_the_query_out() {
     assert!(read("README.md").contains("%REQ_WITHOUT_QUERY(:PATH)%"));
 }
 
+#[test]
+fn the_shipped_access_logs_are_json_in_which_no_value_can_forge_a_field() {
+    for file in ["envoy.yaml", "deploy/envoy/envoy.yaml", "deploy/envoy/fleet.yaml"] {
+        let text = read(file);
+        let envoy = scopegate::config::yaml_to_json(&text).unwrap();
+        let formats: Vec<_> = find_all(&envoy, "log_format");
+        assert!(!formats.is_empty(), "{file}");
+        for format in formats {
+            assert!(
+                format.get("text_format").is_none() && format.get("text_format_source").is_none(),
+                "{file}"
+            );
+            let record = &format["json_format"];
+            assert_eq!(record["request_id"], "%REQ(X-REQUEST-ID)%", "{file}");
+            assert_eq!(record["scopegate"], "%FILTER_STATE(wasm.scopegate.log:PLAIN)%", "{file}");
+            // Nothing is read that is not set by default.
+            let read =
+                text.split("FILTER_STATE(wasm.scopegate.").skip(1).filter_map(|rest| rest.split(':').next());
+            assert!(read.into_iter().all(|name| ["decision", "log"].contains(&name)), "{file}");
+        }
+    }
+}
+
+/// Every value of this key, however deep.
+fn find_all<'v>(value: &'v serde_json::Value, key: &str) -> Vec<&'v serde_json::Value> {
+    let children: Vec<_> = match value {
+        serde_json::Value::Array(items) => items.iter().collect(),
+        serde_json::Value::Object(members) => members.values().collect(),
+        _ => Vec::new(),
+    };
+    value.get(key).into_iter().chain(children.into_iter().flat_map(|child| find_all(child, key))).collect()
+}
+
 /// The examples of a command's help, continued lines joined.
 fn examples(help: &str) -> Vec<String> {
     let Some((_, examples)) = help.split_once("Examples:\n") else { return Vec::new() };

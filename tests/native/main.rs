@@ -10,6 +10,7 @@
 
 mod gateway;
 
+mod audit;
 mod config_errors;
 mod delivery;
 mod envoy_files;

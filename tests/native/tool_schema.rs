@@ -256,6 +256,9 @@ fn faults(schema: &Value, part: &Value, value: &Value, place: &str) -> Vec<Strin
             "uniqueItems" => value.as_array().is_none_or(|items| {
                 items.iter().enumerate().all(|(index, item)| !items[..index].contains(item))
             }),
+            "contains" => {
+                value.as_array().is_none_or(|items| items.iter().any(|item| passes(argument, item)))
+            }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                     all.extend(faults(schema, argument, item, &format!("{place}/{index}")));

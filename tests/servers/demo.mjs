@@ -1,12 +1,14 @@
 // Drives real requests through a real Envoy with scopegate in it, and shows each with what was decided and why.
 //
 //   node demo.mjs          exits 1 where a decision differs from what it should be
-//   node demo.mjs --stay   leaves the servers running until Ctrl-C and prints the curl lines to try
+//   node demo.mjs --stay   leaves the servers running until Ctrl-C, prints the curl lines to try, and the audit line of
+//                          each request that is refused
 //
-// SCOPEGATE_WASM and SCOPEGATE_ENVOY name the wasm file and the Envoy binary.
+// SCOPEGATE_WASM and SCOPEGATE_ENVOY name the wasm file and the Envoy binary, SCOPEGATE_LOGS a directory for the logs.
 
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
+import { auditLine, follow } from "./audit-lines.mjs";
 import { cases } from "./demo-cases.mjs";
 import { ISSUER, Servers, bootstrap } from "./gateway.mjs";
 import { send } from "./requests.mjs";
@@ -18,7 +20,7 @@ const stay = process.argv.includes("--stay");
 const wasm = process.env.SCOPEGATE_WASM ?? `${root}target/wasm32-wasip1/release/scopegate.wasm`;
 const binary = process.env.SCOPEGATE_ENVOY ?? `${root}.env/envoy`;
 process.env.INTROSPECTION_SECRET = "gateway-secret"; // of the client `gateway` at the authorization server
-const servers = new Servers(`${root}.env/run/${stay ? "run" : "demo"}`);
+const servers = new Servers(process.env.SCOPEGATE_LOGS ?? `${root}.env/run/${stay ? "run" : "demo"}`);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => {
@@ -158,7 +160,12 @@ A token of tenant acme (also: globex-sync, tenant1-sync, tenant10-sync, acme-rea
   curl -i http://127.0.0.1:${envoy.port}/health
   curl -i http://127.0.0.1:${envoy.port}/whoami
 
-Ctrl-C stops everything.`);
+Ctrl-C stops everything. What is refused leaves an audit line in Envoy's log:
+`);
+  follow(`${servers.logs}/envoy.log`, (line) => {
+    const audit = auditLine(line);
+    if (audit) console.log(audit);
+  });
 }
 
 function bold(text) {

@@ -40,7 +40,8 @@ export class Servers {
     const adminPath = `${this.logs}/admin-address`;
     writeFileSync(path, JSON.stringify(bootstrap, null, 2));
     const options = ["-c", path, "--admin-address-path", adminPath, "--concurrency", "2"];
-    options.push("--disable-hot-restart", "--log-level", "warn", "--log-path", `${this.logs}/envoy.log`);
+    options.push("--disable-hot-restart", "--log-level", "warn", "--component-log-level", "wasm:info");
+    options.push("--log-path", `${this.logs}/envoy.log`, "--file-flush-interval-msec", "100");
     const child = this.#spawn("envoy", here("bound-to-parent.sh"), [binary, ...options], "file");
     const failure = this.#failure("envoy", child);
     const admin = await Promise.race([this.#adminOf(adminPath), failure]);

@@ -26,7 +26,8 @@ fn a_good_token_passes_with_its_identity_and_without_the_credential() {
     assert_eq!(header(&upstream, "user-agent"), Some("test"));
     let properties = &vm.state().streams[&stream].properties;
     assert_eq!(properties["scopegate.decision"], b"allow");
-    assert_eq!(properties["scopegate.tenant"], b"acme");
+    let log: Value = serde_json::from_slice(&properties["scopegate.log"]).unwrap();
+    assert_eq!(log["tenant"], "acme");
     vm.end(stream);
 }
 

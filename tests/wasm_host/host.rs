@@ -314,6 +314,15 @@ impl Vm {
         self.state().calls.get(function).copied().unwrap_or(0)
     }
 
+    /// The beginning of the digest of the policy in force, as it is logged by the first VM of its proxy to load it.
+    pub fn digest(&mut self) -> String {
+        let root = *self.state().roots.keys().next_back().expect("a root context");
+        self.tick(root);
+        let text = self.log_text();
+        let (_, digest) = text.rsplit_once(r#""digest":""#).expect("a policy that is logged");
+        digest[..16].to_owned()
+    }
+
     pub fn log_text(&self) -> String {
         self.state().logs.iter().map(|(level, line)| format!("[{level}] {line}\n")).collect()
     }

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod abi;
+mod audit;
 mod bound_tokens;
 mod cost;
 mod crypto;

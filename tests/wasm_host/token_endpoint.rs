@@ -59,7 +59,8 @@ fn a_body_is_narrowed_wherever_it_is_split() {
         assert_eq!(header(&upstream, "x-client-id"), None);
         let properties = &vm.state().streams[&stream].properties;
         assert_eq!(properties["scopegate.decision"], b"allow");
-        assert_eq!(properties["scopegate.client"], b"shop");
+        let log: Value = serde_json::from_slice(&properties["scopegate.log"]).unwrap();
+        assert_eq!(log["client"], "shop");
         vm.end(stream);
     }
     let stream = begin(&mut vm, root, token_request());

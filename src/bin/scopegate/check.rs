@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use scopegate::config::{ConfigErrors, Mark, Warning, lint};
 use serde_json::json;
 
+use crate::envoy_file::unset_properties;
 use crate::source::{NO_CONFIGURATION, Source};
 use crate::terminal::{Style, Terminal, shown};
 use crate::{CommandOutput, Failure};
@@ -95,6 +96,7 @@ fn findings(source: &Source) -> (Vec<Finding>, usize) {
                         }
                         warnings.extend(loaded.warnings);
                         warnings.extend(lint::lint(&document, &loaded.policy));
+                        warnings.extend(unset_properties(&source.text, loaded.policy.audit));
                     }
                 }
             }

@@ -5,7 +5,8 @@
 //! the others: the filter cannot see them. So the whole file is held to have each key once.
 
 use scopegate::config::document::{Mark, Node, Value, Written, parse_json};
-use scopegate::config::{ConfigError, ConfigErrors, read_yaml};
+use scopegate::config::{ConfigError, ConfigErrors, Warning, read_yaml};
+use scopegate::policy::{Audit, Property};
 
 /// Whether a document is a file of Envoy's rather than a configuration of the filter.
 pub fn is_envoy_file(document: &Node<'_>) -> bool {
@@ -182,6 +183,39 @@ pub fn owned(node: &Node<'_>) -> Node<'static> {
         ),
     };
     Node { value, written: node.written.clone() }
+}
+
+/// Where an Envoy file reads properties of the filter that a configuration with this `audit` never sets: their names, and
+/// why there are none.
+pub fn unset_properties(text: &str, audit: Audit) -> Vec<Warning> {
+    const PREFIX: &str = "wasm.scopegate.";
+    let mut warnings = Vec::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with('#')) {
+        for (at, _) in line.match_indices(PREFIX) {
+            let behind = line.get(at + PREFIX.len()..).unwrap_or_default();
+            let name = behind.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next();
+            let name = name.unwrap_or_default();
+            let known = Property::ALL.into_iter().find(|property| property.as_str() == name);
+            let message = match known {
+                Some(property) if audit.properties.contains(property) => continue,
+                Some(property) => {
+                    let otherwise = if property == Property::Log {
+                        ""
+                    } else {
+                        ", or read `wasm.scopegate.log`, which has all facts"
+                    };
+                    format!("is read here and never set; name `{name}` in `audit.properties`{otherwise}")
+                }
+                None => "is read here, and the filter has no such property".to_owned(),
+            };
+            warnings.push(Warning {
+                path: "audit.properties".to_owned(),
+                mark: Some(Mark::new(number, at + 1)),
+                message: format!("`{PREFIX}{name}` {message}"),
+            });
+        }
+    }
+    warnings
 }
 
 fn member<'d>(node: &'d Node<'d>, key: &str) -> Option<&'d Node<'d>> {

@@ -5,6 +5,7 @@ use std::{fmt, io};
 use anstream::AutoStream;
 use anstyle::AnsiColor;
 use clap::ColorChoice;
+use scopegate::log_json::is_hidden;
 
 /// Whether standard output shows colours.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +65,9 @@ impl Terminal {
 /// that it can neither command a terminal nor disguise itself there. For text that came from a request, a
 /// token or a file.
 pub fn shown(text: &str) -> String {
-    let is_unsafe = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_unsafe(c) {
+        if is_hidden(c) {
             safe.extend(c.escape_unicode());
         } else {
             safe.push(c);

@@ -128,6 +128,8 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let bypass_cors_preflight = fields.boolean("bypass_cors_preflight", false);
     let strip_failure_response = fields.boolean("strip_failure_response", false);
     let audit = read_audit(&fields);
+    let mut short_digest = base16ct::lower::encode_string(&digest);
+    short_digest.truncate(16);
     let routes = suites.routes().into();
     let (catalog, operations) = suites.finish();
 
@@ -158,6 +160,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         token_endpoints,
         audit,
         digest,
+        short_digest: short_digest.into(),
         generation: 0,
     })
 }
@@ -235,16 +238,18 @@ fn read_realm(cursor: &Cursor<'_>) -> Option<Box<str>> {
     Some(text.into())
 }
 
-/// `audit`: by default 100 denied decisions a second and worker, and every property.
+/// `audit`: by default 100 denied decisions a second and worker, without their subjects, and the properties `decision`
+/// and `log`.
 fn read_audit(fields: &Fields<'_>) -> Audit {
     let mut audit = Audit {
         decisions: AuditedDecisions::Denied,
         max_per_second: 100,
-        properties: Property::ALL.into_iter().collect(),
+        properties: Property::DEFAULT.into_iter().collect(),
+        subject: false,
     };
     let Some(fields) = fields
         .optional("audit")
-        .and_then(|cursor| cursor.map(&["decisions", "max_per_second", "properties"]))
+        .and_then(|cursor| cursor.map(&["decisions", "max_per_second", "properties", "subject"]))
     else {
         return audit;
     };
@@ -257,6 +262,7 @@ fn read_audit(fields: &Fields<'_>) -> Audit {
         audit.decisions = decisions;
     }
     audit.max_per_second = fields.integer("max_per_second", 0..=1_000_000, audit.max_per_second);
+    audit.subject = fields.boolean("subject", false);
     if let Some(cursor) = fields.optional("properties") {
         let choices = Property::ALL.map(|property| (property.as_str(), property));
         if let Some(listed) = cursor.list_of(false, |item| item.choice(&choices)) {
