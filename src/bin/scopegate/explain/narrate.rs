@@ -65,7 +65,7 @@ pub fn narrate(scene: &Scene, decided: &Decided) -> Explanation {
         steps: STAGES
             .into_iter()
             // Most requests have nothing to do with it.
-            .filter(|stage| *stage != Stage::TokenRequest || facts.stage == Stage::TokenRequest)
+            .filter(|stage| *stage != Stage::TokenRequest || trace.outcome(*stage) != StepOutcome::Skipped)
             .map(|stage| narrator.step(stage))
             .collect(),
         decision: facts.decision,
@@ -163,6 +163,9 @@ impl Narrator<'_> {
     }
 
     fn token_request(&self, details: &mut Details) -> String {
+        if self.trace.is_cors_preflight && self.fault.is_none() {
+            return "a preflight request to a token endpoint, with neither parameters nor a body".to_owned();
+        }
         let facts = self.facts.token_request.as_deref();
         if let Some(client) = facts.and_then(|facts| facts.client.as_ref()) {
             details.add("client", &*client.client_id);
@@ -276,6 +279,10 @@ impl Narrator<'_> {
             if !operation.required_claims.is_empty() {
                 let claims: Vec<String> = operation.required_claims.iter().map(ToString::to_string).collect();
                 details.add("operation requires claims", claims.join(", "));
+            }
+            if !operation.required_values.is_empty() {
+                let values: Vec<String> = operation.required_values.iter().map(ToString::to_string).collect();
+                details.add("operation requires values", values.join("; "));
             }
         }
         match jwt {
