@@ -212,7 +212,7 @@ fn whatever_the_issuer_answers_instead_is_a_503_in_bounded_time_and_not_remember
         json!({"aud": 5}),
         json!({"iss": {}}),
         json!({"sub": ["a"]}),
-        json!({"client_id": 7}),
+        json!({"client_id": 7.5}),
         json!({"token_type": 1}),
         json!({"cnf": "x"}),
     ] {
