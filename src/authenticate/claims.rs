@@ -49,18 +49,23 @@ impl Claims {
         }
     }
 
-    /// Whether the rules hold at `now` (since the Unix epoch): the type, the times, the audience, then what must be
-    /// present. `is_tenant` knows the ids and aliases of the configured tenants.
+    /// Whether these are an access token's: [`TokenRules::check_use`].
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::TypeNotAccepted`].
+    pub fn check_use(&self, rules: &TokenRules) -> Result<(), TokenError> {
+        rules.check_use(&self.members)
+    }
+
+    /// Whether the rules hold at `now` (since the Unix epoch): the times, the audience, then what must be present.
+    /// What kind of token it is was checked before. `is_tenant` knows the ids and aliases of the configured tenants.
     pub fn check(
         &self,
         rules: &TokenRules,
         now: Duration,
         is_tenant: &dyn Fn(&str) -> bool,
     ) -> Result<(), TokenError> {
-        if !rules.accepts_use(&self.members) {
-            return Err(TokenError::TypeNotAccepted);
-        }
-        RequiredValue::check_types(&rules.required_values, &self.members)?;
         self.check_times(rules, now)?;
         self.check_audience(&rules.audiences, is_tenant)?;
         self.check_presence(rules)

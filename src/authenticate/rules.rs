@@ -63,24 +63,37 @@ impl TokenRules {
             }
         }
     }
-}
 
-impl TokenRules {
-    /// Whether the claims leave open that this is an access token: neither `typ` nor `token_use` says that it is an ID
-    /// or a refresh token, and there is no `at_hash` or `c_hash`, which only ID tokens have (OpenID Connect Core section
-    /// 3.3.2.11); or `token_types` names what it is. `nonce` says nothing: some issuers put it into access tokens.
-    pub fn accepts_use(&self, claims: &Object) -> bool {
+    /// Checks that the claims leave open that this is an access token: neither `typ` nor `token_use` says that it
+    /// is an ID or a refresh token, and there is no `at_hash` or `c_hash`, which only ID tokens have (OpenID
+    /// Connect Core section 3.3.2.11); or `token_types` names what it is. `nonce` says nothing: some issuers put
+    /// it into access tokens. And that they have those of the required values that say what a token is.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::TypeNotAccepted`].
+    pub fn check_use(&self, claims: &Object) -> Result<(), TokenError> {
+        if !self.accepts_use(claims) {
+            return Err(TokenError::TypeNotAccepted);
+        }
+        RequiredValue::check_types(&self.required_values, claims)
+    }
+
+    fn accepts_use(&self, claims: &Object) -> bool {
         let is_named = |other: OtherUse| {
             self.token_types.iter().flatten().any(|accepted| OtherUse::named(accepted) == Some(other))
         };
-        let is_hash_of_id_token = |name: &&str| claims.contains_key(*name);
-        let stated = ["typ", "token_use"].into_iter().filter_map(|name| claims.get(name)).flat_map(|value| {
-            let several = value.as_array().map(Vec::as_slice).unwrap_or_default();
-            several.iter().chain([value]).filter_map(|value| OtherUse::named(value.as_str()?))
-        });
-        let hashed =
-            ["at_hash", "c_hash"].iter().find(|name| is_hash_of_id_token(name)).map(|_| OtherUse::Id);
-        stated.chain(hashed).all(is_named)
+        let is_accepted = |value: &Value| value.as_str().and_then(OtherUse::named).is_none_or(is_named);
+        claims.iter().all(|(name, value)| match name.as_str() {
+            "at_hash" | "c_hash" => is_named(OtherUse::Id),
+            "typ" | "token_use" => match value {
+                Value::Array(values) => values.iter().all(is_accepted),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                    is_accepted(value)
+                }
+            },
+            _ => true,
+        })
     }
 }
 
@@ -97,14 +110,17 @@ impl OtherUse {
     /// The use that a `typ`, a `token_use` or a `token_type` names, however it is written: `ID`, `id_token`, `id+jwt`,
     /// `urn:ietf:params:oauth:token-type:refresh_token`.
     fn named(text: &str) -> Option<Self> {
-        let name = text.rsplit([':', '/']).next().unwrap_or(text);
-        let letters: String =
-            name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        let word = letters.strip_suffix("jwt").unwrap_or(&letters);
-        if ["id", "idtoken", "serializedid"].contains(&word) {
-            return Some(Self::Id);
+        let start = text.rfind([':', '/']).map_or(0, |at| at + 1);
+        let name = text.as_bytes().get(start..).unwrap_or_default();
+        let letters = || name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+        let is = |word: &&str| letters().eq(word.bytes()) || letters().eq(word.bytes().chain(*b"jwt"));
+        match letters().next() {
+            Some(b'i' | b's') => ["id", "idtoken", "serializedid"].iter().any(is).then_some(Self::Id),
+            Some(b'r' | b'o') => {
+                ["refresh", "refreshtoken", "offline", "offlinetoken"].iter().any(is).then_some(Self::Refresh)
+            }
+            Some(_) | None => None,
         }
-        ["refresh", "refreshtoken", "offline", "offlinetoken"].contains(&word).then_some(Self::Refresh)
     }
 }
 

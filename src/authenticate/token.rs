@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::IgnoredAny;
 
 use super::claims::Claims;
-use super::rules::{RequiredValue, TokenRules};
+use super::rules::TokenRules;
 use crate::collections::bounded_cache::BoundedCache;
 use crate::jose::algorithm::{Algorithm, AlgorithmSet};
 use crate::jose::base64url;
@@ -229,10 +229,10 @@ impl<'t> UntrustedToken<'t> {
     /// `typ` and `alg`, and what the claims say of the token's type, against a provider's rules.
     /// [`Self::verify_signature`] asks the same again.
     pub fn check_header(&self, rules: &TokenRules) -> Result<(), TokenError> {
-        if !rules.accepts_type(self.jws.header.token_type.as_deref()) || !rules.accepts_use(&self.claims) {
+        if !rules.accepts_type(self.jws.header.token_type.as_deref()) {
             return Err(TokenError::TypeNotAccepted);
         }
-        RequiredValue::check_types(&rules.required_values, &self.claims)?;
+        rules.check_use(&self.claims)?;
         self.jws.allowed_algorithm(rules.algorithms).map(|_| ())
     }
 

@@ -17,7 +17,7 @@ use crate::ids::{OperationId, PermissionId, SuiteId, TenantId};
 use crate::policy::reach::Holder;
 use crate::policy::{Policy, Unmatched};
 use crate::route::{HostPattern, Route, Segment};
-use crate::token_endpoint::folded;
+use crate::token_endpoint::{folded, is_taken_for};
 
 /// All findings about `document`, of which `policy` was made; the first
 /// [`MAX_REPORTED`](super::error::MAX_REPORTED).
@@ -122,6 +122,7 @@ fn leads_to(pattern: &[Segment], guarded: &str) -> bool {
             let Some(text) = left.next() else { return false };
             let fits = match segment {
                 Segment::Rest => return true,
+                Segment::Literal(literal) if left.len() == 0 => is_taken_for(&folded(literal), text),
                 Segment::Literal(literal) => folded(literal) == *text,
                 Segment::Name(_) | Segment::Tenant | Segment::Any => !text.is_empty(),
             };

@@ -110,6 +110,7 @@ fn judge(
         ..provider.rules.clone()
     };
     let is_tenant = |name: &str| policy.tenants.named(name).is_some();
+    claims.check_use(&rules)?;
     claims.check(&rules, now, &is_tenant)?;
     let absent = introspection.required_members.iter().find(|name| !claims.has(name));
     if let Some(name) = absent {

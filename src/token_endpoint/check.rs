@@ -262,15 +262,13 @@ fn check_scopes(
     };
     let is_passed =
         |scope: &&str| endpoint.passed_scopes.iter().any(|passed| **passed == **scope) && !is_declared(scope);
-    let has_own = requested.iter().any(is_registered);
     let (kept, dropped): (Vec<&str>, Vec<&str>) =
         requested.into_iter().partition(|scope| is_registered(scope) || is_passed(scope));
     if dropped.is_empty() {
         return Ok(Disposition::Pass);
     }
     match on_unregistered {
-        // What only passes makes up for none of the scopes that were asked for.
-        OnUnregisteredScope::Narrow if has_own => {
+        OnUnregisteredScope::Narrow if !kept.is_empty() => {
             Ok(Disposition::Replace(form.with("scope", &kept.join(" "))))
         }
         OnUnregisteredScope::Narrow | OnUnregisteredScope::Reject => {

@@ -74,8 +74,8 @@ pub fn find<'e>(
 impl TokenEndpoint {
     /// Whether a server may take this canonical path for the endpoint's.
     fn is_sibling(&self, path: &str) -> bool {
-        if path.contains(['%', '.']) {
-            *folded(path) == *self.folded_path
+        if path.contains(['%', '.', ';']) {
+            is_taken_for(&folded(path), &self.folded_path)
         } else {
             // As `folded` would have it, without an allocation.
             path.trim_end_matches('/').eq_ignore_ascii_case(&self.folded_path)
@@ -83,15 +83,28 @@ impl TokenEndpoint {
     }
 }
 
-/// What all spellings of a path have in common that some server takes for the same: escapes decoded, without case, without
-/// slashes at its end, and without the dots and blanks at the end of a segment that some file systems drop.
+/// What all spellings of a path have in common that some server takes for the same: escapes decoded, without
+/// case, without slashes at its end, without parameters (`;x=y`) of a segment, and without the dots and blanks
+/// at the end of a segment that some file systems drop.
 pub fn folded(path: &str) -> String {
     let octets = percent::decode(path.as_bytes()).unwrap_or(path.as_bytes().into());
     let text = String::from_utf8_lossy(&octets);
     let is_dropped = |c: char| c == '.' || c.is_whitespace() || c.is_control();
-    let segments: Vec<&str> = text.split('/').map(|segment| segment.trim_end_matches(is_dropped)).collect();
+    let segments: Vec<&str> = text
+        .split('/')
+        .map(|segment| segment.split_once(';').map_or(segment, |(name, _parameters)| name))
+        .map(|name| name.trim_end_matches(is_dropped))
+        .collect();
     // Both ways, as some letters have an upper case that is another's: the Kelvin sign and `k`.
     segments.join("/").trim_end_matches('/').to_uppercase().to_lowercase()
+}
+
+/// Whether a server may take one [`folded`] path, or last segment, for another that is guarded: they are the
+/// same, or a format is added (`/oauth/token.json`), which frameworks offer at every route.
+pub fn is_taken_for(folded: &str, guarded: &str) -> bool {
+    folded
+        .strip_prefix(guarded)
+        .is_some_and(|format| format.is_empty() || (format.starts_with('.') && !format.contains('/')))
 }
 
 #[cfg(test)]
@@ -108,6 +121,7 @@ mod tests {
             "/oauth/token%09%0A/",
             "/oauth/to%E2%84%AAen",
             "/oauth/token%C2%A0",
+            "/oauth%3Bv=1/token%3Ba=b",
         ] {
             assert_eq!(folded(spelling), "/oauth/token", "{spelling}");
         }
@@ -117,5 +131,16 @@ mod tests {
             assert_ne!(folded(other), "/oauth/token", "{other}");
         }
         assert_eq!(folded("/"), "");
+    }
+
+    #[test]
+    fn a_format_at_the_end_of_a_path_makes_it_no_other_endpoint() {
+        for path in ["/oauth/token", "/oauth/token.json", "/oauth/token.a.b"] {
+            assert!(is_taken_for(path, "/oauth/token"), "{path}");
+        }
+        for path in ["/oauth/tokens", "/oauth/token/x", "/oauth/token.x/y", "/oauth", "/x/oauth/token"] {
+            assert!(!is_taken_for(path, "/oauth/token"), "{path}");
+        }
+        assert!(!is_taken_for("/as/token", "/as/token.oauth2"));
     }
 }

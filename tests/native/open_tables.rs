@@ -448,6 +448,7 @@ fn check_refuses_a_public_or_unmatched_way_to_a_guarded_endpoint() {
         "/oauth/token",
         "/oauth/token/",
         "/OAuth/Token",
+        "/oauth/token.json",
         "/oauth/{endpoint}",
         "/*/token",
         "/oauth/**",

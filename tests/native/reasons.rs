@@ -771,6 +771,11 @@ fn what_says_that_it_is_an_id_or_a_refresh_token_is_no_access_token() {
         assert_eq!(brief(None, json!({}), claims.clone()), "token_type_not_accepted", "{claims}");
         let of_nobody = overlay(claims.clone(), json!({"iss": "https://nobody.example"}));
         assert_eq!(brief(None, json!({}), of_nobody), "token_type_not_accepted", "{claims}");
+        // No signature is verified for it.
+        let token = minted(json!({}), claims.clone());
+        let unsigned = format!("{}.AAAA", token.rsplit_once('.').unwrap().0);
+        let read = Call::get("/read").bearer(&unsigned);
+        assert_eq!(Gateway::new(&config(false)).call(&read).brief(), "token_type_not_accepted", "{claims}");
         // A list that accepts the header's type says nothing of the claims.
         let typ = json!({"typ": "JWT"});
         assert_eq!(named(json!(["JWT"]), typ, claims.clone()), "token_type_not_accepted", "{claims}");
