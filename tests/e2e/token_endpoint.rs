@@ -194,8 +194,10 @@ fn no_spelling_of_the_path_reaches_the_server_unguarded_where_a_pattern_over_it_
     for path in ["/oauth/token", "/oauth/TOKEN/"] {
         assert_oauth_error(&gateway.send(&preflight(path)), "invalid_request");
     }
-    for path in ["/oauth//token", "/oauth/token;a=b", "/oauth/./token", "/oauth\\token", "/oauth%2Ftoken"] {
-        assert_eq!(gateway.send(&asks_for_too_much("POST", path)).decision().1, "path_ambiguous", "{path}");
+    // What Envoy makes one path of, or the filter refuses as several.
+    for path in ["/oauth//token", "/oauth/./token", "/oauth\\token", "/oauth%2Ftoken", "/oauth/token;a=b"] {
+        let response = gateway.send(&asks_for_too_much("POST", path));
+        assert_eq!(response.status, 400, "{path}: {}", response.text());
     }
     assert_eq!(gateway.stat("cluster.idp.upstream_rq_total"), Some(1), "none of them reached the server");
     // What it guards passes as ever.
