@@ -265,7 +265,10 @@ impl Identity {
             .headers
             .iter()
             .map(|header| match value_of(&header.value) {
-                Some(value) if value.chars().any(char::is_control) => Err(header.name.clone()),
+                // An upstream that trims a value would read another one.
+                Some(value) if value.chars().any(char::is_control) || value.trim() != value => {
+                    Err(header.name.clone())
+                }
                 value => Ok(value.map(String::into_boxed_str)),
             })
             .collect()

@@ -4,10 +4,11 @@
 //! A claim that is present with another shape than its own is never ignored: it is malformed, `null` included. The
 //! tenant's claims alone are read later, by [`Claims::tenants`], since the tenant step judges them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::principal::{MalformedTenantClaim, Principal};
-use super::rules::{AudienceRule, ClaimPath, ClaimPaths, TokenRules};
+use super::rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TokenRules, text_or_integer};
 use super::token::TokenError;
 use crate::http::search::first_part;
 use crate::jose::base64url;
@@ -48,8 +49,17 @@ impl Claims {
         }
     }
 
-    /// Whether the rules hold at `now` (since the Unix epoch): the times, then the audience, then what must be
-    /// present. `is_tenant` knows the ids and aliases of the configured tenants.
+    /// Whether these are an access token's: [`TokenRules::check_use`].
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::TypeNotAccepted`].
+    pub fn check_use(&self, rules: &TokenRules) -> Result<(), TokenError> {
+        rules.check_use(&self.members)
+    }
+
+    /// Whether the rules hold at `now` (since the Unix epoch): the times, the audience, then what must be present.
+    /// What kind of token it is was checked before. `is_tenant` knows the ids and aliases of the configured tenants.
     pub fn check(
         &self,
         rules: &TokenRules,
@@ -81,8 +91,8 @@ impl Claims {
     }
 
     /// The names of tenants at those of the paths that lead to a value, in their order. Each must be a non-empty
-    /// string.
-    pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Vec<&str>, TokenError> {
+    /// string or an integer.
+    pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Vec<Cow<'_, str>>, TokenError> {
         let mut names = Vec::with_capacity(paths.len());
         for path in paths {
             let Some(value) = path.lookup(&self.members) else { continue };
@@ -97,7 +107,7 @@ impl Claims {
     pub fn into_principal(self, issuer_tenant: Option<&str>, tenant_paths: &[ClaimPath]) -> Principal {
         let tenant_claims = self
             .tenants(tenant_paths)
-            .map(|names| names.into_iter().map(Box::from).collect())
+            .map(|names| names.into_iter().map(|name| name.into_owned().into()).collect())
             .map_err(|_| MalformedTenantClaim);
         Principal {
             issuer: self.issuer,
@@ -116,6 +126,16 @@ impl Claims {
     /// Whether there is a claim of this name, `null` included.
     pub fn has(&self, name: &str) -> bool {
         self.members.get(name).is_some()
+    }
+
+    /// Whether there is anything at this path.
+    pub fn has_at(&self, path: &ClaimPath) -> bool {
+        path.lookup(&self.members).is_some()
+    }
+
+    /// The claim of this name, if it is a string.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.members.get(name)?.as_str()
     }
 
     /// `iss`.
@@ -242,7 +262,10 @@ impl Claims {
                 return Err(TokenError::ClaimMissing(name.into()));
             }
         }
-        self.require(&rules.required_claims)
+        let claims = self.require(&rules.required_claims);
+        let values = RequiredValue::check_all(&rules.required_values, &self.members);
+        let faults = [claims, values].into_iter().filter_map(Result::err);
+        faults.min_by_key(TokenError::reason).map_or(Ok(()), Err)
     }
 }
 
@@ -274,8 +297,9 @@ fn first_present<T>(
     read(value).map(Some).ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))
 }
 
-fn non_empty_text(value: &Value) -> Option<&str> {
-    value.as_str().filter(|text| !text.is_empty())
+/// An integer is the text of its decimal digits.
+fn non_empty_text(value: &Value) -> Option<Cow<'_, str>> {
+    text_or_integer(value).filter(|text| !text.is_empty())
 }
 
 fn boxed_text(value: &Value) -> Option<Box<str>> {
@@ -283,7 +307,7 @@ fn boxed_text(value: &Value) -> Option<Box<str>> {
 }
 
 fn boxed_non_empty_text(value: &Value) -> Option<Box<str>> {
-    non_empty_text(value).map(Box::from)
+    non_empty_text(value).map(|text| text.into_owned().into())
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds since the epoch, a fraction allowed.
@@ -314,7 +338,7 @@ fn audiences(value: &Value) -> Option<Box<[Box<str>]>> {
 }
 
 /// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens, none of
-/// which is split further.
+/// which may hold a blank: forwarded, or to another reader, it would be two.
 fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
     let tokens = match value {
         Value::String(scope) => {
@@ -333,6 +357,9 @@ fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
         Value::Array(tokens) => texts(tokens)?,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
     };
+    if tokens.iter().any(|token| token.contains(char::is_whitespace)) {
+        return None;
+    }
     Some(tokens.into_iter().filter(|token| !token.is_empty()).collect())
 }
 

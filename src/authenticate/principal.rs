@@ -19,7 +19,7 @@ pub struct Principal {
     pub client: Option<Box<str>>,
     /// `aud`, None where it is absent.
     pub audiences: Option<Box<[Box<str>]>>,
-    /// Every present tenant claim; an error where one is not a non-empty string, which is judged when the tenant is.
+    /// Every present tenant claim; an error where one is neither a non-empty string nor an integer, which is judged when the tenant is.
     pub tenant_claims: Result<Box<[Box<str>]>, MalformedTenantClaim>,
     /// The token's scopes, None where it speaks of none at all.
     pub scopes: Option<Box<[Box<str>]>>,
@@ -47,6 +47,6 @@ impl Principal {
     }
 }
 
-/// A tenant claim that is present but not a non-empty string.
+/// A tenant claim that is present but neither a non-empty string nor an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedTenantClaim;

@@ -1,8 +1,10 @@
 //! What a provider demands of a token: plain data, built by the configuration.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::token::TokenError;
 use crate::jose::algorithm::AlgorithmSet;
 use crate::jose::json::{Object, Value};
 
@@ -24,6 +26,8 @@ pub struct TokenRules {
     pub audiences: AudienceRule,
     /// Claims that must be present; default none.
     pub required_claims: Vec<ClaimPath>,
+    /// Claims that must have one of some values; default none.
+    pub required_values: Vec<RequiredValue>,
     /// Where the claims stand that are read.
     pub claims: ClaimPaths,
 }
@@ -38,6 +42,7 @@ impl Default for TokenRules {
             max_token_age: None,
             audiences: AudienceRule::OneOf(Vec::new()),
             required_claims: Vec::new(),
+            required_values: Vec::new(),
             claims: ClaimPaths::default(),
         }
     }
@@ -48,12 +53,73 @@ impl TokenRules {
     pub fn accepts_type(&self, token_type: Option<&str>) -> bool {
         match (&self.token_types, token_type) {
             (None, None) => true,
-            (None, Some(token_type)) => !names_another_use(token_type),
+            (None, Some(token_type)) => {
+                !names_another_use(token_type) && OtherUse::named(token_type).is_none()
+            }
             (Some(_), None) => false,
             (Some(accepted), Some(token_type)) => {
                 let subtype = media_subtype(token_type);
                 accepted.iter().any(|accepted| media_subtype(accepted).eq_ignore_ascii_case(subtype))
             }
+        }
+    }
+
+    /// Checks that the claims leave open that this is an access token: neither `typ` nor `token_use` says that it
+    /// is an ID or a refresh token, and there is no `at_hash` or `c_hash`, which only ID tokens have (OpenID
+    /// Connect Core section 3.3.2.11); or `token_types` names what it is. `nonce` says nothing: some issuers put
+    /// it into access tokens. And that they have those of the required values that say what a token is.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::TypeNotAccepted`].
+    pub fn check_use(&self, claims: &Object) -> Result<(), TokenError> {
+        if !self.accepts_use(claims) {
+            return Err(TokenError::TypeNotAccepted);
+        }
+        RequiredValue::check_types(&self.required_values, claims)
+    }
+
+    fn accepts_use(&self, claims: &Object) -> bool {
+        let is_named = |other: OtherUse| {
+            self.token_types.iter().flatten().any(|accepted| OtherUse::named(accepted) == Some(other))
+        };
+        let is_accepted = |value: &Value| value.as_str().and_then(OtherUse::named).is_none_or(is_named);
+        claims.iter().all(|(name, value)| match name.as_str() {
+            "at_hash" | "c_hash" => is_named(OtherUse::Id),
+            "typ" | "token_use" => match value {
+                Value::Array(values) => values.iter().all(is_accepted),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                    is_accepted(value)
+                }
+            },
+            _ => true,
+        })
+    }
+}
+
+/// A use of tokens with which nobody may call an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OtherUse {
+    /// An ID token (OpenID Connect Core section 2).
+    Id,
+    /// A refresh token (RFC 6749 section 1.5); some issuers call one that outlives the session `Offline`.
+    Refresh,
+}
+
+impl OtherUse {
+    /// The use that a `typ`, a `token_use` or a `token_type` names, however it is written: `ID`, `id_token`, `id+jwt`,
+    /// `urn:ietf:params:oauth:token-type:refresh_token`.
+    fn named(text: &str) -> Option<Self> {
+        let start = text.rfind([':', '/']).map_or(0, |at| at + 1);
+        let name = text.as_bytes().get(start..).unwrap_or_default();
+        let letters = || name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
+        let is = |word: &&str| letters().eq(word.bytes()) || letters().eq(word.bytes().chain(*b"jwt"));
+        match letters().next() {
+            Some(b'i' | b's') => ["id", "idtoken", "serializedid"].iter().any(is).then_some(Self::Id),
+            Some(b'r' | b'o') => {
+                ["refresh", "refreshtoken", "offline", "offlinetoken"].iter().any(is).then_some(Self::Refresh)
+            }
+            Some(_) | None => None,
         }
     }
 }
@@ -177,6 +243,65 @@ impl fmt::Display for ClaimPath {
             f.write_str(name)?;
         }
         Ok(())
+    }
+}
+
+/// A claim, or a member of an introspection response, that must have one of some values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredValue {
+    /// Where it stands.
+    pub path: ClaimPath,
+    /// The values; an integer has that of its decimal text.
+    pub values: Box<[Box<str>]>,
+}
+
+impl RequiredValue {
+    /// Whether each of `required` has one of its values in `claims`.
+    ///
+    /// # Errors
+    ///
+    /// Of several faults, the one whose reason comes first.
+    pub fn check_all(required: &[Self], claims: &Object) -> Result<(), TokenError> {
+        let faults = required.iter().filter_map(|required| required.check(claims).err());
+        faults.min_by_key(TokenError::reason).map_or(Ok(()), Err)
+    }
+
+    /// As [`Self::check_all`], of those alone that say what kind of token it is: before its signature is looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::TypeNotAccepted`].
+    pub fn check_types(required: &[Self], claims: &Object) -> Result<(), TokenError> {
+        let is_other_type = |required: &Self| required.check(claims) == Err(TokenError::TypeNotAccepted);
+        if required.iter().any(is_other_type) { Err(TokenError::TypeNotAccepted) } else { Ok(()) }
+    }
+
+    fn check(&self, claims: &Object) -> Result<(), TokenError> {
+        let name = || self.path.to_string().into();
+        let Some(value) = self.path.lookup(claims) else { return Err(TokenError::ClaimMissing(name())) };
+        if text_or_integer(value).is_some_and(|text| self.values.iter().any(|accepted| **accepted == *text)) {
+            return Ok(());
+        }
+        let mut names = self.path.names();
+        match (names.next(), names.next()) {
+            (Some("typ" | "token_use" | "token_type"), None) => Err(TokenError::TypeNotAccepted),
+            (Some(_) | None, _) => Err(TokenError::ClaimMalformed(name())),
+        }
+    }
+}
+
+impl fmt::Display for RequiredValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.path, self.values.join(", "))
+    }
+}
+
+/// A string, or an integer as its decimal text: some issuers number their clients, users and tenants.
+pub fn text_or_integer(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string().into()),
+        Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -554,7 +554,7 @@ fn of_several_faults_the_first_in_the_table_of_reasons_is_the_answer() {
         required_claims: vec![ClaimPath::dotted("needed").unwrap()],
         ..rules()
     };
-    let mut changes = json!({"exp": 1, "nbf": NOW + 999, "iat": 1, "aud": "other", "sub": 1});
+    let mut changes = json!({"exp": 1, "nbf": NOW + 999, "iat": 1, "aud": "other", "sub": 1.5});
     let mut reasons = Vec::new();
     for (name, mended) in [
         ("exp", json!(NOW + 600)),
@@ -595,13 +595,20 @@ fn a_scope_is_read_from_a_string_or_an_array() {
     assert_eq!(scope(json!("a b")), tokens(&["a", "b"]));
     assert_eq!(scope(json!("  a   b ")), tokens(&["a", "b"]));
     assert_eq!(scope(json!(["a", "b"])), tokens(&["a", "b"]));
-    assert_eq!(scope(json!(["a b"])), tokens(&["a b"]), "an element is one token");
     assert_eq!(scope(json!("a,b")), tokens(&["a,b"]));
     assert_eq!(scope(json!("a\tb\nc")), tokens(&["a\tb\nc"]), "only the space separates");
     assert_eq!(scope(json!("")), tokens(&[]));
     assert_eq!(scope(json!([])), tokens(&[]));
     assert_eq!(scope(json!("ABSENT")), Ok(None));
-    for odd in [json!(null), json!(1), json!({"a": true}), json!(["a", 1]), json!([["a"]]), json!([null])] {
+    for odd in [
+        json!(null),
+        json!(1),
+        json!({"a": true}),
+        json!(["a", 1]),
+        json!([["a"]]),
+        json!([null]),
+        json!(["a b"]),
+    ] {
         assert_eq!(scope(odd.clone()), Err(Reason::ClaimMalformed), "{odd}");
     }
 }
@@ -618,9 +625,9 @@ fn the_first_path_that_leads_to_a_value_counts() {
 }
 
 #[test]
-fn subject_client_and_issuer_are_non_empty_strings_where_present() {
+fn subject_client_and_issuer_are_non_empty_where_present() {
     for name in ["sub", "client_id"] {
-        for odd in [json!(null), json!(""), json!(1), json!(["alice"])] {
+        for odd in [json!(null), json!(""), json!(1.5), json!(["alice"])] {
             assert_eq!(refusal(&rules(), json!({name: odd})), Some(Reason::ClaimMalformed), "{name}: {odd}");
         }
         assert_eq!(refusal(&rules(), json!({name: "ABSENT"})), None);
@@ -637,14 +644,14 @@ fn the_tenants_claims_are_judged_when_they_are_asked_for() {
         let claims = validate(&rules, changes).unwrap();
         claims
             .tenants(&rules.claims.tenant)
-            .map(|tenants| tenants.into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .map(|tenants| tenants.into_iter().map(|tenant| tenant.into_owned()).collect::<Vec<_>>())
     };
     assert_eq!(tenants(json!({})), Ok(vec![]));
     assert_eq!(
         tenants(json!({"tenant_id": "a", "realm": {"tenant": "b"}})),
         Ok(vec!["a".into(), "b".into()])
     );
-    for odd in [json!(null), json!(""), json!(7), json!(["a"])] {
+    for odd in [json!(null), json!(""), json!(7.5), json!(["a"])] {
         assert_eq!(
             tenants(json!({"tenant_id": "a", "realm": {"tenant": odd}})),
             Err(TokenError::ClaimMalformed("realm.tenant".into()))

@@ -226,11 +226,13 @@ impl<'t> UntrustedToken<'t> {
         self.jws.header.key_id.as_deref()
     }
 
-    /// `typ` and `alg` against a provider's rules. [`Self::verify_signature`] asks the same again.
+    /// `typ` and `alg`, and what the claims say of the token's type, against a provider's rules.
+    /// [`Self::verify_signature`] asks the same again.
     pub fn check_header(&self, rules: &TokenRules) -> Result<(), TokenError> {
         if !rules.accepts_type(self.jws.header.token_type.as_deref()) {
             return Err(TokenError::TypeNotAccepted);
         }
+        rules.check_use(&self.claims)?;
         self.jws.allowed_algorithm(rules.algorithms).map(|_| ())
     }
 
@@ -298,7 +300,7 @@ pub enum TokenError {
     Malformed(Part),
     /// A member of the header is absent, of the wrong type, or an extension that is not understood.
     HeaderMember(&'static str),
-    /// The `typ` is not accepted.
+    /// The `typ` is not accepted, or something else says that this is no access token.
     TypeNotAccepted,
     /// The `alg` is not allowed, or not implemented.
     AlgorithmNotAllowed,
@@ -366,7 +368,7 @@ impl fmt::Display for TokenError {
             Self::HeaderMember(name) => {
                 write!(f, "header member `{name}` is missing, malformed or not understood")
             }
-            Self::TypeNotAccepted => f.write_str("`typ` is not accepted"),
+            Self::TypeNotAccepted => f.write_str("the token is of a type that is not accepted"),
             Self::AlgorithmNotAllowed => f.write_str("`alg` is not allowed"),
             Self::IssuerUnknown => f.write_str("`iss` is not a configured issuer"),
             Self::KeyNotFound => f.write_str("no key fits `kid` and `alg`"),

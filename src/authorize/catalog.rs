@@ -3,7 +3,7 @@
 use super::requirement::{PermissionSet, Permissions, Requirement};
 use super::resolve::EvidenceKinds;
 use super::tenants::Tenant;
-use crate::authenticate::ClaimPath;
+use crate::authenticate::{ClaimPath, RequiredValue};
 use crate::ids::{OperationId, PermissionId, SuiteId};
 
 /// How strictly scopes are enforced.
@@ -73,6 +73,8 @@ pub struct Operation {
     pub audiences: [Box<[Box<str>]>; 2],
     /// Claims that must be present, beside the provider's.
     pub required_claims: Box<[ClaimPath]>,
+    /// Claims that must have one of some values, beside the provider's: the suite's, then its own.
+    pub required_values: Box<[RequiredValue]>,
     /// Kinds of tenant evidence that must be present, beside the file's.
     pub required_evidence: EvidenceKinds,
 }

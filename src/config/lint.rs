@@ -14,9 +14,10 @@ use crate::authorize::{
     Access, Application, Enforcement, EvidenceKind, Overrides, ScopeKind, ScopeTable, Tenant,
 };
 use crate::ids::{OperationId, PermissionId, SuiteId, TenantId};
-use crate::policy::Policy;
 use crate::policy::reach::Holder;
+use crate::policy::{Policy, Unmatched};
 use crate::route::{HostPattern, Route, Segment};
+use crate::token_endpoint::{folded, is_taken_for};
 
 /// All findings about `document`, of which `policy` was made; the first
 /// [`MAX_REPORTED`](super::error::MAX_REPORTED).
@@ -32,6 +33,7 @@ pub fn lint(document: &Node<'_>, policy: &Policy) -> Vec<Warning> {
     undecided_operations(&places, policy);
     paths_that_do_not_name_the_tenant(&places, policy);
     default_beside_several_tenants(&root, policy);
+    any_audience_with_introspection(&root, policy);
     report.finish().unwrap_or_default()
 }
 
@@ -64,6 +66,73 @@ pub fn check_evidence(document: &Node<'_>, policy: &Policy) -> Result<(), Config
         }
     }
     report.finish().map(|_| ())
+}
+
+/// What a valid configuration cannot mean beside `token_endpoints`: a way to one that asks for nothing. The filter takes
+/// such a configuration, as it guards or refuses every spelling of a guarded path before it looks at operations.
+///
+/// # Errors
+///
+/// Every public operation whose path leads to a guarded endpoint, and `unmatched: allow`.
+pub fn check_guarded_paths(document: &Node<'_>, policy: &Policy) -> Result<(), ConfigErrors> {
+    let report = Report::default();
+    let root = Cursor::root(document, &report);
+    let places = Places::of(&root);
+    if policy.unmatched == Unmatched::Allow && !policy.token_endpoints.is_empty() {
+        if let Some(unmatched) = member(&root, "unmatched") {
+            unmatched.error(
+                "what no operation matches reaches the authorization server behind `token_endpoints` unguarded; say \
+                 `deny`, and map what shall be public there by exact paths",
+            );
+        }
+    }
+    for route in &policy.routes {
+        let is_public =
+            policy.catalog.operation(route.operation).is_some_and(|known| known.access == Access::Public);
+        if !is_public {
+            continue;
+        }
+        let Some(endpoint) = policy
+            .token_endpoints
+            .iter()
+            .find(|endpoint| leads_to(route.path.segments(), &endpoint.folded_path))
+        else {
+            continue;
+        };
+        let path =
+            places.operations.get(route.operation.0 as usize).and_then(|operation| member(operation, "path"));
+        if let Some(path) = path {
+            path.error(format_args!(
+                "it is public and leads to the guarded `{}`; make public by exact paths what shall be, or ask for a token",
+                endpoint.path
+            ));
+        }
+    }
+    report.finish().map(|_| ())
+}
+
+/// Whether a pattern matches a path that a server may take for the guarded one, which is folded.
+fn leads_to(pattern: &[Segment], guarded: &str) -> bool {
+    let segments = |path: &str| -> Vec<String> {
+        path.strip_prefix('/').unwrap_or(path).split('/').map(str::to_owned).collect()
+    };
+    let matches = |segments: &[String]| {
+        let mut left = segments.iter();
+        for segment in pattern {
+            let Some(text) = left.next() else { return false };
+            let fits = match segment {
+                Segment::Rest => return true,
+                Segment::Literal(literal) if left.len() == 0 => is_taken_for(&folded(literal), text),
+                Segment::Literal(literal) => folded(literal) == *text,
+                Segment::Name(_) | Segment::Tenant | Segment::Any => !text.is_empty(),
+            };
+            if !fits {
+                return false;
+            }
+        }
+        left.next().is_none()
+    };
+    matches(&segments(guarded)) || matches(&segments(&format!("{guarded}/")))
 }
 
 /// Which evidence of a tenant there can be anywhere in a policy.
@@ -503,6 +572,22 @@ fn default_beside_several_tenants(root: &Cursor<'_>, policy: &Policy) {
         default.warning(
             "beside other tenants a default gives its data to whoever's token and request forget to name one",
         );
+    }
+}
+
+/// A provider whose opaque tokens are taken whoever they are for.
+fn any_audience_with_introspection(root: &Cursor<'_>, policy: &Policy) {
+    let Some(entries) = member(root, "providers").and_then(|providers| providers.entries()) else { return };
+    for ((_, entry), provider) in entries.iter().zip(&policy.providers) {
+        if provider.introspection.is_none() || provider.rules.audiences != AudienceRule::Any {
+            continue;
+        }
+        if let Some(key) = member(entry, "allow_any_audience") {
+            key.warning(
+                "any token that the issuer calls active passes, whoever it is for; list `audiences`, or say by \
+                 `required_values` what marks an access token for this API",
+            );
+        }
     }
 }
 

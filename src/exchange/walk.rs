@@ -10,7 +10,7 @@ use super::forward::CredentialPlace;
 use super::request::Request;
 use super::trace::{CredentialFound, PathFound, RouteFound, StepOutcome, TraceSink};
 use crate::authenticate::claims::Confirmation;
-use crate::authenticate::{TokenError, UntrustedToken, looks_like_jwt};
+use crate::authenticate::{RequiredValue, TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::is_lifted;
 use crate::authorize::resolve::{RequestEvidence, TenantFault, resolve};
 use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
@@ -27,7 +27,7 @@ use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
 use crate::route::{Lookup, RouteEvidence};
-use crate::token_endpoint::{self, Disposition, Fault, TokenEndpoint, TokenRequest, check_head};
+use crate::token_endpoint::{self, Disposition, Fault, TokenEndpoint, TokenRequest, check_head, check_query};
 
 /// One pass over the steps, from the first to the decision or the next wait.
 pub(super) struct Walk<'w, 'r, 's, T> {
@@ -69,14 +69,21 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             return Err(Reason::HostMalformed.into());
         }
         self.trace.record(|trace| trace.host = host.as_deref().map(Box::from));
+        let endpoint = token_endpoint::find(&policy.token_endpoints, path.path(), self.request.method);
         if policy.bypass_cors_preflight && self.request.is_cors_preflight() {
             self.trace.record(|trace| trace.is_cors_preflight = true);
-            return self.forward_anonymously();
+            return match endpoint {
+                Ok(None) => self.forward_anonymously(),
+                Ok(Some(_)) | Err(_) => self.pass_empty_preflight(path.query()),
+            };
         }
-        if let Some(endpoint) =
-            token_endpoint::find(&policy.token_endpoints, path.path(), self.request.method)
-        {
-            return self.guard(endpoint, path.query(), host.as_deref());
+        match endpoint {
+            Ok(None) => {}
+            Ok(Some(endpoint)) => return self.guard(endpoint, path.query(), host.as_deref()),
+            Err(fault) => {
+                self.enter(Stage::TokenRequest);
+                return Err(Halt::RejectTokenRequest(fault));
+            }
         }
 
         self.enter(Stage::Operation);
@@ -134,6 +141,19 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
                 let known = recall(&credential);
                 Ok((credential, known))
             }
+        }
+    }
+
+    /// A CORS preflight request to a token endpoint. A server that ignores the method must find no token
+    /// request in it.
+    fn pass_empty_preflight(&mut self, query: Option<&[u8]>) -> Result<Option<CredentialPlace>, Halt> {
+        self.enter(Stage::TokenRequest);
+        check_query(query).map_err(Halt::RejectTokenRequest)?;
+        match self.body {
+            None => Err(Halt::AwaitBody),
+            Some(Ok(body)) if body.is_empty() => self.forward_anonymously(),
+            Some(Ok(_)) => Err(Halt::RejectTokenRequest(Fault::Method)),
+            Some(Err(fault)) => Err(Halt::RejectTokenRequest(fault.clone())),
         }
     }
 
@@ -614,6 +634,8 @@ fn required_evidence(routed: &RouteOutcome<'_, '_>, policy: &Policy) -> Evidence
 
 /// What an operation and its suite require of a token beyond the provider's rules.
 fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(), Halt> {
+    let claims = &identity.principal.claims;
+    RequiredValue::check_types(&operation.required_values, claims)?;
     let carried = identity.principal.audiences.as_deref().unwrap_or_default();
     for accepted in operation.audiences.iter().filter(|accepted| !accepted.is_empty()) {
         if !carried.iter().any(|audience| accepted.contains(audience)) {
@@ -621,7 +643,7 @@ fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(
         }
     }
     for path in &operation.required_claims {
-        match path.lookup(&identity.principal.claims) {
+        match path.lookup(claims) {
             None => return Err(TokenError::ClaimMissing(path.to_string().into()).into()),
             Some(value) if value.is_null() => {
                 return Err(TokenError::ClaimMalformed(path.to_string().into()).into());
@@ -629,7 +651,7 @@ fn check_operation_terms(operation: &Operation, identity: &Identity) -> Result<(
             Some(_) => {}
         }
     }
-    Ok(())
+    Ok(RequiredValue::check_all(&operation.required_values, claims)?)
 }
 
 /// RFC 6750 section 2.1: letters, digits and `-._~+/`, then any number of `=`.

@@ -13,7 +13,7 @@ use super::http_call::HttpCall;
 use super::provider::{ClientAuthentication, Introspection, SecretSource};
 use crate::authenticate::TokenError;
 use crate::authenticate::claims::Claims;
-use crate::authenticate::rules::ClaimPaths;
+use crate::authenticate::rules::{ClaimPaths, text_or_integer};
 use crate::http::percent::encode_form;
 use crate::jose::json::{Value, parse_object};
 
@@ -72,10 +72,12 @@ pub enum Response {
 }
 
 /// Members of a response that are strings (RFC 7662 section 2.2), wherever the claims that are read stand. `scope` is one
-/// too, but arrays of scopes are understood.
+/// too, but arrays of scopes are understood. Of those in [`NUMBERED_MEMBERS`] integers count as their decimal text.
 const TEXT_MEMBERS: [&str; 6] = ["client_id", "username", "token_type", "sub", "iss", "jti"];
+const NUMBERED_MEMBERS: [&str; 2] = ["client_id", "sub"];
 
-/// Reads an introspection response (RFC 7662 section 2.2).
+/// Reads an introspection response (RFC 7662 section 2.2). Members that are `null` count as absent: some servers write
+/// them for what they do not know.
 ///
 /// # Errors
 ///
@@ -92,11 +94,17 @@ pub fn read_response(
     if body.len() > max_response_bytes {
         return Err(IssuerFault::TooLarge);
     }
-    let members = parse_object(body).map_err(|_| IssuerFault::NotAnObject)?;
+    let mut members = parse_object(body).map_err(|_| IssuerFault::NotAnObject)?;
+    members.retain(|_, value| !value.is_null());
     match members.get("active") {
         Some(Value::Bool(false)) => Ok(Response::Inactive),
         Some(Value::Bool(true)) => {
-            let is_text = |name: &str| members.get(name).is_none_or(Value::is_string);
+            let is_text = |name: &str| {
+                members.get(name).is_none_or(|value| {
+                    value.is_string()
+                        || (NUMBERED_MEMBERS.contains(&name) && text_or_integer(value).is_some())
+                })
+            };
             if let Some(name) = TEXT_MEMBERS.into_iter().find(|name| !is_text(name)) {
                 return Err(IssuerFault::MemberMalformed(name.into()));
             }
@@ -214,12 +222,11 @@ mod tests {
             r#""exp":"1""#,
             r#""sub":{}"#,
             r#""aud":5"#,
-            r#""client_id":null"#,
+            r#""client_id":7.5"#,
             r#""cnf":1"#,
             r#""jti":7"#,
-            r#""username":null"#,
+            r#""username":7"#,
             r#""token_type":["Bearer"]"#,
-            r#""scope":null"#,
             r#""scope":["a",1]"#,
         ] {
             let body = format!(r#"{{"active":true,{member}}}"#);

@@ -1,7 +1,7 @@
 //! What an introspection response comes to: a caller, a refusal, or the issuer's fault.
 //!
 //! 1. A response that says the token is inactive refuses it, for as long as `negative_ttl`.
-//! 2. An active one is checked as a token's claims are: issuer, times, audience, required members.
+//! 2. An active one is checked as a token's claims are: issuer, type, times, audience, required members and values.
 //! 3. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
 //!    scopes are those that both grant.
 
@@ -12,7 +12,7 @@ use super::fault::IssuerFault;
 use super::introspection::{Response, read_response};
 use super::provider::{Introspection, Provider};
 use crate::authenticate::claims::{Claims, Confirmation};
-use crate::authenticate::{AudienceRule, TokenError, TokenRules};
+use crate::authenticate::{AudienceRule, RequiredValue, TokenError, TokenRules};
 use crate::authorize::TenantTable;
 use crate::identity::Identity;
 use crate::policy::Policy;
@@ -89,7 +89,15 @@ fn judge(
     if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
         return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
     }
+    // RFC 7662 answers about refresh tokens too, and some servers about ID tokens.
+    let is_access_token =
+        |kind: &str| ["bearer", "dpop"].iter().any(|known| known.eq_ignore_ascii_case(kind));
+    if !claims.text("token_type").is_none_or(is_access_token) {
+        return Err(TokenError::TypeNotAccepted.into());
+    }
     let issuer_tenant = issuer_tenant(policy, provider, &claims)?;
+    // Of a JWT its own claims were checked; what the response repeats of them must have the values too.
+    let is_asked = |required: &&RequiredValue| jwt.is_none() || claims.has_at(&required.path);
     // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
     let audiences =
         if claims.audiences().is_some() { provider.rules.audiences.clone() } else { AudienceRule::Any };
@@ -97,10 +105,12 @@ fn judge(
         audiences,
         require_expiration: false,
         required_claims: Vec::new(),
+        required_values: provider.rules.required_values.iter().filter(is_asked).cloned().collect(),
         max_token_age: provider.rules.max_token_age.filter(|_| claims.issued_at().is_some()),
         ..provider.rules.clone()
     };
     let is_tenant = |name: &str| policy.tenants.named(name).is_some();
+    claims.check_use(&rules)?;
     claims.check(&rules, now, &is_tenant)?;
     let absent = introspection.required_members.iter().find(|name| !claims.has(name));
     if let Some(name) = absent {

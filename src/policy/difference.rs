@@ -329,6 +329,8 @@ impl<'p> SuiteTerms<'p> {
         own("audiences", sorted(of_operation.iter().map(|audience| &**audience)));
         let claims: Vec<String> = operation.required_claims.iter().map(ToString::to_string).collect();
         own("required_claims", sorted(claims.iter().map(String::as_str)));
+        let values: Vec<String> = operation.required_values.iter().map(ToString::to_string).collect();
+        own("required_values", sorted(values.iter().map(String::as_str)));
         let evidence =
             EvidenceKind::ALL.into_iter().filter(|kind| operation.required_evidence.contains(*kind));
         own("required_evidence", sorted(evidence.map(EvidenceKind::as_str)));

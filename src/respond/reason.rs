@@ -139,7 +139,7 @@ reasons! {
     CredentialMissing "credential_missing" NoCredential "the request carries no access token";
     TokenMalformed "token_malformed" InvalidToken "the access token is not a well-formed JWT";
     TokenTooLarge "token_too_large" InvalidToken "the access token is larger than accepted here";
-    TokenTypeNotAccepted "token_type_not_accepted" InvalidToken "the JWT is of a type that is not an access token's";
+    TokenTypeNotAccepted "token_type_not_accepted" InvalidToken "the token is of a type that is not an access token's";
     AlgorithmNotAllowed "algorithm_not_allowed" InvalidToken "the token's signature algorithm is not allowed";
     IssuerUnknown "issuer_unknown" InvalidToken "the token's issuer is not one of the configured issuers";
     KeyNotFound "key_not_found" InvalidToken "the issuer has no key that fits the token's `kid` and `alg`";

@@ -1,7 +1,7 @@
 //! The decision about one token request.
 
 use super::MAX_BODY_BYTES;
-use super::client::client_id;
+use super::client::{Client, client};
 use super::endpoint::{OnUnregisteredScope, TokenEndpoint};
 use super::fault::Fault;
 use super::form::Form;
@@ -76,6 +76,15 @@ pub fn check_head(headers: Headers<'_>, query: Option<&[u8]>) -> Result<(), Faul
     if !values(headers, "content-length").all(is_short) {
         return Err(Fault::TooLarge);
     }
+    check_query(query)
+}
+
+/// Whether the query says nothing of a token request.
+///
+/// # Errors
+///
+/// A parameter in it that decisions are made from, and a query that is no form.
+pub fn check_query(query: Option<&[u8]>) -> Result<(), Fault> {
     let query = Form::parse_leniently(query.unwrap_or_default()).map_err(|_| Fault::Query)?;
     query.first_known().map_or(Ok(()), |name| Err(Fault::InQuery(name)))
 }
@@ -106,9 +115,12 @@ fn decide(
     }
     let form = Form::parse(request.body)?;
 
-    let client = client_id(request.headers, &form)?;
+    let client = client(request.headers, &form)?;
     let Registration { provider, id, tenant, application } =
-        Registration::of(&client, endpoint.provider, policy)?;
+        Registration::of(&client.id, endpoint.provider, policy)?;
+    if names_another(&client, policy) {
+        return Err(Fault::ClientsDiffer);
+    }
     *found = Some(RegisteredClient { tenant: id, client_id: application.client_id.clone() });
     if let Some((_, name)) = evidence.malformed() {
         return Err(Fault::MalformedHeader(name.into()));
@@ -127,7 +139,8 @@ fn decide(
         }
     }
     let enforcement = policy.enforcement(None, Some(application), tenant);
-    let checked = |on_unregistered| check_scopes(&form, grant, tenant, application, on_unregistered);
+    let checked =
+        |on_unregistered| check_scopes(&form, grant, tenant, application, endpoint, on_unregistered);
     match enforcement {
         Enforcement::Enforce => checked(endpoint.on_unregistered_scope),
         // In shadow nothing is changed, and what would have been is told.
@@ -136,6 +149,13 @@ fn decide(
         }
         Enforcement::Off => Ok(Disposition::Pass),
     }
+}
+
+/// Whether an assertion that somebody else issued is about another registered client, or by one.
+fn names_another(client: &Client<'_>, policy: &Policy) -> bool {
+    let is_registered =
+        |name: &str| policy.providers().any(|(id, _)| !policy.tenants.registered(id, name).is_empty());
+    client.issued.iter().flatten().any(|name| *name != client.id && is_registered(name))
 }
 
 /// Where a client is registered.
@@ -213,6 +233,7 @@ fn check_scopes(
     grant: &str,
     tenant: &Tenant,
     application: &Application,
+    endpoint: &TokenEndpoint,
     on_unregistered: OnUnregisteredScope,
 ) -> Result<Disposition, Fault> {
     let Some(requested) = form.value("scope") else {
@@ -234,7 +255,15 @@ fn check_scopes(
             application.scopes.binary_search_by(|assigned| (**assigned).cmp(name)).is_ok()
         })
     };
-    let (kept, dropped): (Vec<&str>, Vec<&str>) = requested.into_iter().partition(is_registered);
+    // What the tenant declares is an API's, whatever it is called.
+    let is_declared = |scope: &str| {
+        let declared = tenant.scope_table.declared.as_ref();
+        tenant.strip_prefix(scope).is_some_and(|name| declared.is_some_and(|all| all.contains_key(name)))
+    };
+    let is_passed =
+        |scope: &&str| endpoint.passed_scopes.iter().any(|passed| **passed == **scope) && !is_declared(scope);
+    let (kept, dropped): (Vec<&str>, Vec<&str>) =
+        requested.into_iter().partition(|scope| is_registered(scope) || is_passed(scope));
     if dropped.is_empty() {
         return Ok(Disposition::Pass);
     }

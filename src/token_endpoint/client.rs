@@ -3,6 +3,9 @@
 //! The client authenticates by HTTP Basic, by `client_secret` in the form, or by a JWT (RFC 7523), and by one of them
 //! only; a public client, or one known by its TLS certificate, names itself by `client_id` alone. Wherever it is named
 //! twice, both must name the same.
+//!
+//! A JWT that somebody else issued about a client (RFC 7521 section 4.2), as workloads of a platform bring them, has an
+//! `iss` that is not its `sub`, and neither need be the client's id: there `client_id` names it.
 
 use std::borrow::Cow;
 
@@ -17,13 +20,23 @@ use crate::jose::json::parse_object;
 
 const JWT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The `client_id` that the request's header and form name. It is claimed, not proved: the proof is for the
+/// Which client a request speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client<'f> {
+    /// Its `client_id`.
+    pub id: Cow<'f, str>,
+    /// The `iss` and `sub` of an assertion that somebody else issued: a server that looks for the client there must not
+    /// find another one.
+    pub issued: Option<[String; 2]>,
+}
+
+/// The client that the request's header and form name. It is claimed, not proved: the proof is for the
 /// authorization server to check.
 ///
 /// # Errors
 ///
 /// No client, several, or more than one way of authentication.
-pub fn client_id<'f>(headers: Headers<'_>, form: &'f Form<'_>) -> Result<Cow<'f, str>, Fault> {
+pub fn client<'f>(headers: Headers<'_>, form: &'f Form<'_>) -> Result<Client<'f>, Fault> {
     let basic = basic_client(headers)?;
     let asserted = asserted_client(form)?;
     let methods = [basic.is_some(), form.value("client_secret").is_some(), asserted.is_some()];
@@ -31,12 +44,18 @@ pub fn client_id<'f>(headers: Headers<'_>, form: &'f Form<'_>) -> Result<Cow<'f,
         return Err(Fault::SeveralAuthentications);
     }
     let named = form.value("client_id").map(Cow::Borrowed);
-    match (basic.or(asserted).map(Cow::Owned), named) {
+    let (asserted, issued) = match asserted {
+        Some([issuer, subject]) if issuer == subject => (Some(subject), None),
+        issued => (None, issued),
+    };
+    let id = match (basic.or(asserted).map(Cow::Owned), named) {
+        (None, None) if issued.is_some() => Err(Fault::AssertionMalformed),
         (None, None) => Err(Fault::NoClient),
         (Some(client), None) | (None, Some(client)) => Ok(client),
         (Some(authenticated), Some(named)) if authenticated == named => Ok(named),
         (Some(_), Some(_)) => Err(Fault::ClientsDiffer),
-    }
+    };
+    Ok(Client { id: id?, issued })
 }
 
 /// The client that the `Authorization` header names, form-decoded (RFC 6749 section 2.3.1).
@@ -61,9 +80,9 @@ fn basic_client(headers: Headers<'_>) -> Result<Option<String>, Fault> {
     client.filter(|client| !client.is_empty()).map(Some).ok_or(Fault::AuthorizationMalformed)
 }
 
-/// The client that a JWT for client authentication names: its `iss` and its `sub` (RFC 7523 section 3). Any other kind
-/// of assertion is refused, because its client cannot be told.
-fn asserted_client(form: &Form<'_>) -> Result<Option<String>, Fault> {
+/// The `iss` and the `sub` of a JWT for client authentication (RFC 7523 section 3). Any other kind of assertion is
+/// refused, because its client cannot be told.
+fn asserted_client(form: &Form<'_>) -> Result<Option<[String; 2]>, Fault> {
     match (form.value("client_assertion_type"), form.value("client_assertion")) {
         (None, None) => Ok(None),
         (Some(JWT_ASSERTION), Some(assertion)) => {
@@ -73,7 +92,7 @@ fn asserted_client(form: &Form<'_>) -> Result<Option<String>, Fault> {
     }
 }
 
-fn assertion_client(assertion: &str) -> Option<String> {
+fn assertion_client(assertion: &str) -> Option<[String; 2]> {
     let mut parts = assertion.split('.');
     let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
@@ -81,7 +100,7 @@ fn assertion_client(assertion: &str) -> Option<String> {
     };
     let claims = parse_object(&base64url::decode(payload)?).ok()?;
     let (issuer, subject) = (claims.get("iss")?.as_str()?, claims.get("sub")?.as_str()?);
-    (issuer == subject && !subject.is_empty()).then(|| subject.to_owned())
+    (!issuer.is_empty() && !subject.is_empty()).then(|| [issuer.to_owned(), subject.to_owned()])
 }
 
 #[cfg(test)]
@@ -93,7 +112,7 @@ mod tests {
     fn identify(authorization: &[&str], form: &str) -> Result<String, Fault> {
         let headers: Vec<Header<'_>> =
             authorization.iter().map(|value| (&b"authorization"[..], value.as_bytes())).collect();
-        client_id(&headers, &Form::parse(form.as_bytes()).unwrap()).map(Cow::into_owned)
+        client(&headers, &Form::parse(form.as_bytes()).unwrap()).map(|client| client.id.into_owned())
     }
 
     fn basic(pair: &str) -> String {

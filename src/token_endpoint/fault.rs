@@ -13,6 +13,10 @@ use crate::respond::rejection::{DEFAULT_RETRY_AFTER, to_json};
 /// What is wrong with a token request. None of it holds anything of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// The method is none of the endpoint's.
+    Method,
+    /// The path is none of an endpoint's, and some server takes it for one.
+    Spelling,
     /// The `content-type` is another one, or speaks of another character encoding than UTF-8.
     ContentType,
     /// The body is compressed.
@@ -45,7 +49,8 @@ pub enum Fault {
     AuthorizationScheme,
     /// Basic credentials that cannot be read.
     AuthorizationMalformed,
-    /// A client assertion that is not a JWT of the client about itself.
+    /// A client assertion that is no JWT, or whose client nothing names: its `iss` is not its `sub`, and there is no
+    /// `client_id`.
     AssertionMalformed,
     /// No client is named.
     NoClient,
@@ -120,7 +125,9 @@ impl Fault {
     /// The code that it is answered with.
     pub fn error(&self) -> ErrorCode {
         match self {
-            Self::ContentType
+            Self::Method
+            | Self::Spelling
+            | Self::ContentType
             | Self::ContentEncoding
             | Self::TooLarge
             | Self::NoBody
@@ -189,6 +196,10 @@ struct Body {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Method => f.write_str("the method is not one that this token endpoint takes"),
+            Self::Spelling => {
+                f.write_str("the path is spelt otherwise than that of the token endpoint: mind case, slashes and escapes")
+            }
             Self::ContentType => {
                 f.write_str("the content type must be application/x-www-form-urlencoded, in UTF-8")
             }
@@ -212,7 +223,9 @@ impl fmt::Display for Fault {
             ),
             Self::AuthorizationMalformed => f.write_str("the Basic credentials are malformed"),
             Self::AssertionMalformed => {
-                f.write_str("the client assertion is not a JWT whose `iss` and `sub` are the client")
+                f.write_str(
+                    "the client assertion is not a JWT whose `iss` and `sub` are the client, and no `client_id` says whose it is",
+                )
             }
             Self::NoClient => f.write_str("the request names no client"),
             Self::UnknownClient => f.write_str("the client is not registered with a tenant"),

@@ -17,8 +17,11 @@ mod endpoint;
 mod fault;
 mod form;
 
-pub use check::{Checked, Disposition, RegisteredClient, TokenRequest, check, check_head};
-pub use endpoint::{DEFAULT_GRANT_TYPES, OnUnregisteredScope, TokenEndpoint, find};
+pub use check::{Checked, Disposition, RegisteredClient, TokenRequest, check, check_head, check_query};
+pub use endpoint::{
+    DEFAULT_GRANT_TYPES, DEFAULT_PASSED_SCOPES, OnUnregisteredScope, TokenEndpoint, find, folded,
+    is_taken_for,
+};
 pub use fault::{ErrorCode, Fault};
 pub use form::FormFault;
 

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::decisions;
 use crate::issuer::{Behaviour, FaultyIssuer, Received, unused_port};
 use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
-use scopegate_testing::http::{Connection, Request, Response};
+use scopegate_testing::http::{self, Connection, Request, Response};
 use scopegate_testing::mint::{Signer, jwks};
 
 const ISSUER: &str = "https://login.example.com";
@@ -127,6 +128,88 @@ fn a_real_issuer_is_believed_until_max_ttl_after_it_was_asked() {
 }
 
 #[test]
+fn id_and_refresh_tokens_of_a_real_issuer_open_nothing() {
+    let issuer = AuthorizationServer::shared();
+    let configured = |terms: Value| {
+        let mut configuration = decisions::configuration(issuer);
+        let provider = configuration["providers"]["corp"].as_object_mut().expect("a provider");
+        provider.remove("audiences");
+        provider.extend(terms.as_object().expect("terms").clone());
+        provider.insert(
+            "introspection".to_owned(),
+            json!({
+                "uri": "https://login.example.com/oauth/introspect", "cluster": "idp",
+                "client_auth": {"method": "client_secret_post", "client_id": "gateway-post",
+                    "client_secret": {"value": "gateway-post-secret"}},
+            }),
+        );
+        Gateway::start(&configuration, &options(issuer.port))
+    };
+    let access = issuer.token("tenant1-sync", "billing:read", "urn:billing");
+    let opaque = issuer.token("tenant1-sync", "billing:read", "urn:billing:opaque");
+    let refresh = issuer.refresh_token("tenant1-sync", "alice", "billing:read", "urn:billing");
+    // With all that an access token has, so that nothing but its kind stands in its way.
+    let claims =
+        json!({"tenant_id": "tenant1", "client_id": "tenant1-sync", "scope": "billing:read", "nonce": "n-1"});
+    let id_token = |changes: Value| {
+        let mut what = json!({"client_id": "tenant1-sync", "subject": "alice", "claims": claims});
+        what.as_object_mut().expect("a map").extend(changes.as_object().expect("a map").clone());
+        issuer.id_token(&what)
+    };
+    let beside_access_token = id_token(json!({"access_token": access}));
+    let alone = id_token(json!({}));
+    let said = http::send(
+        issuer.port,
+        &Request::post("/oauth/introspect").form(&[
+            ("token", &refresh),
+            ("client_id", "gateway-post"),
+            ("client_secret", "gateway-post-secret"),
+        ]),
+    )
+    .json();
+    assert_eq!((&said["active"], &said["token_type"]), (&json!(true), &Value::Null), "{said}");
+
+    let any_audience = || json!({"allow_any_audience": true});
+    let of_a_type = json!({"allow_any_audience": true, "token_types": ["at+jwt"]});
+    let allowed = || decision(200, "-");
+    let refused = |reason: &str| decision(401, reason);
+    for (terms, alone_is) in [
+        (json!({"audiences": ["billing-api"]}), refused("audience_mismatch")),
+        // An ID token that nothing marks is one that only its audience tells apart.
+        (any_audience(), allowed()),
+        (of_a_type, refused("token_type_not_accepted")),
+    ] {
+        let gateway = configured(terms.clone());
+        let list = |token: &str| gateway.send(&Request::get("/tenant1/invoices").bearer(token)).decision();
+        assert_eq!(list(&access), allowed(), "{terms}");
+        assert_eq!(list(&opaque), allowed(), "{terms}");
+        assert_eq!(list(&beside_access_token), refused("token_type_not_accepted"), "{terms}");
+        assert_eq!(list(&alone), alone_is, "{terms}");
+        // Of a refresh token this issuer says neither audience nor type.
+        assert_eq!(list(&refresh), refused("claim_missing"), "{terms}");
+    }
+
+    // Other issuers say it of theirs.
+    let outspoken = FaultyIssuer::start(move |received| {
+        let mut response = said.clone();
+        response["token_type"] = json!(received.parameter("token").unwrap_or_default());
+        response["aud"] = json!("api");
+        Behaviour::json(&response)
+    });
+    for terms in [json!({"audiences": ["api"]}), any_audience()] {
+        let mut configuration = configuration();
+        let provider = configuration["providers"]["corp"].as_object_mut().expect("a provider");
+        provider.remove("audiences");
+        provider.extend(terms.as_object().expect("terms").clone());
+        let gateway = Gateway::start(&configuration, &options(outspoken.port));
+        for kind in ["refresh_token", "Refresh", "id_token"] {
+            let response = gateway.send(&read_with(kind));
+            assert_eq!(response.decision(), refused("token_type_not_accepted"), "{kind}: {terms}");
+        }
+    }
+}
+
+#[test]
 fn a_thousand_requests_with_one_token_are_one_call_of_each_worker_and_all_are_answered() {
     const REQUESTS: usize = 1_000;
     for (about, behaviour, leaves, expected) in [
@@ -212,7 +295,7 @@ fn whatever_the_issuer_answers_instead_is_a_503_in_bounded_time_and_not_remember
         json!({"aud": 5}),
         json!({"iss": {}}),
         json!({"sub": ["a"]}),
-        json!({"client_id": 7}),
+        json!({"client_id": 7.5}),
         json!({"token_type": 1}),
         json!({"cnf": "x"}),
     ] {

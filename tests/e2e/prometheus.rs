@@ -153,9 +153,10 @@ fn fresh(name: &str) -> String {
 }
 
 fn jwt(issuer: &str, tenant: &str, audience: &str) -> String {
+    let audiences: Vec<&str> = audience.split(' ').collect();
     KEY.mint(
         json!({}),
-        &json!({"iss": format!("https://{issuer}.example"), "aud": audience, "sub": "a", "client_id": "c",
+        &json!({"iss": format!("https://{issuer}.example"), "aud": audiences, "sub": "a", "client_id": "c",
             "tenant_id": tenant, "scope": "read", "exp": now() + 600, "jti": fresh("token")}),
     )
 }
@@ -190,6 +191,11 @@ fn trouble(gateway: &Gateway) {
     let mut connection = Connection::open(gateway.port);
     for _ in 0..20 {
         assert_eq!(connection.send(&call("POST", "acme", &acme)).decision().1, "scope_not_granted");
+    }
+    // More than may be remembered, in the end.
+    for _ in 0..10 {
+        let large = jwt("steady", "acme", &format!("api {}", "x".repeat(8000)));
+        assert_eq!(connection.send(&call("GET", "acme", &large)).decision().1, "-");
     }
     let foreign = connection.send(&call("GET", "acme", &jwt("steady", "acme", "another")));
     assert_eq!(foreign.decision().1, "audience_mismatch");
@@ -336,7 +342,8 @@ fn missing(prometheus: &Prometheus, dashboard: &Value) -> Vec<String> {
 #[test]
 fn dashboard_and_alerts_show_who_is_refused_why_and_which_issuer_is_in_trouble() {
     let issuers = [Issuers::start(), Issuers::start()];
-    let configuration = [configuration("1s"), configuration("10m")];
+    let mut configuration = [configuration("1s"), configuration("10m")];
+    configuration[0]["memory_budget"] = json!("1MiB");
     let troubled = Gateway::start(&configuration[0], &options(&issuers[0]));
     let healthy = Gateway::start(&configuration[1], &options(&issuers[1]));
     let broken_filter = Directory::new("broken-filter");
@@ -437,6 +444,7 @@ fn which_issuer_is_in_trouble(prometheus: &Prometheus) {
         "gateway ScopegateIssuerFault introspection_unavailable",
         "gateway ScopegateKeyFetchFailing stale",
         "gateway ScopegateKeysStale stale",
+        "gateway ScopegateMemoryFull ",
     ];
     // Requests that wait in vain for an issuer have no tenant yet.
     told.remove("gateway ScopegateDenialsSurge none");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::decisions;
 use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, wait_until};
-use scopegate_testing::http::{Connection, Request, Response};
+use scopegate_testing::http::{self, Connection, Request, Response};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -48,7 +48,8 @@ fn guarding(issuer: &AuthorizationServer, configuration: &Value) -> Gateway {
         prepare(bootstrap);
         let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
         let routes = &mut manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"];
-        let route = json!({"match": {"prefix": "/oauth/"}, "route": {"cluster": "idp"}});
+        let route =
+            json!({"match": {"prefix": "/oauth/", "case_sensitive": false}, "route": {"cluster": "idp"}});
         routes.as_array_mut().expect("routes").insert(0, route);
     };
     Gateway::start(configuration, &Options { clusters, bootstrap: Box::new(to_issuer), ..Options::default() })
@@ -141,6 +142,67 @@ fn the_server_issues_what_is_registered_and_never_sees_what_is_not() {
         .basic("tenant1-sync", "guessed")
         .form(&[("grant_type", "client_credentials"), ("scope", "billing:read")]);
     assert_eq!(gateway.send(&wrong_secret).status, 401);
+}
+
+#[test]
+fn no_spelling_of_the_path_reaches_the_server_unguarded_where_a_pattern_over_it_is_public() {
+    let issuer = AuthorizationServer::start(None);
+    let mut open = configuration(&issuer, &endpoint("reject"));
+    // `check` refuses such a table. The filter takes it, and must be closed all the same.
+    open["unmatched"] = json!("allow");
+    open["bypass_cors_preflight"] = json!(true);
+    let all = json!({"name": "idp", "operations": [{"name": "all", "path": "/**", "access": "public"}]});
+    open["suites"].as_array_mut().expect("suites").push(all);
+    let gateway = guarding(&issuer, &open);
+    // The pattern is public, and leads to the server.
+    assert_eq!(gateway.send(&Request::get("/OAuth/none")).status, 404);
+    assert_eq!(gateway.stat("cluster.idp.upstream_rq_total"), Some(1));
+
+    let asks_for_too_much = |method: &str, path: &str| {
+        Request::new(method, path)
+            .basic("tenant1-sync", "tenant1-sync-secret")
+            .form(&[("grant_type", "client_credentials"), ("scope", "billing:admin")])
+    };
+    let mut taken_by_the_server = Vec::new();
+    for (method, path, error) in [
+        ("POST", "/oauth/token/", "invalid_request"),
+        ("POST", "/oauth/TOKEN", "invalid_request"),
+        ("POST", "/OAuth/token/?a=b", "invalid_request"),
+        ("POST", "/oauth/%54oken", "invalid_request"),
+        ("POST", "/oauth/token%20", "invalid_request"),
+        ("POST", "/oauth/token.", "invalid_request"),
+        ("POST", "/oauth/token.json", "invalid_request"),
+        ("POST", "/oauth/token%3Ba=b", "invalid_request"),
+        ("PUT", "/oauth/token", "invalid_request"),
+        ("GET", "/oauth/token?grant_type=client_credentials", "invalid_request"),
+        ("POST", "/oauth/token?scope=billing:read", "invalid_request"),
+        ("POST", "/oauth/token?a=b", "invalid_scope"),
+        ("POST", "/oauth/%74oken", "invalid_scope"),
+    ] {
+        let request = asks_for_too_much(method, path);
+        assert_oauth_error(&gateway.send(&request), error);
+        if http::send(issuer.port, &request).status == 200 {
+            taken_by_the_server.push(path);
+        }
+    }
+    let lenient = ["/oauth/token/", "/oauth/TOKEN", "/OAuth/token/?a=b"];
+    assert!(lenient.iter().all(|path| taken_by_the_server.contains(path)), "{taken_by_the_server:?}");
+    let preflight = |path: &str| {
+        asks_for_too_much("OPTIONS", path)
+            .header("origin", "https://app.example.com")
+            .header("access-control-request-method", "POST")
+    };
+    for path in ["/oauth/token", "/oauth/TOKEN/"] {
+        assert_oauth_error(&gateway.send(&preflight(path)), "invalid_request");
+    }
+    // What Envoy makes one path of, or the filter refuses as several.
+    for path in ["/oauth//token", "/oauth/./token", "/oauth\\token", "/oauth%2Ftoken", "/oauth/token;a=b"] {
+        let response = gateway.send(&asks_for_too_much("POST", path));
+        assert_eq!(response.status, 400, "{path}: {}", response.text());
+    }
+    assert_eq!(gateway.stat("cluster.idp.upstream_rq_total"), Some(1), "none of them reached the server");
+    // What it guards passes as ever.
+    assert_eq!(gateway.send(&token_request(&[("scope", "billing:read")])).status, 200);
 }
 
 #[test]
@@ -338,9 +400,15 @@ fn each_refusal_is_an_error_of_rfc_6749_and_never_reaches_the_upstream() {
         assert_oauth_error(&response, error);
     }
     assert_eq!(gateway.upstream_count(), 0);
-    // The very same path under another method or another spelling is no token endpoint.
-    assert_eq!(gateway.send(&Request::get("/oauth/token")).decision().1, "credential_missing");
-    assert_eq!(gateway.send(&Request::post("/oauth/token/")).decision().1, "credential_missing");
+    // Another method or another spelling of the path is refused, whatever the authorization server makes of it.
+    for request in [
+        Request::get("/oauth/token"),
+        Request::post("/oauth/token/").header("content-type", FORM).body(form),
+        Request::post("/OAuth/TOKEN?x").header("content-type", FORM).body(form),
+    ] {
+        assert_oauth_error(&gateway.send(&request), "invalid_request");
+    }
+    assert_eq!(gateway.upstream_count(), 0);
     assert_eq!(
         gateway.send(&Request::post("/oauth/%74oken").header("content-type", FORM).body(form)).status,
         200

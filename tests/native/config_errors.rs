@@ -159,7 +159,10 @@ fn introspection_has_the_defaults_of_the_reference() {
     assert_eq!(introspection.client_authentication, ClientAuthentication::None);
     assert_eq!(introspection.required_members, ["aud".into()].into());
     let policy = loaded(&bare_provider(&format!("allow_any_audience: true, {keys}"))).policy;
-    assert_eq!(policy.providers[0].introspection.as_ref().unwrap().required_members, [].into());
+    assert_eq!(
+        policy.providers[0].introspection.as_ref().unwrap().required_members,
+        ["token_type".into()].into()
+    );
     assert_eq!(policy.providers[0].rules.audiences, AudienceRule::Any);
 }
 
@@ -333,10 +336,45 @@ fn errors_of_token_endpoints() {
             ),
             &["token_endpoints[2]: `PUT` at `/t` is guarded twice"],
         ),
+        (
+            endpoints("{path: /t}, {path: /T/}"),
+            &["token_endpoints[1]: a server may take `/T/` for `/t`, which is guarded too; spell both alike"],
+        ),
+        (
+            endpoints("{path: /t, passed_scopes: [openid, 'a b']}"),
+            &[
+                "token_endpoints[0].passed_scopes[1]: a space may not stand in a scope (RFC 6749 section 3.3) in `a b`",
+            ],
+        ),
     ]);
     let unregistered = "token_endpoints: no tenant registers applications, so every token request is refused";
     assert_eq!(warnings(&endpoints("{path: /t}")), [unregistered]);
     assert_eq!(warnings(&with("token_endpoints: []")), [""; 0]);
+}
+
+#[test]
+fn errors_of_required_values() {
+    check(&[
+        (
+            provider("required_values: {token_use: [], a..b: [x], c: [1], d: access}"),
+            &[
+                "providers.corp.required_values.token_use: must not be an empty list",
+                "providers.corp.required_values[\"a..b\"]: `a..b` is no claim path: a name in it is empty",
+                "providers.corp.required_values.c[0]: expected a string, found a number",
+                "providers.corp.required_values.d: expected a list, found a string",
+            ],
+        ),
+        (
+            operation("access: public, required_values: {token_use: [access]}"),
+            &[
+                "suites[0].operations[0].required_values: has no meaning where `access` is `public`: no token is read",
+            ],
+        ),
+        (
+            with("suites: [{name: s, required_values: {a: [b, b]}}]"),
+            &["suites[0].required_values.a[1]: `b` is listed twice"],
+        ),
+    ]);
 }
 
 #[test]
@@ -346,9 +384,13 @@ fn a_token_endpoint_has_the_defaults_of_the_reference() {
         policy.token_endpoints,
         [TokenEndpoint {
             path: "/oauth/token".into(),
+            folded_path: "/oauth/token".into(),
             methods: ["POST".into()].into(),
             on_unregistered_scope: OnUnregisteredScope::Reject,
             grant_types: ["client_credentials", "authorization_code", "refresh_token"].map(Box::from).into(),
+            passed_scopes: ["openid", "profile", "email", "address", "phone", "offline_access"]
+                .map(Box::from)
+                .into(),
             provider: None,
         }]
     );
@@ -1456,8 +1498,14 @@ fn begin() -> Instant {
 #[test]
 fn the_reference_speaks_of_every_key_of_the_full_configuration() {
     // Keys that are names, which stand below these.
-    const NAMED: [&str; 5] =
-        ["providers", "tenant_templates", "scope_mapping", "suite_scopes", "operation_requires"];
+    const NAMED: [&str; 6] = [
+        "providers",
+        "tenant_templates",
+        "scope_mapping",
+        "suite_scopes",
+        "operation_requires",
+        "required_values",
+    ];
     fn check(value: &Value, keys_are_names: bool, reference: &str) {
         match value {
             Value::Object(members) => {

@@ -393,6 +393,18 @@ fn a_control_character_in_a_value_that_is_forwarded_is_refused() {
 }
 
 #[test]
+fn a_value_that_is_forwarded_neither_begins_nor_ends_with_a_blank() {
+    for odd in [" alice", "alice ", " ", "\u{a0}alice", "alice\u{2003}"] {
+        for changes in [json!({"sub": odd}), json!({"client_id": odd}), json!({"ctx": {"level": odd}})] {
+            let call = Call::get("/write").bearer(&of_acme(changes.clone()));
+            assert_eq!(Gateway::new(&config()).call(&call).brief(), "claim_malformed", "{changes}");
+        }
+    }
+    let inner = of_acme(json!({"sub": "alice b", "ctx": {"level": ""}}));
+    assert_eq!(Gateway::new(&config()).call(&Call::get("/write").bearer(&inner)).brief(), "acme");
+}
+
+#[test]
 fn a_control_character_in_what_is_not_forwarded_harms_nobody() {
     let mut config = config();
     config["forward"]["headers"] = json!([{"name": "x-told-tenant", "value": "tenant"}]);

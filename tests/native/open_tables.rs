@@ -435,3 +435,49 @@ proptest! {
         compare(&config)?;
     }
 }
+
+#[test]
+fn check_refuses_a_public_or_unmatched_way_to_a_guarded_endpoint() {
+    let guarded = |operation: Value, changes: Value| {
+        let applications = json!([{"id": "acme", "applications": [{"client_id": "c", "scopes": ["r"]}]}]);
+        let base = json!({"tenants": applications, "token_endpoints": [{"path": "/oauth/token"}]});
+        check(&file(one_suite(json!([operation])), merge(base, changes)))
+    };
+    let public = |path: &str| json!({"name": "op", "path": path, "access": "public"});
+    for path in [
+        "/oauth/token",
+        "/oauth/token/",
+        "/OAuth/Token",
+        "/oauth/token.json",
+        "/oauth/{endpoint}",
+        "/*/token",
+        "/oauth/**",
+        "/oauth/token/**",
+        "/**",
+    ] {
+        let run = guarded(public(path), json!({}));
+        assert_eq!(run.code, 1, "{path}: {}", run.out);
+        let expected =
+            "error: suites[0].operations[0].path: it is public and leads to the guarded `/oauth/token`";
+        assert!(run.out.contains(expected), "{path}: {}", run.out);
+    }
+    for path in ["/oauth/tokens", "/oauth/token/{id}", "/oauth", "/x/**", "/oauth/{a}/{b}"] {
+        assert_eq!(guarded(public(path), json!({})).code, 0, "{path}");
+    }
+    let scoped = || json!({"name": "op", "path": "/oauth/**", "requires": ["r"]});
+    assert_eq!(guarded(scoped(), json!({})).code, 0);
+    let run = guarded(scoped(), json!({"unmatched": "allow"}));
+    assert_eq!(run.code, 1);
+    assert!(run.out.contains("error: unmatched: "), "{}", run.out);
+}
+
+#[test]
+fn check_warns_where_any_audience_meets_introspection() {
+    let run = check(&json!({
+        "version": 1,
+        "providers": {"idp": {"allow_any_audience": true, "introspection": {
+            "uri": "https://idp.example/i", "cluster": "idp", "client_auth": {"method": "none"}}}},
+        "tenants": [{"id": "acme"}],
+    }));
+    assert!(run.out.contains("warning: providers.idp.allow_any_audience: "), "{}", run.out);
+}

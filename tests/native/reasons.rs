@@ -238,7 +238,7 @@ fn cases() -> Vec<Case> {
         Case::new(ClaimMissing, read(json!({"exp": null}))),
         Case::new(ClaimMissing, read(json!({"aud": null}))),
         Case::new(ClaimMissing, read(json!({"client_id": null}))),
-        Case::new(ClaimMalformed, read(json!({"sub": 7}))),
+        Case::new(ClaimMalformed, read(json!({"sub": 7.5}))),
         Case::new(ClaimMalformed, read(json!({"tenant_id": ["acme"]}))),
         Case::new(IntrospectionNotConfigured, get("/read", "opaque-token".to_owned())),
         Case::new(TenantMissing, read(json!({"tenant_id": null, "client_id": null}))),
@@ -686,7 +686,8 @@ fn a_response_is_judged_as_a_token_is() {
         (json!({"scope": ""}), "no_scopes_in_token"),
         (json!({"scope": "reads"}), "scope_not_granted"),
         (json!({"tenant_id": "acme"}), "issuer_not_allowed_for_tenant"),
-        (json!({"tenant_id": 7}), "claim_malformed"),
+        (json!({"tenant_id": 7}), "tenant_unknown"),
+        (json!({"tenant_id": true}), "claim_malformed"),
         // The issuer's fault.
         (json!({"active": null}), "introspection_unavailable"),
         (json!({"active": "true"}), "introspection_unavailable"),
@@ -699,6 +700,195 @@ fn a_response_is_judged_as_a_token_is() {
         let response = merge(good.clone(), changes.clone());
         assert_eq!(answered(&config(true), "opaque-token", response), expected, "{changes}");
     }
+}
+
+#[test]
+fn a_member_of_a_response_that_is_null_counts_as_absent() {
+    let members = |changes: Value| {
+        let good = json!({"active": true, "aud": "api", "scope": "read", "iss": INTROSPECTOR});
+        let reply = Ok((200, overlay(good, changes).to_string()));
+        ask(&config(true), "opaque-token", reply).brief()
+    };
+    for name in
+        ["iss", "sub", "client_id", "username", "jti", "token_type", "exp", "nbf", "iat", "cnf", "tenant_id"]
+    {
+        assert_eq!(members(json!({name: null})), "asked", "{name}");
+    }
+    assert_eq!(members(json!({"scope": null})), "scope_absent_from_introspection");
+    assert_eq!(members(json!({"aud": null})), "claim_missing");
+    assert_eq!(members(json!({"active": null})), "introspection_unavailable");
+}
+
+#[test]
+fn an_integer_names_a_client_a_subject_or_a_tenant_by_its_decimal_text() {
+    let mut config = config(false);
+    config["tenants"][0]["aliases"] = json!(["42"]);
+    config["tenants"][0]["applications"][0]["client_id"] = json!("7");
+    let brief =
+        |changes: Value| Gateway::new(&config).call(&Call::get("/read").bearer(&acme(changes))).brief();
+    assert_eq!(brief(json!({"client_id": 7, "tenant_id": 42, "sub": -1})), "acme");
+    assert_eq!(brief(json!({"client_id": "7", "tenant_id": "42"})), "acme");
+    assert_eq!(brief(json!({"client_id": 70, "tenant_id": 42})), "application_not_registered");
+    assert_eq!(brief(json!({"client_id": 7, "tenant_id": 4})), "tenant_unknown");
+    for odd in [json!(7.5), json!(7e30), json!(true), json!(["7"]), json!({}), json!("")] {
+        for claim in ["client_id", "sub", "tenant_id"] {
+            let changes = overlay(json!({"client_id": 7, "tenant_id": 42}), json!({claim: odd}));
+            assert_eq!(brief(changes), "claim_malformed", "{claim} {odd}");
+        }
+    }
+    let response = json!({"active": true, "aud": "api", "client_id": 7, "sub": 7, "scope": "read"});
+    assert_eq!(answered(&self::config(true), "opaque-token", response), "asked");
+}
+
+// ---- what is no access token
+
+#[test]
+fn what_says_that_it_is_an_id_or_a_refresh_token_is_no_access_token() {
+    let brief = |token_types: Option<Value>, header: Value, changes: Value| {
+        let mut config = config(false);
+        if let Some(token_types) = token_types {
+            config["providers"]["idp"]["token_types"] = token_types;
+        }
+        Gateway::new(&config).call(&Call::get("/read").bearer(&minted(header, changes))).brief()
+    };
+    let named = |types: Value, header: Value, changes: Value| brief(Some(types), header, changes);
+    for claims in [
+        json!({"at_hash": "x"}),
+        json!({"c_hash": "x"}),
+        json!({"at_hash": 7}),
+        json!({"typ": "ID"}),
+        json!({"typ": "id"}),
+        json!({"typ": "Refresh"}),
+        json!({"typ": "Offline"}),
+        json!({"typ": "refresh_token"}),
+        json!({"typ": "urn:ietf:params:oauth:token-type:id_token"}),
+        json!({"typ": "application/id+jwt"}),
+        json!({"token_use": "id"}),
+        json!({"token_use": "id_token"}),
+        json!({"token_use": "refresh"}),
+        json!({"typ": ["ID"]}),
+    ] {
+        assert_eq!(brief(None, json!({}), claims.clone()), "token_type_not_accepted", "{claims}");
+        let of_nobody = overlay(claims.clone(), json!({"iss": "https://nobody.example"}));
+        assert_eq!(brief(None, json!({}), of_nobody), "token_type_not_accepted", "{claims}");
+        // No signature is verified for it.
+        let token = minted(json!({}), claims.clone());
+        let unsigned = format!("{}.AAAA", token.rsplit_once('.').unwrap().0);
+        let read = Call::get("/read").bearer(&unsigned);
+        assert_eq!(Gateway::new(&config(false)).call(&read).brief(), "token_type_not_accepted", "{claims}");
+        // A list that accepts the header's type says nothing of the claims.
+        let typ = json!({"typ": "JWT"});
+        assert_eq!(named(json!(["JWT"]), typ, claims.clone()), "token_type_not_accepted", "{claims}");
+    }
+    for typ in ["ID", "id_token", "Refresh", "refresh_token", "REFRESH", "idtoken"] {
+        assert_eq!(brief(None, json!({"typ": typ}), json!({})), "token_type_not_accepted", "{typ}");
+    }
+    for claims in [
+        json!({"nonce": "x"}),
+        json!({"typ": "Bearer"}),
+        json!({"token_use": "access"}),
+        json!({"typ": 7}),
+        json!({"typ": "identity"}),
+    ] {
+        assert_eq!(brief(None, json!({"typ": "JWT"}), claims.clone()), "acme", "{claims}");
+    }
+    let typ = || json!({"typ": "JWT"});
+    assert_eq!(named(json!(["JWT", "id"]), typ(), json!({"typ": "ID"})), "acme");
+    assert_eq!(named(json!(["JWT", "Refresh"]), typ(), json!({"typ": "Refresh"})), "acme");
+    assert_eq!(named(json!(["JWT", "id_token"]), typ(), json!({"at_hash": "x"})), "acme");
+    assert_eq!(named(json!(["JWT", "Refresh"]), typ(), json!({"at_hash": "x"})), "token_type_not_accepted");
+    assert_eq!(named(json!(["JWT", "ID"]), typ(), json!({"typ": "Refresh"})), "token_type_not_accepted");
+    assert_eq!(named(json!(["ID"]), json!({"typ": "ID"}), json!({})), "acme");
+}
+
+#[test]
+fn an_introspected_token_is_an_access_token() {
+    let good = json!({"active": true, "aud": "api", "scope": "read"});
+    let with = |changes: Value| answered(&config(true), "opaque-token", merge(good.clone(), changes));
+    for token_type in ["Bearer", "bearer", "DPoP", "dpop"] {
+        assert_eq!(with(json!({"token_type": token_type})), "asked", "{token_type}");
+    }
+    for token_type in ["refresh_token", "Refresh", "id_token", "N_A", "mac", "", "bearer ", "access_token"] {
+        assert_eq!(with(json!({"token_type": token_type})), "token_type_not_accepted", "{token_type}");
+    }
+    for changes in [json!({"typ": "Refresh"}), json!({"token_use": "id"}), json!({"at_hash": "x"})] {
+        assert_eq!(with(changes.clone()), "token_type_not_accepted", "{changes}");
+        assert_eq!(with(merge(changes.clone(), json!({"exp": NOW - 60}))), "token_type_not_accepted");
+    }
+    assert_eq!(with(json!({"typ": "Bearer"})), "asked");
+    // A JWT's own response speaks of the same token.
+    let response = json!({"active": true, "aud": "api", "token_type": "Refresh"});
+    assert_eq!(answered(&introspecting_all(), &acme(json!({})), response), "token_type_not_accepted");
+}
+
+#[test]
+fn where_any_audience_will_do_a_response_says_what_marks_an_access_token() {
+    let brief = |changes: Value, introspection: Value, response: Value| {
+        let mut config = config(true);
+        let opaque = &mut config["providers"]["opaque"];
+        *opaque = merge(opaque.clone(), json!({"audiences": null, "allow_any_audience": true}));
+        *opaque = merge(opaque.clone(), changes);
+        opaque["introspection"] = merge(opaque["introspection"].clone(), introspection);
+        answered(&config, "opaque-token", merge(json!({"active": true, "scope": "read"}), response))
+    };
+    let nothing = || json!({});
+    assert_eq!(brief(nothing(), nothing(), nothing()), "claim_missing");
+    assert_eq!(brief(nothing(), nothing(), json!({"token_type": "Bearer"})), "asked");
+    assert_eq!(brief(nothing(), nothing(), json!({"token_type": "Refresh"})), "token_type_not_accepted");
+    assert_eq!(brief(nothing(), json!({"required_members": []}), nothing()), "asked");
+    assert_eq!(brief(nothing(), json!({"required_members": ["kind"]}), json!({"kind": "at"})), "asked");
+    let marked = || json!({"required_values": {"token_use": ["access"]}});
+    assert_eq!(brief(marked(), nothing(), json!({"token_use": "access"})), "asked");
+    assert_eq!(brief(marked(), nothing(), json!({"token_use": "grant"})), "token_type_not_accepted");
+    assert_eq!(brief(marked(), nothing(), nothing()), "claim_missing");
+}
+
+#[test]
+fn a_claim_with_required_values_has_one_of_them() {
+    let mut config = config(false);
+    config["providers"]["idp"]["required_values"] =
+        json!({"token_use": ["access", "at"], "ctx.region": ["eu"], "https://x/level.of": ["2"]});
+    let good = json!({"token_use": "at", "ctx": {"region": "eu"}, "https://x/level.of": 2});
+    let gateway = Gateway::new(&config);
+    let brief = |changes: Value| {
+        let token = acme(overlay(good.clone(), changes));
+        gateway.call(&Call::get("/read").bearer(&token)).brief()
+    };
+    assert_eq!(brief(json!({})), "acme");
+    assert_eq!(brief(json!({"https://x/level.of": "2"})), "acme");
+    assert_eq!(brief(json!({"token_use": "grant"})), "token_type_not_accepted");
+    assert_eq!(brief(json!({"token_use": "Access"})), "token_type_not_accepted");
+    assert_eq!(brief(json!({"token_use": ["at"]})), "token_type_not_accepted");
+    assert_eq!(brief(json!({"token_use": "grant", "exp": NOW - 60})), "token_type_not_accepted");
+    assert_eq!(brief(json!({"token_use": null})), "claim_missing");
+    for odd in
+        [json!({"region": "us"}), json!({"region": ["eu"]}), json!({"region": null}), json!({"region": true})]
+    {
+        assert_eq!(brief(json!({"ctx": odd})), "claim_malformed", "{odd}");
+    }
+    assert_eq!(brief(json!({"ctx": {}})), "claim_missing");
+    assert_eq!(brief(json!({"https://x/level.of": 2.5})), "claim_malformed");
+    assert_eq!(brief(json!({"https://x/level.of": 20})), "claim_malformed");
+}
+
+#[test]
+fn suites_and_operations_require_values_of_their_own() {
+    let mut config = config(false);
+    config["suites"] = json!([{"name": "billing", "required_values": {"org": ["acme"]}, "operations": [
+        {"name": "a", "path": "/a", "access": "authenticated"},
+        {"name": "b", "path": "/b", "access": "authenticated", "required_values": {"typ": ["Bearer"], "org": ["acme", "x"]}},
+    ]}]);
+    config["tenant_resolution"]["claims"] = json!(["tenant_id"]);
+    let gateway = Gateway::new(&config);
+    let brief = |path: &str, changes: Value| gateway.call(&Call::get(path).bearer(&acme(changes))).brief();
+    assert_eq!(brief("/a", json!({})), "claim_missing");
+    assert_eq!(brief("/a", json!({"org": "acme"})), "acme");
+    assert_eq!(brief("/a", json!({"org": "x"})), "claim_malformed");
+    assert_eq!(brief("/a", json!({"org": "x", "tenant_id": "nobody"})), "claim_malformed");
+    assert_eq!(brief("/b", json!({"org": "x", "typ": "Bearer"})), "claim_malformed", "the suite's holds too");
+    assert_eq!(brief("/b", json!({"org": "acme"})), "claim_missing");
+    assert_eq!(brief("/b", json!({"org": "acme", "typ": "Other"})), "token_type_not_accepted");
+    assert_eq!(brief("/b", json!({"org": "acme", "typ": "Bearer"})), "acme");
 }
 
 #[test]

@@ -99,7 +99,9 @@ fn the_scope_claim_is_a_text_with_spaces_or_a_list_of_texts() {
             (json!(["a", "b"]), "acme"),
             (json!(["b", "x", "a", "a"]), "acme"),
             // A member of a list is one scope: no split at spaces.
-            (json!(["a b"]), "scope_not_associated_with_suite"),
+            (json!(["a b"]), "claim_malformed"),
+            (json!(["a", "b "]), "claim_malformed"),
+            (json!(["a\u{a0}b"]), "claim_malformed"),
             (json!("a,b"), "scope_name_mismatch"),
             (json!("a\tb"), "scope_not_associated_with_suite"),
             (json!(""), "no_scopes_in_token"),

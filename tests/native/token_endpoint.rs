@@ -193,7 +193,6 @@ fn a_scope_passes_where_the_tenant_s_prefix_and_the_application_s_name_make_it_w
         "tenant1.tenant1.finance.write",
         "tenant1.",
         "Tenant1.finance.write",
-        "openid",
         "*",
     ] {
         assert_eq!(post("/reject", &with_scope(scope)), unregistered(&[scope]), "{scope}");
@@ -444,28 +443,137 @@ fn a_parameter_in_the_query_is_refused_and_another_query_is_not() {
 }
 
 #[test]
-fn a_token_request_is_told_by_exact_path_and_method_before_any_operation() {
+fn a_token_request_is_told_by_path_and_method_before_any_operation() {
     let at =
         |method: &str, path: &str| walk(CONFIGURATION, method, path, &[], CLIENT_CREDENTIALS.as_bytes()).0;
     assert_eq!(at("POST", "/reject"), End::Passes);
     assert_eq!(at("POST", "/%72eject"), End::Passes);
     assert_eq!(at("PUT", "/put"), End::Passes);
-    for (method, path) in [
-        ("post", "/reject"),
-        ("PUT", "/reject"),
-        ("POST", "/put"),
-        ("POST", "/reject/"),
-        ("POST", "/Reject"),
-        ("POST", "/reject;a"),
-    ] {
-        assert_eq!(at(method, path), End::NoTokenRequest, "{method} {path}");
-    }
+    assert_eq!(at("POST", "/reject;a"), End::NoTokenRequest);
+    assert_eq!(at("POST", "/rejected"), End::NoTokenRequest);
+    assert_eq!(at("POST", "/reject/x"), End::NoTokenRequest);
     let over_operation = CONFIGURATION.replace("path: /reject", "path: /oauth/token");
     assert_eq!(
         walk(&over_operation, "POST", "/oauth/token", &[], CLIENT_CREDENTIALS.as_bytes()).0,
         End::Passes
     );
     assert_eq!(walk(CONFIGURATION, "POST", "/oauth/token", &[], b"").0, End::NoTokenRequest);
+}
+
+#[test]
+fn another_spelling_or_method_of_a_guarded_path_is_refused_whatever_is_mapped_there() {
+    let open = CONFIGURATION.replace(
+        "forward:",
+        "  - {name: idp, operations: [{name: all, path: /**, access: public}]}\nforward:",
+    ) + "unmatched: allow\n"
+        + "bypass_cors_preflight: true\n";
+    let with_escapes = open.replace("path: /reject", "path: /re$ject");
+    for (configuration, method, path) in [
+        (&open, "POST", "/reject/"),
+        (&open, "POST", "/REJECT"),
+        (&open, "POST", "/%52eject"),
+        (&open, "POST", "/Narrow/Any/?a=1"),
+        (&open, "POST", "/reject%20"),
+        (&open, "POST", "/reject."),
+        (&open, "POST", "/reject%0A"),
+        (&open, "POST", "/reject%3Ba=b"),
+        (&open, "POST", "/reject.json"),
+        (&with_escapes, "POST", "/re%24ject"),
+        (&with_escapes, "POST", "/Re%24ject/"),
+        (&open, "PUT", "/Reject"),
+    ] {
+        let end = walk(configuration, method, path, &[], CLIENT_CREDENTIALS.as_bytes()).0;
+        assert!(
+            matches!(&end, End::Refused(fault) if fault.to_string().contains("spelt")),
+            "{path}: {end:?}"
+        );
+    }
+    assert_eq!(walk(&with_escapes, "POST", "/re$ject", &[], CLIENT_CREDENTIALS.as_bytes()).0, End::Passes);
+    for (method, path) in [
+        ("post", "/reject"),
+        ("PUT", "/reject"),
+        ("GET", "/reject?a=b"),
+        ("POST", "/put"),
+        ("OPTIONS", "/reject"),
+    ] {
+        let end = walk(&open, method, path, &[], b"").0;
+        assert!(
+            matches!(&end, End::Refused(fault) if fault.to_string().contains("method")),
+            "{method}: {end:?}"
+        );
+    }
+    assert_eq!(walk(&open, "GET", "/reject/x", &[], b"").0, End::Passes, "another resource");
+}
+
+#[test]
+fn a_preflight_at_a_guarded_path_passes_only_where_it_asks_for_nothing() {
+    let bypassing = format!("{CONFIGURATION}bypass_cors_preflight: true\n");
+    let preflight = [("origin", "https://app.example"), ("access-control-request-method", "POST")];
+    let at = |path: &str, body: &[u8]| walk(&bypassing, "OPTIONS", path, &preflight, body).0;
+    assert_eq!(at("/reject", b""), End::Passes);
+    assert_eq!(at("/elsewhere", b""), End::Passes);
+    for (path, body) in [
+        ("/reject", CLIENT_CREDENTIALS.as_bytes()),
+        ("/reject?scope=x", b""),
+        ("/reject/", CLIENT_CREDENTIALS.as_bytes()),
+    ] {
+        assert!(matches!(at(path, body), End::Refused(_)), "{path}");
+    }
+}
+
+#[test]
+fn scopes_of_openid_connect_are_nobodys_api_scopes_and_stay() {
+    assert_eq!(post("/reject", &with_scope("openid+tenant1.finance.write+profile")), End::Passes);
+    assert_eq!(
+        post("/reject", &with_scope("openid+profile+email+address+phone+offline_access")),
+        End::Passes
+    );
+    assert_eq!(post("/narrow", &with_scope("openid+email")), End::Passes);
+    assert_eq!(post("/narrow", &with_scope("openid+x+tenant1.finance.write")), {
+        End::Replaced(with_scope("openid+tenant1.finance.write"))
+    });
+    assert_eq!(post("/narrow", &with_scope("openid+x")), End::Replaced(with_scope("openid")));
+    assert_eq!(post("/narrow", &with_scope("y+x")), unregistered(&["y", "x"]));
+    assert_eq!(post("/reject", &with_scope("openid+x")), unregistered(&["x"]));
+    assert_eq!(post("/reject", &with_scope("OpenID")), unregistered(&["OpenID"]));
+    let strict = CONFIGURATION.replace(
+        "{path: /reject, on_unregistered_scope: reject}",
+        "{path: /reject, on_unregistered_scope: reject, passed_scopes: [device]}",
+    );
+    let at = |scope: &str| walk(&strict, "POST", "/reject", &[], with_scope(scope).as_bytes()).0;
+    assert_eq!(at("device"), End::Passes);
+    assert_eq!(at("openid"), unregistered(&["openid"]));
+    // A scope that the tenant declares is an API scope, whatever its name.
+    let declared = CONFIGURATION
+        .replace("{name: finance.write}", "{name: email}, {name: finance.write}")
+        .replace("tenant1.\"", "\"");
+    let declared = declared.replace("scope_prefix: \"\"", "");
+    let end = walk(&declared, "POST", "/reject", &[], with_scope("email").as_bytes()).0;
+    assert_eq!(end, unregistered(&["email"]));
+}
+
+#[test]
+fn client_id_names_the_client_of_an_assertion_that_somebody_else_issued() {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let by = |claims: &str, client: &str| {
+        let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+        let assertion = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        post(
+            "/reject",
+            &format!(
+                "grant_type=client_credentials{client}&client_assertion_type={kind}&client_assertion={assertion}"
+            ),
+        )
+    };
+    let issued = r#"{"iss":"https://cluster.example","sub":"system:serviceaccount:billing:sync"}"#;
+    assert_eq!(by(issued, "&client_id=sync1"), End::Passes);
+    assert_eq!(by(issued, "&client_id=nobody"), End::Refused(Fault::UnknownClient));
+    assert_eq!(by(issued, ""), End::Refused(Fault::AssertionMalformed));
+    // Whoever reads the client from the assertion must not find another one there.
+    for claims in [r#"{"iss":"https://cluster.example","sub":"sync10"}"#, r#"{"iss":"sync10","sub":"x"}"#] {
+        assert_eq!(by(claims, "&client_id=sync1"), End::Refused(Fault::ClientsDiffer), "{claims}");
+    }
+    assert_eq!(by(r#"{"iss":"https://cluster.example","sub":"sync1"}"#, "&client_id=sync1"), End::Passes);
 }
 
 #[test]

@@ -33,7 +33,7 @@ tenants:
     applications: [{client_id: c}]
     operation_requires: {s/o: {all_of: [x]}}
 suites: [{name: s, operations: [{name: o, path: /, requires: {any_of: [x]}, headers: [{name: h, value: v}]}]}]
-token_endpoints: [{path: /token, methods: [POST], on_unregistered_scope: reject}]
+token_endpoints: [{path: /token, methods: [POST], on_unregistered_scope: reject, passed_scopes: [openid]}]
 ";
 
 /// The schemas of the value at `path` (`a.b[0].c`): one, or several where it may have several forms.

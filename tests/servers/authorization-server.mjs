@@ -21,6 +21,9 @@
 //                           with `secret` an HMAC is made; answers {token}
 //   POST /test/refresh-token {realm, client_id, subject, resource, scope}
 //                           a refresh token for a user, as a login would end; answers {token}
+//   POST /test/id-token     {realm, client_id, subject, access_token, claims}
+//                           an ID token, as a login would end; with `access_token` it has the `at_hash` of that one,
+//                           and `claims` as well; answers {token}
 //   GET  /test/counters     {jwks, introspection, token, revocation}: requests so far; POST sets them to 0
 //   POST /test/behave       {endpoint: jwks | introspection | token, delay_ms, status, body, headers, hang_up, times}:
 //                           what the endpoint does instead; `times` requests long or until {endpoint} alone comes
@@ -102,6 +105,16 @@ class Realm {
     return token.save();
   }
 
+  /** An ID token as it stands at the end of a user's login. */
+  async idToken({ client_id, subject, access_token, claims = {} }) {
+    const client = await this.provider.Client.find(client_id);
+    const token = new this.provider.IdToken({ sub: subject }, { client });
+    token.scope = "openid";
+    for (const [name, value] of Object.entries(claims)) token.set(name, value);
+    if (access_token) token.set("at_hash", access_token);
+    return token.issue({ use: "idtoken" });
+  }
+
   publicKeys() {
     return { keys: this.keys.map(({ d, p, q, dp, dq, qi, ...key }) => key) };
   }
@@ -120,7 +133,7 @@ class Realm {
       findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
       issueRefreshToken: () => true,
       rotateRefreshToken: false,
-      ttl: { AccessToken: lifetime, ClientCredentials: lifetime, Grant: 3600, RefreshToken: 3600 },
+      ttl: { AccessToken: lifetime, ClientCredentials: lifetime, Grant: 3600, IdToken: 600, RefreshToken: 3600 },
       features: {
         clientCredentials: { enabled: true },
         devInteractions: { enabled: false },
@@ -314,6 +327,8 @@ async function control(action, request, response) {
       return answer(response, 200, { token: mint(realm, parameters) });
     case "refresh-token":
       return answer(response, 200, { token: await realm.refreshToken(parameters) });
+    case "id-token":
+      return answer(response, 200, { token: await realm.idToken(parameters) });
     case "behave": {
       const { endpoint, ...behaviour } = parameters;
       if (Object.keys(behaviour).length) behaviours.set(endpoint, behaviour);

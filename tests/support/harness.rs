@@ -190,6 +190,13 @@ impl AuthorizationServer {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
+    /// An ID token of a user of a client, as a login would end; `{client_id, subject, access_token, claims}` as the
+    /// server's `/test/id-token` takes it.
+    pub fn id_token(&self, what: &Value) -> String {
+        let answer = self.successful(&Request::post("/test/id-token").json(what));
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
     /// The claims of a good token of a client of a tenant, valid for ten minutes: to be changed and minted.
     pub fn claims(&self, tenant: &str, client: &str, scope: &str) -> Value {
         let now = now();

@@ -12,8 +12,8 @@ use crate::{CommandOutput, Failure};
 
 /// Report all errors and warnings of a configuration.
 ///
-/// Errors are what the filter refuses a configuration for, and operations that no request can ever reach.
-/// Warnings are what the filter accepts but you probably did not mean.
+/// Errors are what the filter refuses a configuration for, operations that no request can ever reach, and
+/// public ways to a guarded token endpoint. Warnings are what the filter accepts but you probably did not mean.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 no errors, 1 errors (with --deny-warnings: or warnings), 2 wrong usage or an unreadable file.
@@ -91,8 +91,10 @@ fn findings(source: &Source) -> (Vec<Finding>, usize) {
                 match scopegate::config::from_document(&document) {
                     Err(errors) => report(&errors),
                     Ok(loaded) => {
-                        if let Err(errors) = lint::check_evidence(&document, &loaded.policy) {
-                            report(&errors);
+                        for check in [lint::check_evidence, lint::check_guarded_paths] {
+                            if let Err(errors) = check(&document, &loaded.policy) {
+                                report(&errors);
+                            }
                         }
                         warnings.extend(loaded.warnings);
                         warnings.extend(lint::lint(&document, &loaded.policy));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::terms::{claim_path, claim_paths, header_name, http_token};
+use super::terms::{claim_path, claim_paths, header_name, http_token, required_values};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::document::Value;
@@ -28,6 +28,7 @@ const KEYS: &[&str] = &[
     "require_expiration",
     "max_token_age",
     "required_claims",
+    "required_values",
     "local_jwks",
     "remote_jwks",
     "introspection",
@@ -132,6 +133,7 @@ fn read_provider(
     let token_types = fields.optional("token_types").and_then(|list| list.strings(true));
     let max_token_age = fields.optional("max_token_age").and_then(|age| age.duration(SECOND..=365 * DAY));
     let required_claims = fields.optional("required_claims").and_then(|list| list.list_of(false, claim_path));
+    let required_values = fields.optional("required_values").and_then(|map| required_values(&map));
     let clock_skew = fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE);
     let require_expiration = fields.boolean("require_expiration", true);
 
@@ -165,7 +167,13 @@ fn read_provider(
         (None, None) => Some(ProviderKeys::None),
     };
     let introspection = introspection.map(|cursor| {
-        let introspection = read_introspection(&cursor, allow_any_audience)?;
+        let default_member = match (allow_any_audience, &required_values) {
+            (false, _) => Some("aud"),
+            // Whoever the token is for, it must be told from a refresh token.
+            (true, None) => Some("token_type"),
+            (true, Some(_)) => None,
+        };
+        let introspection = read_introspection(&cursor, default_member)?;
         if introspection.apply_to_all && !has_keys {
             cursor.warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
         }
@@ -185,6 +193,7 @@ fn read_provider(
             max_token_age,
             audiences: audiences?,
             required_claims: required_claims.unwrap_or_default(),
+            required_values: required_values.unwrap_or_default(),
             claims,
         },
         keys: keys?,
@@ -419,7 +428,7 @@ fn read_remote_jwks(cursor: &Cursor<'_>, issuer_holds_tenant: bool) -> Option<Re
     })
 }
 
-fn read_introspection(cursor: &Cursor<'_>, allow_any_audience: bool) -> Option<Introspection> {
+fn read_introspection(cursor: &Cursor<'_>, default_member: Option<&str>) -> Option<Introspection> {
     let fields = cursor.map(&[
         "uri",
         "cluster",
@@ -446,8 +455,7 @@ fn read_introspection(cursor: &Cursor<'_>, allow_any_audience: bool) -> Option<I
     }
     let required_members = match fields.optional("required_members") {
         Some(members) => members.strings(false),
-        None if allow_any_audience => Some(Vec::new()),
-        None => Some(vec!["aud".into()]),
+        None => Some(default_member.map(Box::from).into_iter().collect()),
     };
     Some(Introspection {
         timeout: fields.duration("timeout", LEAST_TIMEOUT..=MINUTE, SECOND),

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::terms::{any_of, claim_path, enforcement, evidence_kinds, header_name, http_token, requirement};
+use super::terms::{
+    any_of, claim_path, enforcement, evidence_kinds, header_name, http_token, required_values, requirement,
+};
+use crate::authenticate::RequiredValue;
 use crate::authorize::{
     Access, Catalog, EvidenceKinds, Operation, PermissionSet, Requirement, ScopeKind, Suite, TenantTable,
 };
@@ -15,8 +18,17 @@ use crate::config::suggestion::did_you_mean;
 use crate::ids::{OperationId, PermissionId, SuiteId};
 use crate::route::{Conflict, HeaderMatcher, HostPattern, OperationIndex, PathPattern, Route};
 
-const SUITE_KEYS: &[&str] =
-    &["name", "system", "require_tls", "hosts", "audiences", "scopes", "required_evidence", "operations"];
+const SUITE_KEYS: &[&str] = &[
+    "name",
+    "system",
+    "require_tls",
+    "hosts",
+    "audiences",
+    "scopes",
+    "required_values",
+    "required_evidence",
+    "operations",
+];
 
 const OPERATION_KEYS: &[&str] = &[
     "name",
@@ -27,6 +39,7 @@ const OPERATION_KEYS: &[&str] = &[
     "access",
     "audiences",
     "required_claims",
+    "required_values",
     "required_evidence",
     "require_tls",
     "scope_enforcement",
@@ -177,6 +190,10 @@ impl<'d> Suites<'d> {
                 .and_then(|list| list.strings(true))
                 .unwrap_or_default()
                 .into(),
+            required_values: fields
+                .optional("required_values")
+                .and_then(|map| required_values(&map))
+                .unwrap_or_default(),
             required_evidence: fields
                 .optional("required_evidence")
                 .map(|kinds| evidence_kinds(&kinds, has_headers))
@@ -261,6 +278,17 @@ impl<'d> Suites<'d> {
                 .and_then(|list| list.list_of(true, claim_path))
                 .unwrap_or_default()
                 .into(),
+            required_values: suite
+                .required_values
+                .iter()
+                .cloned()
+                .chain(
+                    fields
+                        .optional("required_values")
+                        .and_then(|map| required_values(&map))
+                        .unwrap_or_default(),
+                )
+                .collect(),
             required_evidence: own_evidence
                 .map(|kinds| evidence_kinds(&kinds, suite.has_headers))
                 .unwrap_or_default()
@@ -307,8 +335,14 @@ impl<'d> Suites<'d> {
                 Access::Authenticated
             }
             AccessKind::Public => {
-                let keys =
-                    ["requires", "audiences", "required_claims", "required_evidence", "scope_enforcement"];
+                let keys = [
+                    "requires",
+                    "audiences",
+                    "required_claims",
+                    "required_values",
+                    "required_evidence",
+                    "scope_enforcement",
+                ];
                 refuse(&keys, "has no meaning where `access` is `public`: no token is read");
                 Access::Public
             }
@@ -369,6 +403,7 @@ struct SuiteTerms {
     /// None: an error, so that no conflict should follow from the hosts' absence.
     hosts: Option<Vec<HostPattern>>,
     audiences: Box<[Box<str>]>,
+    required_values: Vec<RequiredValue>,
     required_evidence: EvidenceKinds,
     /// Whether the suite's own scopes are enough for an operation without a requirement.
     requires: bool,

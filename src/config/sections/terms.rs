@@ -1,6 +1,6 @@
 //! Small terms that several areas of the configuration share.
 
-use crate::authenticate::ClaimPath;
+use crate::authenticate::{ClaimPath, RequiredValue};
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, Permissions, Requirement};
 use crate::config::reader::Cursor;
 use crate::ids::PermissionId;
@@ -34,6 +34,25 @@ pub fn claim_paths(cursor: &Cursor<'_>) -> Option<Vec<ClaimPath>> {
         return Some(vec![claim_path(cursor)?]);
     }
     cursor.list_of(true, |item| claim_path(item))
+}
+
+/// Claims of which each must have one of some values: a map from claim paths, as strings, to lists of strings.
+pub fn required_values(cursor: &Cursor<'_>) -> Option<Vec<RequiredValue>> {
+    let mut all = Some(Vec::new());
+    for (name, values) in cursor.entries()? {
+        let path = parse_claim_path(&name);
+        if path.is_none() {
+            values.error(format_args!("`{name}` is no claim path: a name in it is empty"));
+        }
+        let required = path
+            .zip(values.strings(true))
+            .map(|(path, values)| RequiredValue { path, values: values.into() });
+        all = all.zip(required).map(|(mut all, required)| {
+            all.push(required);
+            all
+        });
+    }
+    all
 }
 
 /// A header's name, in lower case. Never one of `:authority`'s, which proxies keep elsewhere.

@@ -1,10 +1,12 @@
 //! `token_endpoints`: where token requests are guarded.
 
 use super::providers::Providers;
-use super::terms::http_token;
+use super::terms::{http_token, scope_token};
 use crate::config::reader::Cursor;
 use crate::route::path::canonicalize;
-use crate::token_endpoint::{DEFAULT_GRANT_TYPES, OnUnregisteredScope, TokenEndpoint};
+use crate::token_endpoint::{
+    DEFAULT_GRANT_TYPES, DEFAULT_PASSED_SCOPES, OnUnregisteredScope, TokenEndpoint, folded,
+};
 
 /// Reads `token_endpoints`. `has_applications`: whether any tenant registers clients.
 pub fn read(
@@ -21,6 +23,14 @@ pub fn read(
         {
             item.error(format_args!("`{method}` at `{}` is guarded twice", endpoint.path));
         }
+        let is_alike =
+            |known: &&TokenEndpoint| known.path != endpoint.path && known.folded_path == endpoint.folded_path;
+        if let Some(known) = endpoints.iter().find(is_alike) {
+            item.error(format_args!(
+                "a server may take `{}` for `{}`, which is guarded too; spell both alike",
+                endpoint.path, known.path
+            ));
+        }
         endpoints.push(endpoint);
     }
     if let Some(cursor) = cursor.filter(|_| !endpoints.is_empty() && !has_applications) {
@@ -30,7 +40,14 @@ pub fn read(
 }
 
 fn token_endpoint(cursor: &Cursor<'_>, providers: &Providers<'_>) -> Option<TokenEndpoint> {
-    let fields = cursor.map(&["path", "methods", "on_unregistered_scope", "grant_types", "provider"])?;
+    let fields = cursor.map(&[
+        "path",
+        "methods",
+        "on_unregistered_scope",
+        "grant_types",
+        "passed_scopes",
+        "provider",
+    ])?;
     let path = fields.required("path").and_then(|path| exact_path(&path));
     let methods = match fields.optional("methods") {
         None => Some(vec!["POST".into()]),
@@ -46,12 +63,19 @@ fn token_endpoint(cursor: &Cursor<'_>, providers: &Providers<'_>) -> Option<Toke
         None => Some(DEFAULT_GRANT_TYPES.map(Box::from).to_vec()),
         Some(grants) => grants.strings(true),
     };
+    let passed_scopes = match fields.optional("passed_scopes") {
+        None => Some(DEFAULT_PASSED_SCOPES.map(Box::from).to_vec()),
+        Some(scopes) => scopes.list_of(false, scope_token),
+    };
     let provider = fields.optional("provider").map(|provider| providers.reference(&provider));
+    let path = path?;
     Some(TokenEndpoint {
-        path: path?,
+        folded_path: folded(&path).into(),
+        path,
         methods: methods?.into(),
         on_unregistered_scope: on_unregistered_scope?,
         grant_types: grant_types?.into(),
+        passed_scopes: passed_scopes?.into(),
         provider: match provider {
             None => None,
             Some(provider) => Some(provider?),

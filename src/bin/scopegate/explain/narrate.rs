@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use scopegate::authenticate::{AudienceRule, TenantPattern};
+use scopegate::authenticate::{AudienceRule, RequiredValue, TenantPattern};
 use scopegate::authorize::scope::ScopeFate;
 use scopegate::authorize::{Access, EvidenceKind, Operation, Requirement, ScopeKind, Tenant};
 use scopegate::exchange::trace::{CredentialFound, EvidenceFound, JwtFound, RouteFound, StepOutcome, Trace};
@@ -65,7 +65,7 @@ pub fn narrate(scene: &Scene, decided: &Decided) -> Explanation {
         steps: STAGES
             .into_iter()
             // Most requests have nothing to do with it.
-            .filter(|stage| *stage != Stage::TokenRequest || facts.stage == Stage::TokenRequest)
+            .filter(|stage| *stage != Stage::TokenRequest || trace.outcome(*stage) != StepOutcome::Skipped)
             .map(|stage| narrator.step(stage))
             .collect(),
         decision: facts.decision,
@@ -163,6 +163,9 @@ impl Narrator<'_> {
     }
 
     fn token_request(&self, details: &mut Details) -> String {
+        if self.trace.is_cors_preflight && self.fault.is_none() {
+            return "a preflight request to a token endpoint, with neither parameters nor a body".to_owned();
+        }
         let facts = self.facts.token_request.as_deref();
         if let Some(client) = facts.and_then(|facts| facts.client.as_ref()) {
             details.add("client", &*client.client_id);
@@ -262,6 +265,7 @@ impl Narrator<'_> {
             if jwt.is_some() {
                 terms_for_jwts(provider, details);
             }
+            required_values("provider", &provider.rules.required_values, details);
         }
         self.calls(details);
         match (&self.facts.identity, jwt) {
@@ -277,6 +281,7 @@ impl Narrator<'_> {
                 let claims: Vec<String> = operation.required_claims.iter().map(ToString::to_string).collect();
                 details.add("operation requires claims", claims.join(", "));
             }
+            required_values("operation", &operation.required_values, details);
         }
         match jwt {
             Some(_) => "the token is verified".to_owned(),
@@ -323,7 +328,7 @@ impl Narrator<'_> {
 
     /// Claims of a token that was refused: what it says, of which nothing is believed.
     fn unverified_claims(&self, jwt: &JwtFound, details: &mut Details) {
-        for name in ["iss", "sub", "client_id", "azp", "aud"] {
+        for name in ["typ", "token_use", "at_hash", "c_hash", "iss", "sub", "client_id", "azp", "aud"] {
             if let Some(value) = jwt.claims.get(name) {
                 details.add(&format!("claims {name}"), value_text(value));
             }
@@ -520,6 +525,13 @@ fn terms_for_jwts(provider: &Provider, details: &mut Details) {
             TenantPattern::Tenant { prefix, suffix } => format!("{prefix}{{tenant}}{suffix}"),
         });
         details.add("provider accepts audiences", patterns.collect::<Vec<_>>().join(", "));
+    }
+}
+
+fn required_values(whose: &str, required: &[RequiredValue], details: &mut Details) {
+    if !required.is_empty() {
+        let values: Vec<String> = required.iter().map(ToString::to_string).collect();
+        details.add(&format!("{whose} requires values"), values.join("; "));
     }
 }
 

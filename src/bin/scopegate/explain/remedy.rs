@@ -37,8 +37,8 @@ pub fn remedy(rejection: &Rejection) -> String {
         }
         Reason::TokenTooLarge => "the issuer has to put less into the token, or `max_token_bytes` has to grow".to_owned(),
         Reason::TokenTypeNotAccepted => {
-            "the client has to send an access token, not another kind of JWT; `token_types` of the provider says \
-             which `typ` is accepted"
+            "the client has to send an access token, not an ID, refresh or other token; `token_types` of the provider \
+             says which `typ` is accepted, `required_values` what marks an access token"
                 .to_owned()
         }
         Reason::AlgorithmNotAllowed => {

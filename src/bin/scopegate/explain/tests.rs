@@ -486,3 +486,61 @@ fn a_token_request_is_told_with_its_client_and_what_it_may_not_ask_for() {
     assert!(text.contains("decision   deny, invalid_scope"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
+
+#[test]
+fn another_spelling_of_a_guarded_path_and_a_preflight_there_are_told_at_the_guards_step() {
+    let at = |yaml: &str, method: &str, path: &str, body: &str| {
+        let scene = Scene {
+            headers: vec![
+                (":method".to_owned(), method.into()),
+                (":path".to_owned(), path.into()),
+                (":scheme".to_owned(), "https".into()),
+                ("origin".to_owned(), "https://app.example".into()),
+                ("access-control-request-method".to_owned(), "POST".into()),
+            ],
+            body: Some(body.into()),
+            now: Duration::from_secs(NOW),
+            ..Scene::default()
+        };
+        let explanation = explain(parse_yaml(yaml).unwrap().policy, &scene);
+        let text = explanation.text(&Terminal::plain());
+        (explanation, text)
+    };
+    for (method, path, told) in [
+        ("POST", "/OAuth/Token/", "the path is spelt otherwise than that of the token endpoint"),
+        ("GET", "/oauth/token", "the method is not one that this token endpoint takes"),
+    ] {
+        let (explanation, text) = at(CONFIG, method, path, "");
+        assert!(!explanation.passes(), "{text}");
+        assert!(text.contains("decision   deny, invalid_request"), "{text}");
+        assert!(text.contains(&format!("invalid_request: {told}")), "{text}");
+    }
+    let bypassing = format!("{CONFIG}bypass_cors_preflight: true\n");
+    let (explanation, text) = at(&bypassing, "OPTIONS", "/oauth/token", "");
+    assert!(explanation.passes(), "{text}");
+    assert!(text.contains("a preflight request to a token endpoint"), "{text}");
+    let (explanation, text) = at(&bypassing, "OPTIONS", "/oauth/token", "grant_type=client_credentials");
+    assert!(!explanation.passes(), "{text}");
+    assert!(text.contains("invalid_request: the method is not one"), "{text}");
+}
+
+#[test]
+fn a_token_of_another_type_is_told_with_what_says_so_and_what_was_required() {
+    let yaml = CONFIG.replace(
+        "    audiences: [books-api]\n",
+        "    audiences: [books-api]\n    required_values: {token_use: [access]}\n",
+    );
+    let mut id_token = claims("acme", "acme-sync", "read");
+    id_token["token_use"] = json!("id");
+    let scene = asks("GET", "/acme/books", &id_token);
+    let explanation = explain(parse_yaml(&yaml).unwrap().policy, &scene);
+    let text = explanation.text(&Terminal::plain());
+    assert_eq!(explanation.reason.unwrap().as_str(), "token_type_not_accepted");
+    for line in [
+        "claims token_use: id",
+        "provider requires values: token_use of access",
+        "an ID, refresh or other token",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
