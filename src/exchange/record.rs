@@ -127,7 +127,8 @@ impl<'f> Record<'f> {
     fn path_template(&self, request: &Request<'_>) -> Option<String> {
         if self.facts.token_request.is_some() {
             let path = canonicalize(request.path).ok()?;
-            let endpoint = token_endpoint::find(&self.policy.token_endpoints, path.path(), request.method)?;
+            let endpoint =
+                token_endpoint::find(&self.policy.token_endpoints, path.path(), request.method).ok()??;
             return Some(endpoint.path.to_string());
         }
         self.facts.operation.and_then(|id| self.policy.route(id)).map(|route| route.path.to_string())

@@ -233,12 +233,12 @@ fn answer_introspections(stream: TcpStream) -> Option<()> {
             json!({"active": false})
         };
         let answer = answer.to_string();
-        write!(
-            writer,
+        // In one piece: the rest would wait until the first is acknowledged.
+        let response = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
             answer.len()
-        )
-        .ok()?;
+        );
+        writer.write_all(response.as_bytes()).ok()?;
     }
 }
 
