@@ -29,7 +29,6 @@ pub mod identity;
 pub mod ids;
 pub mod issuer;
 pub mod jose;
-pub mod log_json;
 /// A part of the edge that is tested natively.
 #[cfg(test)]
 #[path = "edge/memcmp.rs"]

@@ -16,8 +16,8 @@ use proxy_wasm::types::LogLevel;
 use serde_json::{Value, json};
 
 use super::host;
+use crate::exchange::log_json;
 use crate::issuer::ActivePolicy;
-use crate::log_json;
 use crate::policy::difference::{Counts, difference};
 
 /// How many events of one reload are logged; the others are counted.

@@ -7,9 +7,9 @@ use proxy_wasm::types::LogLevel;
 
 use super::host;
 use super::{audit, metrics};
+use crate::exchange::log_json;
 use crate::exchange::{Facts, Record, Request};
 use crate::issuer::ActivePolicy;
-use crate::log_json;
 use crate::policy::{Policy, Properties, Property};
 
 thread_local! {

@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod forward;
+pub mod log_json;
 pub mod record;
 pub mod request;
 pub mod trace;

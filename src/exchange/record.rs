@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::facts::Facts;
+use super::log_json;
 use super::request::Request;
 use crate::authorize::Requirement;
 use crate::http::headers::values;
 use crate::ids::PermissionId;
-use crate::log_json;
 use crate::policy::Policy;
 use crate::route::path::canonicalize;
 use crate::token_endpoint;

@@ -1,9 +1,9 @@
 //! What logs are told of a decision is JSON in one line, whatever token and request say.
 
 use proptest::prelude::*;
+use scopegate::exchange::log_json::is_hidden;
 use scopegate::exchange::{Facts, HeaderEdits, Record, Request, Step};
 use scopegate::http::headers::Header;
-use scopegate::log_json::is_hidden;
 use serde_json::{Value, json};
 
 use crate::gateway::{AUDIENCE, Gateway, ISSUER, KEY, token};

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use anstream::AutoStream;
 use anstyle::AnsiColor;
 use clap::ColorChoice;
-use scopegate::log_json::is_hidden;
+use scopegate::exchange::log_json::is_hidden;
 
 /// Whether standard output shows colours.
 #[derive(Clone, Copy, Debug)]
