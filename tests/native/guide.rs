@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::gateway::{AUDIENCE, Call, Gateway, ISSUER, KEY, token};
 
 const README: &str = include_str!("../../README.md");
+const SECURITY: &str = include_str!("../../SECURITY.md");
 
 #[test]
 fn the_table_of_reasons_is_that_of_the_code() {
@@ -81,4 +82,29 @@ fn every_file_that_a_document_names_is_there() {
         }
     }
     assert!(named > 100, "{named}");
+}
+
+/// As `native/reasons::name` or `src/jose/json::name`: the file, without its suffix, and the test in it.
+#[test]
+fn every_test_that_the_threats_name_is_there() {
+    let (_, table) = SECURITY.split_once("| what an attacker does |").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let named: Vec<(&str, &str)> = row
+            .split('`')
+            .filter(|part| part.contains('/'))
+            .filter_map(|part| part.split_once("::"))
+            .collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for (file, test) in named {
+            let folder = if file.starts_with("src/") { "" } else { "tests/" };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{folder}{file}.rs"));
+            let code = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let (before, _) =
+                code.split_once(&format!("fn {test}(")).unwrap_or_else(|| panic!("{file} has no `{test}`"));
+            let attributes = before.rsplit("\n\n").next().unwrap();
+            assert!(attributes.contains("#[test]"), "`{test}` in {file} is no test");
+        }
+    }
 }

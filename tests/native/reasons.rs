@@ -292,6 +292,16 @@ fn every_reason_has_a_case_and_every_case_its_reason() {
 }
 
 #[test]
+fn no_switch_of_enforcement_lifts_what_is_no_403() {
+    for switch in ["shadow", "off"] {
+        for case in cases().iter().filter(|case| case.reason.class().status() != 403) {
+            let refused = case.run(|config| config["scope_enforcement"] = json!(switch));
+            assert_eq!(refused.reason, case.reason, "{switch}: {:?}", case.call);
+        }
+    }
+}
+
+#[test]
 fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_table() {
     for case in cases() {
         let refused = case.run(|_| {});
