@@ -59,7 +59,7 @@ impl Header {
         let header = base64url::decode(segment).and_then(|header| parse_object(&header).ok());
         let header = header.ok_or(TokenError::Malformed(Part::Header))?;
         // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
-        // but whoever writes it without means something else than what would be verified.
+        // but an issuer that sends it unmarked signed something else than what would be verified.
         for extension in ["crit", "b64"] {
             if header.get(extension).is_some() {
                 return Err(TokenError::HeaderMember(extension));
@@ -79,7 +79,7 @@ impl Header {
 }
 
 /// The headers that were read last. An issuer's tokens have one and the same, and what it says depends on its text
-/// alone, whoever sent it.
+/// alone, not on who sent it.
 pub struct RecentHeaders(BoundedCache<Rc<Header>>);
 
 impl RecentHeaders {

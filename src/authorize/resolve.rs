@@ -381,8 +381,8 @@ impl<'t> RequestEvidence<'t> {
         self.malformed_header.as_ref().map(|(reason, name)| (*reason, &**name))
     }
 
-    /// The tenants that every piece of it allows; none where it is contradictory or names what is not
-    /// configured, or where there is none of it.
+    /// The tenants that every piece of evidence allows; none where pieces contradict each other, name something
+    /// that is not configured, or where there is no evidence.
     pub fn tenants(&self) -> Vec<TenantId> {
         let mut allowed: Option<Vec<TenantId>> = None;
         for named in self.all() {
@@ -399,7 +399,7 @@ impl<'t> RequestEvidence<'t> {
         self.named.iter().all(Option::is_none)
     }
 
-    /// The one tenant that all of it names.
+    /// The one tenant that all evidence names.
     pub fn sole_tenant(&self) -> Option<TenantId> {
         match self.tenants().as_slice() {
             [tenant] => Some(*tenant),
@@ -407,7 +407,7 @@ impl<'t> RequestEvidence<'t> {
         }
     }
 
-    /// Whether every piece of it allows `tenant`.
+    /// Whether every piece of evidence allows `tenant`.
     pub fn agrees_with(&self, tenant: TenantId) -> bool {
         self.all().all(|named| named.includes(tenant))
     }

@@ -122,13 +122,14 @@ fn hint(bytes: &[u8], mark: Mark) -> Option<&'static str> {
     let at: &str = line.get(before..)?;
     if at.starts_with(['#', '/']) || line.trim_start().starts_with(['#', '/']) {
         return Some(
-            "JSON has no comments: take it out, or write YAML and let `scopegate render` make JSON of it",
+            "JSON has no comments: take it out, or write YAML and let `scopegate render` convert it to JSON",
         );
     }
     let is_yaml = |line: &str| line.starts_with("---") || line.contains(": ") || line.ends_with(':');
     let first = text.lines().find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
-    (!first.trim_start().starts_with(['{', '[', '"']) && is_yaml(first.trim_end()))
-        .then_some("this looks like YAML: name the file `.yaml`, or let `scopegate render` make JSON of it")
+    (!first.trim_start().starts_with(['{', '[', '"']) && is_yaml(first.trim_end())).then_some(
+        "this looks like YAML: name the file `.yaml`, or let `scopegate render` convert it to JSON",
+    )
 }
 
 impl Node<'_> {

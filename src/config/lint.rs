@@ -1,6 +1,6 @@
 //! What a valid configuration probably does not mean: for the companion tool, beside the warnings of loading.
 //!
-//! Pure functions over the document, which has the places, and the policy made of it, which has the meaning. Each
+//! Pure functions over the document, which has the places, and the policy, which has the meaning. Each
 //! finding names its path.
 
 use std::collections::{HashMap, HashSet};
@@ -329,7 +329,7 @@ fn scopes_that_open_nothing(places: &Places<'_>, policy: &Policy) {
     }
 }
 
-/// What decides which permissions are of use to a tenant; tenants of one template share all of it.
+/// What decides which permissions are of use to a tenant; tenants of one template share everything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Shape {
     scope_table: *const ScopeTable,
@@ -569,13 +569,12 @@ fn default_beside_several_tenants(root: &Cursor<'_>, policy: &Policy) {
     if let Some(default) =
         member(root, "tenant_resolution").and_then(|resolution| member(&resolution, "default"))
     {
-        default.warning(
-            "beside other tenants a default gives its data to whoever's token and request forget to name one",
-        );
+        default
+            .warning("with several tenants, `default` exposes its data to any request that names no tenant");
     }
 }
 
-/// A provider whose opaque tokens are taken whoever they are for.
+/// A provider whose opaque tokens are accepted for any audience.
 fn any_audience_with_introspection(root: &Cursor<'_>, policy: &Policy) {
     let Some(entries) = member(root, "providers").and_then(|providers| providers.entries()) else { return };
     for ((_, entry), provider) in entries.iter().zip(&policy.providers) {
@@ -584,7 +583,7 @@ fn any_audience_with_introspection(root: &Cursor<'_>, policy: &Policy) {
         }
         if let Some(key) = member(entry, "allow_any_audience") {
             key.warning(
-                "any token that the issuer calls active passes, whoever it is for; list `audiences`, or say by \
+                "any token that the issuer calls active passes, whatever its audience; list `audiences`, or say by \
                  `required_values` what marks an access token for this API",
             );
         }

@@ -4,7 +4,7 @@
 //!    native tool.
 //! 2. `reader` walks it with cursors that know their path. Nothing is left out silently: unknown and repeated keys,
 //!    wrong types, values out of bounds, duplicate names and dangling references are errors.
-//! 3. `sections` makes the [`Policy`] of it. All errors are reported together.
+//! 3. `sections` turns it into the [`Policy`]. All errors are reported together.
 //!
 //! `null` is a value of its own kind here, not the absence of a key: a template engine that leaves `applications`
 //! empty must not open a tenant to every client.

@@ -1,6 +1,6 @@
 //! YAML 1.2, as far as a configuration needs it: one document, the core schema, no aliases, no tags but `!!str`.
 //!
-//! JSON being a subset of it, JSON text gets lines and columns here too.
+//! JSON is a subset of YAML, so JSON text gets lines and columns here too.
 
 use std::borrow::Cow;
 

@@ -150,7 +150,7 @@ impl Reload {
         if has_missed_one && now < self.waits_since.get_or_insert(now).saturating_add(PATIENCE) {
             return Teller::NotYetThis;
         }
-        // Whoever comes second finds another version.
+        // The second of two workers finds another version.
         let is_first = host::set_shared_data(&self.key(), digest, version);
         if is_first { Teller::This } else { Teller::Another }
     }

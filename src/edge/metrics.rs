@@ -44,7 +44,7 @@ enum Counted {
 }
 
 impl Counted {
-    /// All of it in one number, which takes less to hash and to compare: 2 bits for the kind, 6 for the decision, 8 for
+    /// Everything in one number, which takes less to hash and to compare: 2 bits for the kind, 6 for the decision, 8 for
     /// the reason, the rest for what is numbered.
     fn key(self) -> u64 {
         let (kind, decision, reason, numbered) = match self {
@@ -168,12 +168,12 @@ fn vm_bytes() -> usize {
     core::arch::wasm32::memory_size::<0>().saturating_mul(PAGE)
 }
 
-/// Counts a configuration that is not put in force.
+/// Counts a refused configuration.
 pub fn count_refused_configuration() {
     count(REFUSED_CONFIGURATIONS);
 }
 
-/// Shows that a policy was put in force in this VM. What may happen under it is counted from 0, so that the first time
+/// Shows that this VM activated a policy. What may happen under it is counted from 0, so that the first time
 /// shows as a rise; the keys of a provider that is gone are shown as none.
 pub fn enter_policy(active: &ActivePolicy) {
     count("reloads");

@@ -77,7 +77,7 @@ impl HttpContext for RequestContext {
         if ends_stream && is_held(self.id) { deliver_body(self.id, 0, Ok(Vec::new())) } else { action }
     }
 
-    /// Takes note of a body. `size` is that of all that has come of it: a host keeps what it was told to hold back.
+    /// Takes note of a body. `size` counts all parts so far: a host keeps those that it was told to hold back.
     fn on_http_request_body(&mut self, size: usize, ends_stream: bool) -> Action {
         if !is_held(self.id) {
             return self.action();
@@ -120,7 +120,7 @@ fn clean_trailers(policy: &Policy) -> bool {
 }
 
 impl RequestContext {
-    /// What a request that is not held may do. One that waits or was answered gets no further, whatever comes of it.
+    /// What a request that is not held may do. One that waits or was answered gets no further, whatever arrives.
     fn action(&self) -> Action {
         let passes = with_vm(|vm| !vm.paused.contains_key(&self.id) && !vm.answered.contains(&self.id));
         if self.has_begun && passes { Action::Continue } else { Action::Pause }

@@ -50,7 +50,7 @@ pub struct Trace {
     pub route: Option<RouteFound>,
     /// The request's one credential.
     pub credential: Option<CredentialFound>,
-    /// What the token says, where it was parsed as a JWT; nothing of it is verified yet.
+    /// What the token says, where it was parsed as a JWT; not verified yet.
     pub jwt: Option<JwtFound>,
     /// The provider whose rules applied to the token.
     pub provider: Option<ProviderId>,
@@ -111,7 +111,7 @@ pub struct CredentialFound {
     pub providers: Vec<ProviderId>,
 }
 
-/// What a JWT says before anything of it is verified.
+/// What a JWT says before it is verified.
 #[derive(Debug)]
 pub struct JwtFound {
     /// `alg`, where it is implemented.

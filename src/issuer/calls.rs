@@ -327,8 +327,7 @@ impl IssuerCalls {
         }
     }
 
-    /// Counts a call, and says why its answer was of no use. Whoever sends tokens decides how often that is, not how often it is
-    /// said.
+    /// Counts a call and logs why it failed. Clients control how often calls fail, so the log is rate-limited.
     fn report(
         &mut self,
         provider: &Provider,

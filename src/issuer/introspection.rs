@@ -65,7 +65,7 @@ pub fn request(
 /// What an introspection response says of a token.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
-    /// The issuer says that the token is active, and this of it.
+    /// The issuer says that the token is active, with these members.
     Active(Box<Claims>),
     /// The issuer says that it is not.
     Inactive,

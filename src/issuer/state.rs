@@ -37,7 +37,7 @@ pub struct WaiterId(pub u32);
 pub struct Waiter {
     /// Its number.
     pub id: WaiterId,
-    /// What is kept of it meanwhile, in bytes.
+    /// What it occupies meanwhile, in bytes.
     pub bytes: usize,
 }
 
@@ -54,7 +54,7 @@ impl Waiting {
         self.bytes = self.bytes.saturating_sub(before).saturating_add(waiter.bytes);
     }
 
-    /// What was kept of it, in bytes.
+    /// What it occupied, in bytes.
     fn leave(&mut self, waiter: WaiterId) -> usize {
         let bytes = self.bytes_of.remove(&waiter).unwrap_or_default();
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -62,7 +62,7 @@ impl Waiting {
     }
 }
 
-/// The state of a VM: of every provider configuration that some policy in force uses.
+/// The state of a VM: of every provider configuration that an active policy uses.
 #[derive(Default)]
 pub struct Worker {
     providers: SeededMap<[u8; 32], Weak<RefCell<ProviderState>>>,
@@ -79,7 +79,7 @@ pub struct Worker {
 const VM_BYTES: usize = 256 << 20;
 /// What a VM takes for itself, and for what a request needs while it is decided.
 const FIXED_BYTES: usize = 16 << 20;
-/// What a configuration takes for each byte of its text while it is put in force beside the one before: 8 to 12 measured
+/// What a configuration takes for each byte of its text while it is activated beside the one before: 8 to 12 measured
 /// (`reload::what_a_reload_takes_is_less_than_what_is_kept_for_it`).
 const RELOAD_FACTOR: usize = 16;
 
@@ -207,7 +207,7 @@ pub struct ProviderState {
     waiting_bytes: usize,
 }
 
-/// A refusal that is remembered, in a few bytes: junk is free for whoever sends it.
+/// A refusal that is remembered, in a few bytes: junk tokens cost their sender nothing.
 struct Refused {
     reason: Reason,
     /// The name of a claim that the configuration asks for.
@@ -425,7 +425,7 @@ impl ActivePolicy {
             calls.push(IssuerCall::FetchKeys { provider, tenant, cause, begun: now });
         }
         if !may_wait {
-            // The fetch goes on, for whoever comes next.
+            // The fetch goes on, for later requests.
             return unavailable;
         }
         set.waiting.push(waiter.id);

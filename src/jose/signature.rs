@@ -1,6 +1,6 @@
 //! Signature verification: in this process by pure Rust, or by the host's crypto with the same answers.
 //!
-//! Whoever verifies, the same gate comes first: the key may verify the algorithm, and the signature has the one form
+//! The host or this crate verifies; the same gate comes before both: the key may verify the algorithm, and the signature has the one form
 //! that the algorithm gives it ([`may_verify`]). What passes it is either verified by [`PureVerifier`] or put to the
 //! host as [`host_signature_request`].
 
@@ -536,7 +536,7 @@ mod tests {
         assert_eq!(host_signature_answer(&[&[0x08, 0x00], &refused(b"no")[..]].concat()), Some(false));
         let long = [&[0x12, 0xac, 0x02], &[b'x'; 300][..]].concat();
         assert_eq!(host_signature_answer(&long), Some(false));
-        for odd in [
+        for malformed in [
             &[][..],
             &[0x08],
             &[0x08, 0x00],
@@ -554,7 +554,7 @@ mod tests {
             &[0x12, 0xff, 0xff, 0xff, 0xff, 0x0f],
             b"true",
         ] {
-            assert_eq!(host_signature_answer(odd), None, "{odd:x?}");
+            assert_eq!(host_signature_answer(malformed), None, "{malformed:x?}");
         }
     }
 }

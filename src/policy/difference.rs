@@ -58,7 +58,7 @@ pub enum Subject {
     Suite {
         /// Its name.
         suite: Box<str>,
-        /// The tenant that replaces something of it.
+        /// The tenant that replaces a part of the suite.
         tenant: Option<Box<str>>,
     },
 }

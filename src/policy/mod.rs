@@ -1,4 +1,4 @@
-//! The valid configuration: what every decision is made with, and the questions that can be asked of it.
+//! The valid configuration: every decision is made with it. Also the questions that it answers.
 
 mod best_request;
 pub mod difference;
@@ -65,7 +65,7 @@ pub struct Policy {
     pub audit: Audit,
     /// SHA-256 of the configuration's bytes.
     pub digest: [u8; 32],
-    /// The first 8 bytes of it in hexadecimal, by which logs name the policy.
+    /// Its first 8 bytes in hexadecimal, by which logs name the policy.
     pub short_digest: Box<str>,
     /// Unlike that of any other policy that was activated in this VM; 0 before it is.
     pub generation: u64,
@@ -132,7 +132,7 @@ impl Policy {
 /// What happens to a request whose host and path no operation's pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmatched {
-    /// 403 `operation_not_mapped`, for whoever has a good token.
+    /// 403 `operation_not_mapped`, for callers with a good token.
     Deny,
     /// It passes with a good token and a tenant.
     Authenticated,

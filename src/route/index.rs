@@ -233,7 +233,7 @@ impl OperationIndex {
         let mut of_method: Option<RouteEvidence<'r>> = None;
         let mut chosen: Option<(&Operation, RouteEvidence<'r>)> = None;
         let mut missed: Option<(&Operation, &'r str)> = None;
-        let mut odd: Option<HeaderFault<'r>> = None;
+        let mut malformed: Option<HeaderFault<'r>> = None;
         // Nearly always the operations of a pattern have their `{tenant}` in the same place.
         let mut last_tenant = (None, None);
         let mut path_tenant = |position: Option<usize>| {
@@ -257,7 +257,7 @@ impl OperationIndex {
                     than.is_none_or(|other| operation.headers.len() > other.headers.len())
                 };
                 match operation.missed_header(headers) {
-                    Err(fault) => odd = odd.or(Some(fault)),
+                    Err(fault) => malformed = malformed.or(Some(fault)),
                     Ok(None) if has_more_matchers(chosen.map(|(other, _)| other)) => {
                         chosen = Some((operation, evidence))
                     }
@@ -269,7 +269,7 @@ impl OperationIndex {
             }
         }
         let evidence = of_method.or(of_pattern).unwrap_or_default();
-        if let Some(fault) = odd {
+        if let Some(fault) = malformed {
             return Lookup::Header { fault, evidence };
         }
         match (chosen, missed) {
@@ -403,7 +403,7 @@ impl<'r> RouteEvidence<'r> {
     }
 }
 
-/// A [`Route`] without what the tree holds of it.
+/// The part of a [`Route`] that the tree does not hold.
 #[derive(Debug)]
 struct Operation {
     id: OperationId,
@@ -420,7 +420,7 @@ impl Operation {
         }
     }
 
-    /// The name of the first matcher that does not hold. All are looked at: an odd header is never passed over.
+    /// The name of the first matcher that does not hold. All are looked at: a malformed header is never ignored.
     fn missed_header<'i>(&'i self, headers: Headers<'_>) -> Result<Option<&'i str>, HeaderFault<'i>> {
         let mut missed = None;
         for matcher in &self.headers {
@@ -873,7 +873,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_matcher_header_is_never_passed_over() {
+    fn a_malformed_matcher_header_is_never_ignored() {
         let index = index([
             route(0, "/a").methods(&["GET"]),
             route(1, "/a").methods(&["GET"]).header("x", "1", None),

@@ -136,8 +136,8 @@ fn read_mapping(
 ) -> SeededMap<Box<str>, Box<[Box<str>]>> {
     let mut mapping = SeededMap::default();
     for (scope, permissions) in cursor.entries().unwrap_or_default() {
-        if let Some(odd) = invalid_scope_character(&scope) {
-            permissions.error(format_args!("{odd}"));
+        if let Some(fault) = invalid_scope_character(&scope) {
+            permissions.error(format_args!("{fault}"));
         } else {
             check_declared(&permissions, &scope, declared, declarer);
         }

@@ -477,7 +477,7 @@ fn header_matcher(cursor: &Cursor<'_>) -> Option<HeaderMatcher> {
     Some(HeaderMatcher { name: name?, value: value?, default })
 }
 
-/// A value that one header field can have: a comma would make two, and spaces at its ends are not part of it.
+/// A value that one header field can have: a comma would make two, and leading or trailing spaces do not belong to the value.
 fn header_value(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     if text.contains(',') || text.trim() != text {

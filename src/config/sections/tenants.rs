@@ -528,8 +528,8 @@ fn assigned_scopes(cursor: &Cursor<'_>, table: &ScopeTable, declarer: &Declarer)
     let mut scopes: Vec<Box<str>> = Vec::new();
     let mut complete = true;
     for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
-        if let Some(odd) = invalid_scope_character(scope) {
-            cursor.error(format_args!("{odd} in `{scope}`"));
+        if let Some(fault) = invalid_scope_character(scope) {
+            cursor.error(format_args!("{fault} in `{scope}`"));
             complete = false;
         } else if scopes.iter().any(|known| **known == *scope) {
             cursor.error(format_args!("`{scope}` is listed twice"));

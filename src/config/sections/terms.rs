@@ -80,8 +80,8 @@ pub fn http_token(cursor: &Cursor<'_>) -> Option<Box<str>> {
 /// A `scope-token` of RFC 6749 section 3.3. Permissions keep to it too: they are forwarded separated by spaces.
 pub fn scope_token(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
-    if let Some(odd) = invalid_scope_character(&text) {
-        cursor.error(format_args!("{odd} in `{text}`"));
+    if let Some(fault) = invalid_scope_character(&text) {
+        cursor.error(format_args!("{fault} in `{text}`"));
         return None;
     }
     Some(text.into())
@@ -131,7 +131,7 @@ pub fn any_of(cursor: &Cursor<'_>, known: &mut Permissions) -> Option<Requiremen
     Some(Requirement { all_of: Box::default(), any_of: permissions(cursor, known)? })
 }
 
-/// What an operation requires: a list, all of it; or `any_of`, `all_of` or both.
+/// What an operation requires: a list, of which all are needed; or `any_of`, `all_of` or both.
 pub fn requirement(cursor: &Cursor<'_>, known: &mut Permissions) -> Option<Requirement> {
     if cursor.is_list() {
         return Some(Requirement { all_of: permissions(cursor, known)?, any_of: Box::default() });
