@@ -470,7 +470,7 @@ fn two_hundred_reloads_under_load_fail_no_request_and_decide_none_by_a_policy_no
 
 #[test]
 fn listeners_that_are_replaced_under_load_drain_without_a_failed_request() {
-    Soak::new(Options { listener_drains_in: Some(Duration::from_secs(8)), ..Options::default() }).run(ROUND);
+    Soak::new(Options { listener_drains_in: Some(Duration::from_secs(12)), ..Options::default() }).run(ROUND);
 }
 
 #[test]
