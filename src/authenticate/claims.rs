@@ -5,6 +5,7 @@
 //! tenant's claims alone are read later, by [`Claims::tenants`], since the tenant step judges them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::principal::{MalformedTenantClaim, Principal};
@@ -196,6 +197,7 @@ impl Claims {
         let subject = keep_fault(first_present(&members, &paths.subject, boxed_non_empty_text), &mut fault);
         let client = keep_fault(first_present(&members, &paths.client, boxed_non_empty_text), &mut fault);
         let scope = keep_fault(first_present(&members, &paths.scope, scope_tokens), &mut fault);
+        let scope = keep_fault(with_additional_scopes(scope, &members, &paths.additional_scopes), &mut fault);
         let confirmation =
             keep_fault(top_level(&members, "cnf", confirmation), &mut fault).unwrap_or(Confirmation::None);
         let claims = Self {
@@ -337,10 +339,9 @@ fn audiences(value: &Value) -> Option<Box<[Box<str>]>> {
     }
 }
 
-/// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens, none of
-/// which may hold a blank: forwarded, or to another reader, it would be two.
+/// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens.
 fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
-    let tokens = match value {
+    match value {
         Value::String(scope) => {
             // Room for each at once; the standard library's search for spaces takes longer than the tokens are.
             let mut tokens = Vec::with_capacity(1 + scope.bytes().filter(|byte| *byte == b' ').count());
@@ -352,11 +353,42 @@ fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
                 }
                 rest = after;
             }
-            return Some(tokens.into());
+            Some(tokens.into())
         }
-        Value::Array(tokens) => texts(tokens)?,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
-    };
+        Value::Array(tokens) => unsplit(texts(tokens)?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
+}
+
+/// The scopes together with those at each of the `paths` that leads to a value, each once.
+fn with_additional_scopes(
+    scope: Option<Box<[Box<str>]>>,
+    members: &Object,
+    paths: &[ClaimPath],
+) -> Result<Option<Box<[Box<str>]>>, TokenError> {
+    if paths.is_empty() {
+        return Ok(scope);
+    }
+    let mut all: Option<Vec<Box<str>>> = scope.map(Vec::from);
+    let mut seen: HashSet<Box<str>> = all.iter().flatten().cloned().collect();
+    for path in paths {
+        let Some(value) = path.lookup(members) else { continue };
+        let tokens = match value {
+            // Some issuers grant roles as the names of members: their values say who granted them.
+            Value::Object(roles) => unsplit(roles.keys().map(|name| name.as_str().into()).collect()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                scope_tokens(value)
+            }
+        };
+        let tokens = tokens.ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))?;
+        let all = all.get_or_insert_default();
+        all.extend(tokens.into_iter().filter(|token| seen.insert(token.clone())));
+    }
+    Ok(all.map(Into::into))
+}
+
+/// Tokens of which none may hold a blank: forwarded, or to another reader, it would be two.
+fn unsplit(tokens: Box<[Box<str>]>) -> Option<Box<[Box<str>]>> {
     if tokens.iter().any(|token| token.contains(char::is_whitespace)) {
         return None;
     }

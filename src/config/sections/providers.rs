@@ -319,12 +319,14 @@ fn read_audiences(fields: &Fields<'_>, allow_any: bool) -> Option<AudienceRule> 
     (parsed.len() == patterns.len()).then_some(AudienceRule::OneOf(parsed))
 }
 
+const CLAIM_KEYS: &[&str] = &["scope", "additional_scopes", "subject", "client", "tenant"];
+
 /// `claims`, and whether its `tenant` is inherited from `tenant_resolution.claims`.
 fn read_claims(fields: &Fields<'_>, inherited: &[ClaimPath]) -> (ClaimPaths, bool) {
     let mut claims = ClaimPaths { tenant: inherited.to_vec(), ..ClaimPaths::default() };
     let mut inherits = true;
     let Some(fields) =
-        fields.optional("claims").and_then(|claims| claims.map(&["scope", "subject", "client", "tenant"]))
+        fields.optional("claims").and_then(|claims| claims.map(CLAIM_KEYS))
     else {
         return (claims, inherits);
     };
@@ -332,6 +334,7 @@ fn read_claims(fields: &Fields<'_>, inherited: &[ClaimPath]) -> (ClaimPaths, boo
     if let Some(scope) = read("scope") {
         claims.scope = scope;
     }
+    claims.additional_scopes = read("additional_scopes").unwrap_or_default();
     if let Some(subject) = read("subject") {
         claims.subject = subject;
     }

@@ -266,6 +266,11 @@ impl Narrator<'_> {
                 terms_for_jwts(provider, details);
             }
             required_values("provider", &provider.rules.required_values, details);
+            let more_scopes = &provider.rules.claims.additional_scopes;
+            if !more_scopes.is_empty() {
+                let paths: Vec<String> = more_scopes.iter().map(ToString::to_string).collect();
+                details.add("provider adds scopes from", paths.join(", "));
+            }
         }
         self.calls(details);
         match (&self.facts.identity, jwt) {
