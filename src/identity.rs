@@ -143,11 +143,15 @@ impl Identity {
     pub fn evidence(&self, provider: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
         let is_current = |memo: &&Memo| memo.is_of(provider, policy);
         if let Some(memo) = self.memo.borrow().as_ref().filter(is_current) {
-            return memo.evidence;
+            return memo.evidence.clone();
         }
         let evidence = self.read_evidence(provider, policy, &mut |_, _, _| {});
-        *self.memo.borrow_mut() =
-            Some(Memo { generation: policy.generation, provider, evidence, standing: None });
+        *self.memo.borrow_mut() = Some(Memo {
+            generation: policy.generation,
+            provider,
+            evidence: evidence.clone(),
+            standing: None,
+        });
         evidence
     }
 
@@ -195,7 +199,8 @@ impl Identity {
         if !is_meant_for_us {
             return Err(Reason::AudienceMismatch);
         }
-        Ok(TokenEvidence::noting(&self.principal, id, &tenants, &policy.tenants, note))
+        let claim_lists = policy.resolution.claim_lists;
+        Ok(TokenEvidence::noting(&self.principal, id, &tenants, &policy.tenants, claim_lists, note))
     }
 
     /// What the caller amounts to under `tenant`, worked out once per generation and tenant.

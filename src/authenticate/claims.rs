@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::principal::{MalformedTenantClaim, Principal};
+use super::principal::{MalformedTenantClaim, Principal, TenantClaim};
 use super::rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TokenRules, text_or_integer};
 use super::token::TokenError;
 use crate::http::search::first_part;
@@ -91,25 +91,20 @@ impl Claims {
         malformed.map_or(Ok(()), |path| Err(TokenError::ClaimMalformed(path.to_string().into())))
     }
 
-    /// The names of tenants at those of the paths that lead to a value, in their order. Each must be a non-empty
-    /// string or an integer.
-    pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Vec<Cow<'_, str>>, TokenError> {
-        let mut names = Vec::with_capacity(paths.len());
-        for path in paths {
-            let Some(value) = path.lookup(&self.members) else { continue };
-            let name = non_empty_text(value);
-            names.push(name.ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))?);
-        }
-        Ok(names)
+    /// What each of the paths that leads to a value says of tenants, in their order. Each must hold a non-empty string or
+    /// an integer, or a list of such.
+    pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Box<[TenantClaim]>, TokenError> {
+        let present = paths.iter().filter_map(|path| Some((path, path.lookup(&self.members)?)));
+        let read = |(path, value): (&ClaimPath, &Value)| {
+            tenant_claim(value).ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))
+        };
+        present.map(read).collect()
     }
 
     /// Who the claims say calls. `issuer_tenant` is what stands at `{tenant}` in the issuer, and `tenant_paths` where
     /// the tenant's names stand.
     pub fn into_principal(self, issuer_tenant: Option<&str>, tenant_paths: &[ClaimPath]) -> Principal {
-        let tenant_claims = self
-            .tenants(tenant_paths)
-            .map(|names| names.into_iter().map(|name| name.into_owned().into()).collect())
-            .map_err(|_| MalformedTenantClaim);
+        let tenant_claims = self.tenants(tenant_paths).map_err(|_| MalformedTenantClaim);
         Principal {
             issuer: self.issuer,
             issuer_tenant: issuer_tenant.map(Box::from),
@@ -302,6 +297,21 @@ fn first_present<T>(
 /// An integer is the text of its decimal digits.
 fn non_empty_text(value: &Value) -> Option<Cow<'_, str>> {
     text_or_integer(value).filter(|text| !text.is_empty())
+}
+
+fn tenant_claim(value: &Value) -> Option<TenantClaim> {
+    let list = |names: Option<Box<[Box<str>]>>| {
+        names.filter(|names| !names.is_empty() && names.iter().all(|name| !name.is_empty()))
+    };
+    match value {
+        Value::Array(names) => list(names.iter().map(boxed_non_empty_text).collect()).map(TenantClaim::List),
+        Value::Object(members) => {
+            list(Some(members.keys().map(|name| name.as_str().into()).collect())).map(TenantClaim::List)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            boxed_non_empty_text(value).map(TenantClaim::One)
+        }
+    }
 }
 
 fn boxed_text(value: &Value) -> Option<Box<str>> {

@@ -56,6 +56,6 @@ mod tests;
 
 pub use claims::{Claims, Confirmation};
 pub use issuer_index::IssuerIndex;
-pub use principal::{MalformedTenantClaim, Principal};
+pub use principal::{MalformedTenantClaim, Principal, TenantClaim};
 pub use rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TenantPattern, TokenRules};
 pub use token::{Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, looks_like_jwt};

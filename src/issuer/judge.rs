@@ -5,6 +5,7 @@
 //! 3. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
 //!    scopes are those that both grant.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use super::fault::IssuerFault;
 use super::introspection::{Response, read_response};
 use super::provider::{Introspection, Provider};
 use crate::authenticate::claims::{Claims, Confirmation};
-use crate::authenticate::{AudienceRule, RequiredValue, TokenError, TokenRules};
+use crate::authenticate::{AudienceRule, RequiredValue, TenantClaim, TokenError, TokenRules};
 use crate::authorize::TenantTable;
 use crate::identity::Identity;
+use crate::ids::TenantId;
 use crate::policy::Policy;
 use crate::respond::{Reason, Rejection};
 
@@ -120,7 +122,7 @@ fn judge(
     identity.principal.scope_absent_from_introspection = identity.principal.scopes.is_none();
     match jwt {
         None => Ok(identity),
-        Some(jwt) => combine(jwt, &identity, &policy.tenants).map_err(Rejected::Fault),
+        Some(jwt) => combine(jwt, &identity, policy).map_err(Rejected::Fault),
     }
 }
 
@@ -157,15 +159,17 @@ impl From<TokenError> for Rejected {
 
 /// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
 /// both grant where both speak of scopes, and either may bind the token to its sender.
-fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
+fn combine(jwt: &Identity, answer: &Identity, policy: &Policy) -> Result<Identity, IssuerFault> {
     let (signed, said) = (&jwt.principal, &answer.principal);
-    let is_same_tenant = |one: &str, other: &str| {
-        one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
-    };
-    let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
-        // Each of them names one tenant, or is refused for that later.
+    let claim_lists = policy.resolution.claim_lists;
+    let tenants_differ = match (signed.tenants_named(claim_lists), said.tenants_named(claim_lists)) {
+        // Each of them names the same tenants as any other, or is refused for that later.
         (Ok(signed), Ok(said)) => {
-            signed.iter().any(|one| said.iter().any(|other| !is_same_tenant(one, other)))
+            let said: Vec<_> = said.iter().map(|claim| named_by(claim, &policy.tenants)).collect();
+            signed
+                .iter()
+                .map(|claim| named_by(claim, &policy.tenants))
+                .any(|one| said.iter().any(|other| one != *other))
         }
         // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
         (Err(_), Ok(_)) => false,
@@ -193,6 +197,11 @@ fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<I
         _ => Confirmation::Unsupported,
     };
     Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
+}
+
+/// What a claim names, each tenant once by whatever name, and the names that are no tenant's.
+fn named_by<'c>(claim: &'c TenantClaim, tenants: &TenantTable) -> BTreeSet<Result<TenantId, &'c str>> {
+    claim.names().iter().map(|name| tenants.named(name).ok_or(&**name)).collect()
 }
 
 /// Whether both are there and are not the same.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Policy;
-use crate::authenticate::{AudienceRule, Principal, TenantPattern};
+use crate::authenticate::{AudienceRule, Principal, TenantClaim, TenantPattern};
 use crate::authorize::resolve::{AudienceTenants, RequestEvidence, TokenEvidence, resolve};
 use crate::authorize::{EvidenceKind, Operation};
 use crate::http::headers::borrowed;
@@ -82,7 +82,11 @@ impl Sender<'_> {
             subject: None,
             client: self.client.map(Into::into),
             audiences: None,
-            tenant_claims: Ok(if has_claims { [name.into()].into() } else { Box::default() }),
+            tenant_claims: Ok(if has_claims {
+                [TenantClaim::One(name.into())].into()
+            } else {
+                Box::default()
+            }),
             scopes: None,
             scope_absent_from_introspection: false,
             issued_at: None,
@@ -92,7 +96,7 @@ impl Sender<'_> {
         for tenant in audiences.iter().flat_map(|audience| self.named_by(provider, audience)) {
             named.add(tenant);
         }
-        let evidence = TokenEvidence::of(&principal, id, &named, &self.policy.tenants);
+        let evidence = TokenEvidence::of(&principal, id, &named, &self.policy.tenants, false);
         Some((principal, evidence))
     }
 

@@ -325,9 +325,7 @@ const CLAIM_KEYS: &[&str] = &["scope", "additional_scopes", "subject", "client",
 fn read_claims(fields: &Fields<'_>, inherited: &[ClaimPath]) -> (ClaimPaths, bool) {
     let mut claims = ClaimPaths { tenant: inherited.to_vec(), ..ClaimPaths::default() };
     let mut inherits = true;
-    let Some(fields) =
-        fields.optional("claims").and_then(|claims| claims.map(CLAIM_KEYS))
-    else {
+    let Some(fields) = fields.optional("claims").and_then(|claims| claims.map(CLAIM_KEYS)) else {
         return (claims, inherits);
     };
     let read = |key| fields.optional(key).and_then(|paths| claim_paths(&paths));

@@ -1,6 +1,7 @@
 //! Tokens as issuers send them: scopes in several claims, tenants in lists, opaque and encrypted tokens, what was revoked.
 
 mod additional_scopes;
+mod claim_lists;
 
 use serde_json::{Value, json};
 

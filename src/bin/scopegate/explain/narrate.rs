@@ -346,8 +346,12 @@ impl Narrator<'_> {
     }
 
     fn tenant(&self, details: &mut Details) -> String {
-        if self.facts.identity.as_ref().is_some_and(|identity| identity.principal.tenant_claims.is_err()) {
-            details.add("claim", "not a non-empty string");
+        if let Some(principal) = self.facts.identity.as_ref().map(|identity| &identity.principal) {
+            if principal.tenant_claims.is_err() {
+                details.add("claim", "neither a non-empty string nor a list of such");
+            } else if principal.tenants_named(self.policy.resolution.claim_lists).is_err() {
+                details.add("claim", "a list, which `tenant_resolution.claim_lists` does not allow");
+            }
         }
         self.evidence(&[EvidenceKind::Claim, EvidenceKind::Issuer], details);
         if let Some(provider) = self.trace.provider {
