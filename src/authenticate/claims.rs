@@ -134,6 +134,11 @@ impl Claims {
         self.members.get(name)?.as_str()
     }
 
+    /// Has `issuer` stand for `iss` from here on: a response may leave it out.
+    pub fn set_issuer(&mut self, issuer: Box<str>) {
+        self.issuer = Some(issuer);
+    }
+
     /// `iss`.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()

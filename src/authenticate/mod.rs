@@ -58,4 +58,6 @@ pub use claims::{Claims, Confirmation};
 pub use issuer_index::IssuerIndex;
 pub use principal::{MalformedTenantClaim, Principal, TenantClaim};
 pub use rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TenantPattern, TokenRules};
-pub use token::{Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
+pub use token::{
+    Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, is_encrypted, looks_like_jwt,
+};

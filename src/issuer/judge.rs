@@ -2,7 +2,9 @@
 //!
 //! 1. A response that says the token is inactive refuses it, for as long as `negative_ttl`.
 //! 2. An active one is checked as a token's claims are: issuer, type, times, audience, required members and values.
-//! 3. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
+//! 3. Where each tenant has an endpoint of its own, the response's issuer must be that tenant's.
+//! 4. Where the token is a JWT that is not verified here, the response must be about its issuer; nothing else is taken from it.
+//! 5. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
 //!    scopes are those that both grant.
 
 use std::collections::BTreeSet;
@@ -12,8 +14,11 @@ use std::time::Duration;
 use super::fault::IssuerFault;
 use super::introspection::{Response, read_response};
 use super::provider::{Introspection, Provider};
+use super::question::Question;
 use crate::authenticate::claims::{Claims, Confirmation};
-use crate::authenticate::{AudienceRule, RequiredValue, TenantClaim, TokenError, TokenRules};
+use crate::authenticate::{
+    AudienceRule, RequiredValue, TenantClaim, TokenError, TokenRules, UntrustedToken, looks_like_jwt,
+};
 use crate::authorize::TenantTable;
 use crate::identity::Identity;
 use crate::ids::TenantId;
@@ -36,12 +41,21 @@ pub enum IntrospectionOutcome {
     Fault(IssuerFault),
 }
 
+/// What an answer is about.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The token, and in whose realm.
+    pub question: Question<'a>,
+    /// What the token is by itself, where it is a JWT that was verified.
+    pub jwt: Option<&'a Rc<Identity>>,
+}
+
 /// What a reply received at `received_at` comes to, and until when that may be remembered.
 pub fn conclude(
     policy: &Policy,
     rules: &Provider,
     introspection: &Introspection,
-    jwt: Option<&Rc<Identity>>,
+    asked: Asked<'_>,
     reply: Result<(u16, &[u8]), IssuerFault>,
     received_at: Duration,
     now: Duration,
@@ -58,7 +72,7 @@ pub fn conclude(
         }
         Ok(Response::Active(claims)) => {
             let expires_at = claims.expires_at();
-            match judge(policy, rules, introspection, jwt, *claims, now) {
+            match judge(policy, rules, introspection, asked, *claims, now) {
                 Ok(identity) => {
                     let oldest = received_at.saturating_add(introspection.max_ttl);
                     let until = expires_at.map_or(oldest, |expires_at| oldest.min(expires_at));
@@ -84,10 +98,17 @@ fn judge(
     policy: &Policy,
     provider: &Provider,
     introspection: &Introspection,
-    jwt: Option<&Rc<Identity>>,
-    claims: Claims,
+    Asked { question, jwt }: Asked<'_>,
+    mut claims: Claims,
     now: Duration,
 ) -> Result<Identity, Rejected> {
+    if let Some(issuer) = issuer_of_unverified(provider, question.token) {
+        if differ(Some(&issuer), claims.issuer()) {
+            return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
+        }
+        // By it the token was brought here, and its issuer says that the token is good.
+        claims.set_issuer(issuer);
+    }
     if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
         return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
     }
@@ -98,6 +119,11 @@ fn judge(
         return Err(TokenError::TypeNotAccepted.into());
     }
     let issuer_tenant = issuer_tenant(policy, provider, &claims)?;
+    if let (Some(asked), Some(named)) = (question.tenant, issuer_tenant.as_deref()) {
+        if policy.tenants.named(asked) != policy.tenants.named(named) {
+            return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
+        }
+    }
     // Of a JWT its own claims were checked; what the response repeats of them must have the values too.
     let is_asked = |required: &&RequiredValue| jwt.is_none() || claims.has_at(&required.path);
     // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
@@ -124,6 +150,14 @@ fn judge(
         None => Ok(identity),
         Some(jwt) => combine(jwt, &identity, policy).map_err(Rejected::Fault),
     }
+}
+
+/// The `iss` of a JWT that is not verified here, since its provider has no keys.
+fn issuer_of_unverified(provider: &Provider, token: &str) -> Option<Box<str>> {
+    if !provider.knows_jwts_by_introspection() || !looks_like_jwt(token) {
+        return None;
+    }
+    UntrustedToken::parse(token).ok()?.issuer().ok()?.map(Box::from)
 }
 
 /// The tenant's name in the response's issuer.

@@ -22,6 +22,8 @@ pub struct Provider {
     pub keys: ProviderKeys,
     /// How it is asked about tokens (RFC 7662).
     pub introspection: Option<Introspection>,
+    /// Whether it is asked about encrypted tokens (JWE): `encrypted_tokens: introspect`.
+    pub introspects_encrypted: bool,
     /// How many verified tokens are remembered; 0 for none.
     pub token_cache_entries: usize,
     /// SHA-256 over everything the provider's configuration says: what is cached under one digest decides nothing
@@ -29,10 +31,17 @@ pub struct Provider {
     pub digest: [u8; 32],
 }
 
+impl Provider {
+    /// Whether its JWTs are known by introspection alone: it has no keys to verify them with.
+    pub fn knows_jwts_by_introspection(&self) -> bool {
+        matches!(self.keys, ProviderKeys::None) && self.introspection.is_some()
+    }
+}
+
 /// Where a provider's keys come from.
 #[derive(Clone, Debug)]
 pub enum ProviderKeys {
-    /// Nowhere: its tokens are opaque.
+    /// Nowhere: its tokens are known by introspection alone.
     None,
     /// `local_jwks`.
     Local(Arc<KeySet>),
@@ -90,6 +99,13 @@ pub struct Introspection {
     pub max_response_bytes: usize,
     /// Members that a response about an active token must have.
     pub required_members: Box<[Box<str>]>,
+}
+
+impl Introspection {
+    /// Whether each tenant has an endpoint of its own.
+    pub fn is_by_tenant(&self) -> bool {
+        self.uri.path.contains("{tenant}")
+    }
 }
 
 /// How the gateway authenticates itself to an introspection endpoint.

@@ -32,6 +32,7 @@ const KEYS: &[&str] = &[
     "local_jwks",
     "remote_jwks",
     "introspection",
+    "encrypted_tokens",
     "claims",
     "from_headers",
     "from_cookies",
@@ -179,6 +180,14 @@ fn read_provider(
         }
         Some(introspection)
     });
+    let introspects_encrypted = fields.optional("encrypted_tokens").map(|cursor| {
+        let introspects = cursor.choice(&[("refuse", false), ("introspect", true)])?;
+        if introspects && introspection.is_none() {
+            cursor.error("it needs `introspection`");
+            return None;
+        }
+        Some(introspects)
+    });
     let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
     let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
     // Everything is read by now, so that no error hides another.
@@ -201,6 +210,7 @@ fn read_provider(
             None => None,
             Some(introspection) => Some(introspection?),
         },
+        introspects_encrypted: introspects_encrypted.unwrap_or(Some(false))?,
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
@@ -440,7 +450,7 @@ fn read_introspection(cursor: &Cursor<'_>, default_member: Option<&str>) -> Opti
         "max_response_bytes",
         "required_members",
     ])?;
-    let uri = fields.required("uri").and_then(|uri| read_uri(&uri, false));
+    let uri = fields.required("uri").and_then(|uri| read_uri(&uri, true));
     let cluster = fields.required("cluster").and_then(|cluster| cluster.string());
     let client_authentication = fields.required("client_auth").and_then(|auth| read_client_auth(&auth));
     let apply_to_all = fields
@@ -569,9 +579,7 @@ fn read_uri(cursor: &Cursor<'_>, takes_tenant: bool) -> Option<HttpUri> {
     match &uri {
         Err(message) => cursor.error(message),
         Ok(uri) if uri.path.contains("{tenant}") && !takes_tenant => {
-            cursor.error(
-                "`{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
-            );
+            cursor.error("`{tenant}` may stand here only where `issuer` holds it");
             return None;
         }
         Ok(_) => {}

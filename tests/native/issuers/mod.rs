@@ -2,13 +2,15 @@
 
 mod additional_scopes;
 mod claim_lists;
+mod introspection_of;
 
 use serde_json::{Value, json};
 
 use crate::gateway::{
-    AUDIENCE, Call, Gateway, ISSUER, KEY, Outcome, Reply, claims, merge, overlay, provider, token,
+    AUDIENCE, Call, Gateway, ISSUER, KEY, NOW, Outcome, Reply, claims, merge, overlay, provider, token,
 };
 use scopegate::issuer::IssuerCall;
+use scopegate_testing::mint::jwks;
 
 /// One provider, the tenant `acme` of it, and operations that ask for `a`, for `a` and `b`, and for no scope.
 fn file(changes_of_provider: Value) -> Value {

@@ -262,7 +262,7 @@ impl Narrator<'_> {
         }
         if let Some(provider) = self.trace.provider.and_then(|id| self.policy.provider(id)) {
             details.add("provider", &*provider.name);
-            if jwt.is_some() {
+            if jwt.is_some() && !provider.knows_jwts_by_introspection() {
                 terms_for_jwts(provider, details);
             }
             required_values("provider", &provider.rules.required_values, details);
@@ -288,9 +288,11 @@ impl Narrator<'_> {
             }
             required_values("operation", &operation.required_values, details);
         }
+        let is_verified =
+            self.facts.identity.as_ref().is_some_and(|identity| identity.key_fingerprint.is_some());
         match jwt {
-            Some(_) => "the token is verified".to_owned(),
-            None => "the issuer says that the token is active".to_owned(),
+            Some(_) if is_verified => "the token is verified".to_owned(),
+            Some(_) | None => "the issuer says that the token is active".to_owned(),
         }
     }
 
