@@ -240,6 +240,9 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         )?;
         let standing = identity.standing(tenant, provider, policy);
         self.facts.standing = Some(Rc::clone(&standing));
+        if standing.is_revoked {
+            return Err(Reason::TokenRevoked.into());
+        }
 
         self.enter(Stage::Scopes);
         self.authorize(routed, &identity, &standing, policy)?;
@@ -464,6 +467,9 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         // Don't ask the issuer about a token that its own claims already refuse.
         identity.check_time(self.surroundings.now)?;
         self.check_sender(identity.confirmation)?;
+        if identity.evidence(id, &self.active.policy) == Err(Reason::TokenRevoked) {
+            return Err(Reason::TokenRevoked.into());
+        }
         let realm = self.realm(id, identity.principal.issuer_tenant.as_deref(), evidence)?;
         let question = Question { token: credential.text(), tenant: realm.as_deref() };
         let narrowed = self.introspected(id, Asked { question, jwt: Some(&identity) })?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::http_call::HttpCall;
-use crate::authenticate::{TenantPattern, TokenRules};
+use crate::authenticate::{Revoked, TenantPattern, TokenRules};
 use crate::http::percent;
 use crate::jose::KeySet;
 
@@ -24,9 +24,11 @@ pub struct Provider {
     pub introspection: Option<Introspection>,
     /// Whether it is asked about encrypted tokens (JWE): `encrypted_tokens: introspect`.
     pub introspects_encrypted: bool,
+    /// Tokens that are out of use. No part of [`Self::digest`], since what was learnt stays true.
+    pub revoked: Option<Arc<Revoked>>,
     /// How many verified tokens are remembered; 0 for none.
     pub token_cache_entries: usize,
-    /// SHA-256 over everything the provider's configuration says: what is cached under one digest decides nothing
+    /// SHA-256 over everything else that the provider's configuration says: what is cached under one digest decides nothing
     /// under another.
     pub digest: [u8; 32],
 }

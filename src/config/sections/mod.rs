@@ -2,6 +2,7 @@
 
 mod forward;
 mod providers;
+mod revoked;
 mod scopes;
 mod suites;
 mod tenants;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::revoked;
 use super::terms::{claim_path, claim_paths, header_name, http_token, required_values};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
@@ -33,12 +34,15 @@ const KEYS: &[&str] = &[
     "remote_jwks",
     "introspection",
     "encrypted_tokens",
+    REVOKED,
     "claims",
     "from_headers",
     "from_cookies",
     "from_params",
     "token_cache",
 ];
+
+const REVOKED: &str = "revoked";
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -188,6 +192,7 @@ fn read_provider(
         }
         Some(introspects)
     });
+    let revoked = fields.optional(REVOKED).map(|cursor| revoked::read(&cursor));
     let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
     let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
     // Everything is read by now, so that no error hides another.
@@ -211,6 +216,10 @@ fn read_provider(
             Some(introspection) => Some(introspection?),
         },
         introspects_encrypted: introspects_encrypted.unwrap_or(Some(false))?,
+        revoked: match revoked {
+            None => None,
+            Some(revoked) => Some(revoked?),
+        },
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
@@ -224,12 +233,12 @@ fn read_max_entries(fields: &Fields<'_>) -> usize {
     fields.integer("max_entries", 0..=MOST_CACHE_ENTRIES, DEFAULT_CACHE_ENTRIES as u32) as usize
 }
 
-/// Covers all that the provider's behaviour depends on; the same for whatever order its keys are written in.
+/// Covers all that decides whether what was learnt of a token still holds; the same for whatever order its keys are written in.
 fn digest(name: &str, provider: &Value<'_>, inherited_claims: Option<&Value<'_>>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut sink = |part: &[u8]| hasher.update(part);
     Value::String(name.into()).canonical(&mut sink);
-    provider.canonical(&mut sink);
+    provider.canonical_without(REVOKED, &mut sink);
     if let Some(claims) = inherited_claims {
         claims.canonical(&mut sink);
     }

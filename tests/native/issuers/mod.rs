@@ -3,6 +3,7 @@
 mod additional_scopes;
 mod claim_lists;
 mod introspection_of;
+mod revoked;
 
 use serde_json::{Value, json};
 

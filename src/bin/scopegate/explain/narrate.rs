@@ -273,6 +273,7 @@ impl Narrator<'_> {
             }
         }
         self.calls(details);
+        self.revoked(details);
         match (&self.facts.identity, jwt) {
             (Some(identity), _) => self.identity(identity, details),
             (None, Some(jwt)) => self.unverified_claims(jwt, details),
@@ -324,6 +325,23 @@ impl Narrator<'_> {
         details.add("aud", audiences.unwrap_or_else(|| "none".to_owned()));
         self.time("iat", principal.issued_at, details);
         self.time("refused from (exp and skew)", identity.expires_at, details);
+    }
+
+    /// Which list a token is on that was taken out of use.
+    fn revoked(&self, details: &mut Details) {
+        let Some(identity) = &self.facts.identity else { return };
+        let provider = self.trace.provider.and_then(|id| self.policy.provider(id));
+        let standing = self.facts.standing.as_ref();
+        let tenant = standing.and_then(|standing| self.policy.tenants.tenant(standing.tenant));
+        let lists = [
+            provider.map(|provider| ("provider", &provider.name, &provider.revoked)),
+            tenant.map(|tenant| ("tenant", &tenant.id, &tenant.revoked)),
+        ];
+        for (whose, name, revoked) in lists.into_iter().flatten() {
+            if let Some(cause) = revoked.as_deref().and_then(|revoked| revoked.cause(&identity.principal)) {
+                details.add("revoked by", format!("`revoked.{}` of {whose} `{name}`", cause.as_str()));
+            }
+        }
     }
 
     fn time(&self, name: &str, moment: Option<Duration>, details: &mut Details) {

@@ -98,6 +98,11 @@ pub fn remedy(rejection: &Rejection) -> String {
             "the client has to call with the certificate that its token is bound to (--client-certificate-sha256)"
                 .to_owned()
         }
+        Reason::TokenRevoked => {
+            "the client has to get a new token, unless it or its subject is revoked altogether; `revoked` of the provider \
+             or the tenant lists what is"
+                .to_owned()
+        }
         Reason::OperationNotMapped => "an operation has to be configured for this host and path".to_owned(),
         Reason::MethodNotMapped => {
             "the client has to use a method that is mapped here, or an operation has to list this one".to_owned()
