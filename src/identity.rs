@@ -62,6 +62,8 @@ pub struct TenantStanding {
     pub effective: EffectiveScopes,
     /// What the upstream is told.
     pub forwarded: ForwardedValues,
+    /// Whether the tenant's configuration takes the token out of use.
+    pub is_revoked: bool,
 }
 
 /// Values of the headers that the upstream is told, in the order of the configuration; None where there is nothing to
@@ -139,15 +141,20 @@ impl Identity {
     /// # Errors
     ///
     /// `audience_mismatch` where the token was meant for a tenant by name that the policy no longer has,
-    /// `issuer_unknown` where its issuer is another provider's by now.
+    /// `issuer_unknown` where its issuer is another provider's by now, `token_revoked` where the provider's
+    /// configuration takes it out of use.
     pub fn evidence(&self, provider: ProviderId, policy: &Policy) -> Result<TokenEvidence, Reason> {
         let is_current = |memo: &&Memo| memo.is_of(provider, policy);
         if let Some(memo) = self.memo.borrow().as_ref().filter(is_current) {
-            return memo.evidence;
+            return memo.evidence.clone();
         }
         let evidence = self.read_evidence(provider, policy, &mut |_, _, _| {});
-        *self.memo.borrow_mut() =
-            Some(Memo { generation: policy.generation, provider, evidence, standing: None });
+        *self.memo.borrow_mut() = Some(Memo {
+            generation: policy.generation,
+            provider,
+            evidence: evidence.clone(),
+            standing: None,
+        });
         evidence
     }
 
@@ -195,7 +202,11 @@ impl Identity {
         if !is_meant_for_us {
             return Err(Reason::AudienceMismatch);
         }
-        Ok(TokenEvidence::noting(&self.principal, id, &tenants, &policy.tenants, note))
+        if provider.revoked.as_deref().is_some_and(|revoked| revoked.cause(&self.principal).is_some()) {
+            return Err(Reason::TokenRevoked);
+        }
+        let claim_lists = policy.resolution.claim_lists;
+        Ok(TokenEvidence::noting(&self.principal, id, &tenants, &policy.tenants, claim_lists, note))
     }
 
     /// What the caller amounts to under `tenant`, worked out once per generation and tenant.
@@ -228,7 +239,10 @@ impl Identity {
             None => EffectiveScopes::default(),
         };
         let forwarded = self.forwarded(id, &effective, policy);
-        TenantStanding { tenant: id, provider, application, effective, forwarded }
+        let is_revoked = tenant
+            .and_then(|tenant| tenant.revoked.as_deref())
+            .is_some_and(|revoked| revoked.cause(principal).is_some());
+        TenantStanding { tenant: id, provider, application, effective, forwarded, is_revoked }
     }
 
     /// The caller as the decision about scopes sees it.

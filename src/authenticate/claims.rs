@@ -5,9 +5,10 @@
 //! tenant's claims alone are read later, by [`Claims::tenants`], since the tenant step judges them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use super::principal::{MalformedTenantClaim, Principal};
+use super::principal::{MalformedTenantClaim, Principal, TenantClaim};
 use super::rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TokenRules, text_or_integer};
 use super::token::TokenError;
 use crate::http::search::first_part;
@@ -90,25 +91,20 @@ impl Claims {
         malformed.map_or(Ok(()), |path| Err(TokenError::ClaimMalformed(path.to_string().into())))
     }
 
-    /// The names of tenants at those of the paths that lead to a value, in their order. Each must be a non-empty
-    /// string or an integer.
-    pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Vec<Cow<'_, str>>, TokenError> {
-        let mut names = Vec::with_capacity(paths.len());
-        for path in paths {
-            let Some(value) = path.lookup(&self.members) else { continue };
-            let name = non_empty_text(value);
-            names.push(name.ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))?);
-        }
-        Ok(names)
+    /// What each of the paths that leads to a value says of tenants, in their order. Each must hold a non-empty string or
+    /// an integer, or a list of such.
+    pub fn tenants(&self, paths: &[ClaimPath]) -> Result<Box<[TenantClaim]>, TokenError> {
+        let present = paths.iter().filter_map(|path| Some((path, path.lookup(&self.members)?)));
+        let read = |(path, value): (&ClaimPath, &Value)| {
+            tenant_claim(value).ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))
+        };
+        present.map(read).collect()
     }
 
     /// Who the claims say calls. `issuer_tenant` is what stands at `{tenant}` in the issuer, and `tenant_paths` where
     /// the tenant's names stand.
     pub fn into_principal(self, issuer_tenant: Option<&str>, tenant_paths: &[ClaimPath]) -> Principal {
-        let tenant_claims = self
-            .tenants(tenant_paths)
-            .map(|names| names.into_iter().map(|name| name.into_owned().into()).collect())
-            .map_err(|_| MalformedTenantClaim);
+        let tenant_claims = self.tenants(tenant_paths).map_err(|_| MalformedTenantClaim);
         Principal {
             issuer: self.issuer,
             issuer_tenant: issuer_tenant.map(Box::from),
@@ -136,6 +132,11 @@ impl Claims {
     /// The claim of this name, if it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.members.get(name)?.as_str()
+    }
+
+    /// Has `issuer` stand for `iss` from here on: a response may leave it out.
+    pub fn set_issuer(&mut self, issuer: Box<str>) {
+        self.issuer = Some(issuer);
     }
 
     /// `iss`.
@@ -196,6 +197,7 @@ impl Claims {
         let subject = keep_fault(first_present(&members, &paths.subject, boxed_non_empty_text), &mut fault);
         let client = keep_fault(first_present(&members, &paths.client, boxed_non_empty_text), &mut fault);
         let scope = keep_fault(first_present(&members, &paths.scope, scope_tokens), &mut fault);
+        let scope = keep_fault(with_additional_scopes(scope, &members, &paths.additional_scopes), &mut fault);
         let confirmation =
             keep_fault(top_level(&members, "cnf", confirmation), &mut fault).unwrap_or(Confirmation::None);
         let claims = Self {
@@ -302,6 +304,21 @@ fn non_empty_text(value: &Value) -> Option<Cow<'_, str>> {
     text_or_integer(value).filter(|text| !text.is_empty())
 }
 
+fn tenant_claim(value: &Value) -> Option<TenantClaim> {
+    let list = |names: Option<Box<[Box<str>]>>| {
+        names.filter(|names| !names.is_empty() && names.iter().all(|name| !name.is_empty()))
+    };
+    match value {
+        Value::Array(names) => list(names.iter().map(boxed_non_empty_text).collect()).map(TenantClaim::List),
+        Value::Object(members) => {
+            list(Some(members.keys().map(|name| name.as_str().into()).collect())).map(TenantClaim::List)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            boxed_non_empty_text(value).map(TenantClaim::One)
+        }
+    }
+}
+
 fn boxed_text(value: &Value) -> Option<Box<str>> {
     value.as_str().map(Box::from)
 }
@@ -337,10 +354,9 @@ fn audiences(value: &Value) -> Option<Box<[Box<str>]>> {
     }
 }
 
-/// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens, none of
-/// which may hold a blank: forwarded, or to another reader, it would be two.
+/// Tokens with one space between each (RFC 6749 section 3.3), more of them tolerated; or an array of tokens.
 fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
-    let tokens = match value {
+    match value {
         Value::String(scope) => {
             // Room for each at once; the standard library's search for spaces takes longer than the tokens are.
             let mut tokens = Vec::with_capacity(1 + scope.bytes().filter(|byte| *byte == b' ').count());
@@ -352,11 +368,42 @@ fn scope_tokens(value: &Value) -> Option<Box<[Box<str>]>> {
                 }
                 rest = after;
             }
-            return Some(tokens.into());
+            Some(tokens.into())
         }
-        Value::Array(tokens) => texts(tokens)?,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
-    };
+        Value::Array(tokens) => unsplit(texts(tokens)?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
+}
+
+/// The scopes together with those at each of the `paths` that leads to a value, each once.
+fn with_additional_scopes(
+    scope: Option<Box<[Box<str>]>>,
+    members: &Object,
+    paths: &[ClaimPath],
+) -> Result<Option<Box<[Box<str>]>>, TokenError> {
+    if paths.is_empty() {
+        return Ok(scope);
+    }
+    let mut all: Option<Vec<Box<str>>> = scope.map(Vec::from);
+    let mut seen: HashSet<Box<str>> = all.iter().flatten().cloned().collect();
+    for path in paths {
+        let Some(value) = path.lookup(members) else { continue };
+        let tokens = match value {
+            // Some issuers grant roles as the names of members: their values say who granted them.
+            Value::Object(roles) => unsplit(roles.keys().map(|name| name.as_str().into()).collect()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                scope_tokens(value)
+            }
+        };
+        let tokens = tokens.ok_or_else(|| TokenError::ClaimMalformed(path.to_string().into()))?;
+        let all = all.get_or_insert_default();
+        all.extend(tokens.into_iter().filter(|token| seen.insert(token.clone())));
+    }
+    Ok(all.map(Into::into))
+}
+
+/// Tokens of which none may hold a blank: forwarded, or to another reader, it would be two.
+fn unsplit(tokens: Box<[Box<str>]>) -> Option<Box<[Box<str>]>> {
     if tokens.iter().any(|token| token.contains(char::is_whitespace)) {
         return None;
     }

@@ -48,6 +48,7 @@
 pub mod claims;
 mod issuer_index;
 pub mod principal;
+mod revocation;
 pub mod rules;
 pub mod token;
 
@@ -56,6 +57,9 @@ mod tests;
 
 pub use claims::{Claims, Confirmation};
 pub use issuer_index::IssuerIndex;
-pub use principal::{MalformedTenantClaim, Principal};
+pub use principal::{MalformedTenantClaim, Principal, TenantClaim};
+pub use revocation::{Revoked, RevokedBy};
 pub use rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TenantPattern, TokenRules};
-pub use token::{Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, looks_like_jwt};
+pub use token::{
+    Jws, Part, RecentHeaders, SignedToken, TokenError, UntrustedToken, is_encrypted, looks_like_jwt,
+};

@@ -19,8 +19,9 @@ pub struct Principal {
     pub client: Option<Box<str>>,
     /// `aud`, None where it is absent.
     pub audiences: Option<Box<[Box<str>]>>,
-    /// Every present tenant claim; an error where one is neither a non-empty string nor an integer, which is judged when the tenant is.
-    pub tenant_claims: Result<Box<[Box<str>]>, MalformedTenantClaim>,
+    /// Every present tenant claim; an error where one names nothing, which is judged when the tenant is. They are read by
+    /// [`Self::tenants_named`].
+    pub tenant_claims: Result<Box<[TenantClaim]>, MalformedTenantClaim>,
     /// The token's scopes, None where it speaks of none at all.
     pub scopes: Option<Box<[Box<str>]>>,
     /// Whether the token was introspected and the response had no scope member.
@@ -33,6 +34,17 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The tenant claims, where one may list several tenants only if `claim_lists`.
+    ///
+    /// # Errors
+    ///
+    /// One of them has no usable value.
+    pub fn tenants_named(&self, claim_lists: bool) -> Result<&[TenantClaim], MalformedTenantClaim> {
+        let claims = self.tenant_claims.as_deref().map_err(|malformed| *malformed)?;
+        let is_list = |claim: &TenantClaim| matches!(claim, TenantClaim::List(_));
+        if !claim_lists && claims.iter().any(is_list) { Err(MalformedTenantClaim) } else { Ok(claims) }
+    }
+
     /// What it takes on the heap, in bytes, about.
     pub fn heap_bytes(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
@@ -41,12 +53,34 @@ impl Principal {
         let texts = [&self.issuer, &self.issuer_tenant, &self.subject, &self.client].map(text);
         texts.into_iter().sum::<usize>()
             + self.audiences.as_deref().map_or(0, list)
-            + self.tenant_claims.as_deref().map_or(0, list)
+            + self.tenant_claims.as_deref().map_or(0, |claims| {
+                let names = claims.iter().map(|claim| list(claim.names()));
+                size_of_val(claims) + names.sum::<usize>()
+            })
             + self.scopes.as_deref().map_or(0, list)
             + heap_bytes(&self.claims)
     }
 }
 
-/// A tenant claim that is present but neither a non-empty string nor an integer.
+/// What one claim says of tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantClaim {
+    /// This one: a non-empty string, or an integer.
+    One(Box<str>),
+    /// The token speaks for each of these: the elements of an array or the names of an object's members, at least one.
+    List(Box<[Box<str>]>),
+}
+
+impl TenantClaim {
+    /// The names in it.
+    pub fn names(&self) -> &[Box<str>] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::List(names) => names,
+        }
+    }
+}
+
+/// A tenant claim that is present and names nothing: neither a non-empty string nor an integer, nor a list of such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedTenantClaim;

@@ -305,7 +305,8 @@ pub fn text_or_integer(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Where the claims stand that are read. Of each, the first path that leads to a value counts; of `tenant`, all do.
+/// Where the claims stand that are read. Of each, the first path that leads to a value counts; of `tenant` and
+/// `additional_scopes`, all do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimPaths {
     /// The scope; default `scope` (RFC 9068 section 2.2.3), `scp`.
@@ -316,6 +317,8 @@ pub struct ClaimPaths {
     pub client: Vec<ClaimPath>,
     /// The tenant; no default.
     pub tenant: Vec<ClaimPath>,
+    /// Scopes beside those of `scope`, from each path that leads to a value; no default.
+    pub additional_scopes: Vec<ClaimPath>,
 }
 
 impl Default for ClaimPaths {
@@ -326,6 +329,7 @@ impl Default for ClaimPaths {
             subject: top_level(&["sub"]),
             client: top_level(&["client_id", "azp"]),
             tenant: Vec::new(),
+            additional_scopes: Vec::new(),
         }
     }
 }
@@ -334,7 +338,13 @@ impl ClaimPaths {
     /// The members of an introspection response (RFC 7662 section 2.2), beside the tenant's, which has none there.
     pub fn introspection(tenant: Vec<ClaimPath>) -> Self {
         let top_level = |name| vec![ClaimPath::top_level(name)];
-        Self { scope: top_level("scope"), subject: top_level("sub"), client: top_level("client_id"), tenant }
+        Self {
+            scope: top_level("scope"),
+            subject: top_level("sub"),
+            client: top_level("client_id"),
+            tenant,
+            additional_scopes: Vec::new(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::rules::TokenRules;
 use crate::collections::bounded_cache::BoundedCache;
 use crate::jose::algorithm::{Algorithm, AlgorithmSet};
 use crate::jose::base64url;
-use crate::jose::json::{Object, parse_object};
+use crate::jose::json::{Object, Value, parse_object};
 use crate::jose::key_set::{KeyFingerprint, KeySet};
 use crate::jose::signature::SignatureVerifier;
 use crate::respond::Reason;
@@ -28,6 +28,16 @@ pub fn looks_like_jwt(token: &(impl AsRef<[u8]> + ?Sized)) -> bool {
     let Some((first, rest)) = split_at_dot(token) else { return false };
     let parts = || rest.split(|byte| *byte == b'.').count();
     token.starts_with(b"ey") || (matches!(parts(), 2 | 4) && encodes_object(first))
+}
+
+/// Whether the text is an encrypted token (JWE, RFC 7516 section 7.1): five parts, the first of which is a header with `enc`.
+pub fn is_encrypted(token: &(impl AsRef<[u8]> + ?Sized)) -> bool {
+    let token = token.as_ref();
+    let Some((first, rest)) = split_at_dot(token) else { return false };
+    rest.split(|byte| *byte == b'.').count() == 4
+        && base64url::decode(first)
+            .and_then(|header| parse_object(&header).ok())
+            .is_some_and(|header| header.get("enc").is_some_and(Value::is_string))
 }
 
 /// What stands before and after the first dot.
@@ -229,11 +239,16 @@ impl<'t> UntrustedToken<'t> {
     /// `typ` and `alg`, and what the claims say of the token's type, against a provider's rules.
     /// [`Self::verify_signature`] asks the same again.
     pub fn check_header(&self, rules: &TokenRules) -> Result<(), TokenError> {
+        self.check_type(rules)?;
+        self.jws.allowed_algorithm(rules.algorithms).map(|_| ())
+    }
+
+    /// `typ`, and what the claims say of the token's type, against a provider's rules.
+    pub fn check_type(&self, rules: &TokenRules) -> Result<(), TokenError> {
         if !rules.accepts_type(self.jws.header.token_type.as_deref()) {
             return Err(TokenError::TypeNotAccepted);
         }
-        rules.check_use(&self.claims)?;
-        self.jws.allowed_algorithm(rules.algorithms).map(|_| ())
+        rules.check_use(&self.claims)
     }
 
     /// `typ` and `alg` of a token whose issuer is nobody's: the type must be one that is accepted by default, and

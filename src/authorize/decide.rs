@@ -120,6 +120,7 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
         | Reason::IssuerNotAllowedForTenant
         | Reason::ApplicationNotRegistered
         | Reason::SenderConstraintFailed
+        | Reason::TokenRevoked
         | Reason::SuiteNotAvailable
         | Reason::KeysUnavailable
         | Reason::IntrospectionUnavailable

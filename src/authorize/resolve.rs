@@ -4,14 +4,17 @@
 //! 2. Kinds of evidence that are required must be present.
 //! 3. The tenant comes from the token's evidence alone: the one tenant that all of it has in common, provided that
 //!    something in the token names it ([`TokenEvidence`]).
+//!    Where a claim lists several tenants, and that is switched on, the request's evidence picks one of them.
 //! 4. Two fallbacks, both off unless configured, where the token names nothing ([`ResolutionRules`]).
-//! 5. The request's evidence must name that same tenant; it never narrows a choice.
+//! 5. The request's evidence must name that same tenant; beside such a list it never narrows a choice.
 //!
 //! The token's part depends on the token and the configuration alone, so it is computed once per token and
 //! policy generation; what is left for each request is a comparison.
 
+use std::rc::Rc;
+
 use super::tenants::TenantTable;
-use crate::authenticate::Principal;
+use crate::authenticate::{Principal, TenantClaim};
 use crate::ids::{ProviderId, TenantId};
 use crate::respond::Reason;
 
@@ -93,6 +96,8 @@ pub struct ResolutionRules {
     pub headers: Box<[Box<str>]>,
     /// Kinds of evidence that every request must bring.
     pub required_evidence: EvidenceKinds,
+    /// Whether a tenant claim may list several tenants, of which the request's evidence picks one.
+    pub claim_lists: bool,
     /// Whether the request's tenant counts where the token names none, for a client's own token.
     pub accept_from_request: bool,
     /// The tenant where nothing names one.
@@ -115,18 +120,20 @@ impl From<Reason> for TenantFault {
 }
 
 /// What a token's own evidence says of the tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenEvidence {
-    /// A tenant claim that is not a non-empty string.
+    /// A tenant claim that names nothing.
     odd_claim: bool,
     kinds: EvidenceKinds,
     conclusion: TokenConclusion,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum TokenConclusion {
     /// The one tenant that all of the token's evidence has in common.
     Tenant(TenantId),
+    /// Tenants that a claim lists, each with what the rest of the token makes of it.
+    Listed(Rc<[(TenantId, Result<(), Reason>)]>),
     NamesNothing,
     Contradiction(Reason),
 }
@@ -138,8 +145,9 @@ impl TokenEvidence {
         provider: ProviderId,
         audiences: &AudienceTenants,
         table: &TenantTable,
+        claim_lists: bool,
     ) -> Self {
-        Self::noting(principal, provider, audiences, table, &mut |_, _, _| {})
+        Self::noting(principal, provider, audiences, table, claim_lists, &mut |_, _, _| {})
     }
 
     /// The same, with every name in the token and the tenants that it names told to `note`. Audiences are for
@@ -149,6 +157,7 @@ impl TokenEvidence {
         provider: ProviderId,
         audiences: &AudienceTenants,
         table: &TenantTable,
+        claim_lists: bool,
         note: NoteEvidence<'_>,
     ) -> Self {
         let mut kinds = EvidenceKinds::default();
@@ -156,18 +165,24 @@ impl TokenEvidence {
         let mut naming: Vec<&[TenantId]> = Vec::with_capacity(8);
         let mut unknown = false;
 
-        let mut odd_claim = false;
-        match &principal.tenant_claims {
-            Err(_) => odd_claim = true,
-            Ok(names) => {
-                for name in names {
-                    kinds = kinds.with(EvidenceKind::Claim);
-                    let tenant = table.alone(name);
-                    note(EvidenceKind::Claim, name, tenant.unwrap_or_default());
-                    match tenant {
-                        Some(tenant) => naming.push(tenant),
-                        None => unknown = true,
-                    }
+        let claims = principal.tenants_named(claim_lists);
+        let odd_claim = claims.is_err();
+        let mut listed: Option<Vec<TenantId>> = None;
+        for claim in claims.unwrap_or_default() {
+            kinds = kinds.with(EvidenceKind::Claim);
+            for name in claim.names() {
+                note(EvidenceKind::Claim, name, table.alone(name).unwrap_or_default());
+            }
+            match ClaimedTenants::of(claim, table) {
+                ClaimedTenants::None => unknown = true,
+                ClaimedTenants::One(tenant) => naming.push(tenant),
+                ClaimedTenants::Several(tenants) => {
+                    listed = Some(match listed {
+                        Some(before) => {
+                            before.into_iter().filter(|tenant| tenants.contains(tenant)).collect()
+                        }
+                        None => tenants,
+                    });
                 }
             }
         }
@@ -203,18 +218,76 @@ impl TokenEvidence {
             naming.push(registered);
         }
 
-        let conclusion = if unknown {
-            TokenConclusion::Contradiction(Reason::TenantUnknown)
-        } else if naming.is_empty() {
-            TokenConclusion::NamesNothing
-        } else {
-            match common_tenant(&naming, registered, principal, provider, table) {
+        let common = |naming: &[&[TenantId]]| common_tenant(naming, registered, principal, provider, table);
+        let conclusion = match listed {
+            _ if unknown => TokenConclusion::Contradiction(Reason::TenantUnknown),
+            Some(listed) => {
+                let verdict = |tenant: &TenantId| {
+                    let naming: Vec<&[TenantId]> =
+                        naming.iter().copied().chain([std::slice::from_ref(tenant)]).collect();
+                    (*tenant, common(&naming).map(|_| ()))
+                };
+                let verdicts: Rc<[_]> = listed.iter().map(verdict).collect();
+                if verdicts.iter().any(|(_, verdict)| verdict.is_ok()) {
+                    TokenConclusion::Listed(verdicts)
+                } else if listed.is_empty() {
+                    TokenConclusion::Contradiction(Reason::TenantMismatch)
+                } else {
+                    naming.push(&listed);
+                    TokenConclusion::Contradiction(common(&naming).err().unwrap_or(Reason::TenantMismatch))
+                }
+            }
+            None if naming.is_empty() => TokenConclusion::NamesNothing,
+            None => match common(&naming) {
                 Ok(tenant) => TokenConclusion::Tenant(tenant),
                 Err(reason) => TokenConclusion::Contradiction(reason),
-            }
+            },
         };
         Self { odd_claim, kinds, conclusion }
     }
+}
+
+/// The configured tenants that a claim names.
+enum ClaimedTenants<'t> {
+    None,
+    /// One, by whatever names, and no other name beside it.
+    One(&'t [TenantId]),
+    /// Several names of which these are tenants', or one that is beside names of nobody.
+    Several(Vec<TenantId>),
+}
+
+impl<'t> ClaimedTenants<'t> {
+    fn of(claim: &TenantClaim, table: &'t TenantTable) -> Self {
+        let names = claim.names();
+        let Some(first) = names.iter().find_map(|name| table.alone(name)) else { return Self::None };
+        if names.iter().all(|name| table.alone(name) == Some(first)) {
+            return Self::One(first);
+        }
+        let mut tenants: Vec<TenantId> = names.iter().filter_map(|name| table.named(name)).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        Self::Several(tenants)
+    }
+}
+
+/// Of the tenants that a token lists, the one that all evidence of the request names.
+fn picked(
+    listed: &[(TenantId, Result<(), Reason>)],
+    request: &RequestEvidence<'_>,
+) -> Result<TenantId, Reason> {
+    if request.is_empty() {
+        return Err(Reason::TenantAmbiguous);
+    }
+    let mut result = Err(Reason::TenantMismatch);
+    for (tenant, verdict) in listed.iter().filter(|(tenant, _)| request.agrees_with(*tenant)) {
+        match (&result, verdict) {
+            (Ok(_), Ok(())) => return Err(Reason::TenantAmbiguous),
+            (Ok(_), Err(_)) => {}
+            (Err(_), Ok(())) => result = Ok(*tenant),
+            (Err(_), Err(reason)) => result = Err(*reason),
+        }
+    }
+    result
 }
 
 /// Takes a kind of evidence, what stands for it in the token, and the tenants that it names: none where it is
@@ -316,7 +389,7 @@ impl Named<'_> {
 }
 
 /// What a request's own evidence says of the tenant. It can contradict the token; it never chooses, but for
-/// `accept_from_request`.
+/// `accept_from_request` and among tenants that the token lists.
 #[derive(Debug)]
 pub struct RequestEvidence<'t> {
     kinds: EvidenceKinds,
@@ -452,9 +525,10 @@ pub fn resolve(
             other => TenantFault { reason: Reason::TenantMissing, about: Some(other.as_str().into()) },
         });
     }
-    match token.conclusion {
-        TokenConclusion::Contradiction(reason) => Err(reason.into()),
-        TokenConclusion::Tenant(tenant) if request.agrees_with(tenant) => Ok(tenant),
+    match &token.conclusion {
+        TokenConclusion::Contradiction(reason) => Err((*reason).into()),
+        TokenConclusion::Listed(listed) => Ok(picked(listed, request)?),
+        TokenConclusion::Tenant(tenant) if request.agrees_with(*tenant) => Ok(*tenant),
         TokenConclusion::Tenant(_) => Err(Reason::TenantMismatch.into()),
         TokenConclusion::NamesNothing => Ok(fallback(request, principal, provider, rules, table)?),
     }

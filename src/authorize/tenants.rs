@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::catalog::Enforcement;
 use super::requirement::Requirement;
 use super::scope_table::ScopeTable;
+use crate::authenticate::Revoked;
 use crate::collections::seeded_hash::SeededMap;
 use crate::ids::{OperationId, ProviderId, SuiteId, TenantId};
 
@@ -29,6 +30,8 @@ pub struct Tenant {
     pub overrides: Option<Arc<Overrides>>,
     /// Its own enforcement.
     pub enforcement: Option<Enforcement>,
+    /// Tokens that are out of use under it.
+    pub revoked: Option<Arc<Revoked>>,
 }
 
 impl Tenant {

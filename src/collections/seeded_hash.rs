@@ -3,7 +3,7 @@
 //! foldhash takes a fraction of what the standard library's SipHash takes (of a name some 20 instructions rather than
 //! 150). It does not withstand an attacker who knows its seeds: those are random, per VM and per map.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
@@ -13,6 +13,9 @@ use foldhash::quality::{FoldHasher, SeedableRandomState};
 
 /// A map with [`SeededState`].
 pub type SeededMap<K, V> = HashMap<K, V, SeededState>;
+
+/// A set with [`SeededState`].
+pub type SeededSet<T> = HashSet<T, SeededState>;
 
 /// A fast hash with seeds of its own.
 #[derive(Clone)]

@@ -204,10 +204,6 @@ impl<'a> Value<'a> {
     /// Hands `sink` a serialisation that differs between two values exactly where they differ in more than the order
     /// of their members: each value is a tag, a length where it has one, and its content.
     pub fn canonical(&self, sink: &mut impl FnMut(&[u8])) {
-        let sized = |sink: &mut dyn FnMut(&[u8]), tag: u8, length: usize| {
-            sink(&[tag]);
-            sink(&(length as u64).to_be_bytes());
-        };
         match self {
             Self::Null => sink(b"n"),
             Self::Bool(value) => sink(if *value { b"t" } else { b"f" }),
@@ -226,18 +222,35 @@ impl<'a> Value<'a> {
                     item.value.canonical(sink);
                 }
             }
-            Self::Map(members) => {
-                let mut sorted: Vec<&Member<'_>> = members.iter().collect();
-                sorted.sort_by(|one, other| one.key.cmp(&other.key));
-                sized(sink, b'm', sorted.len());
-                for member in sorted {
-                    sized(sink, b'k', member.key.len());
-                    sink(member.key.as_bytes());
-                    member.node.value.canonical(sink);
-                }
+            Self::Map(members) => canonical_map(members.iter(), sink),
+        }
+    }
+
+    /// The same, of a map without its member `key`.
+    pub fn canonical_without(&self, key: &str, sink: &mut impl FnMut(&[u8])) {
+        match self {
+            Self::Map(members) => canonical_map(members.iter().filter(|member| member.key != key), sink),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) | Self::List(_) => {
+                self.canonical(sink);
             }
         }
     }
+}
+
+fn canonical_map<'m, 'd: 'm>(members: impl Iterator<Item = &'m Member<'d>>, sink: &mut impl FnMut(&[u8])) {
+    let mut sorted: Vec<&Member<'_>> = members.collect();
+    sorted.sort_by(|one, other| one.key.cmp(&other.key));
+    sized(sink, b'm', sorted.len());
+    for member in sorted {
+        sized(sink, b'k', member.key.len());
+        sink(member.key.as_bytes());
+        member.node.value.canonical(sink);
+    }
+}
+
+fn sized(sink: &mut impl FnMut(&[u8]), tag: u8, length: usize) {
+    sink(&[tag]);
+    sink(&(length as u64).to_be_bytes());
 }
 
 /// The integer that `number` is, if it is one that a double tells from its neighbours.

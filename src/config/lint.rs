@@ -33,6 +33,7 @@ pub fn lint(document: &Node<'_>, policy: &Policy) -> Vec<Warning> {
     undecided_operations(&places, policy);
     paths_that_do_not_name_the_tenant(&places, policy);
     default_beside_several_tenants(&root, policy);
+    claim_lists_that_nothing_picks_from(&root, policy);
     any_audience_with_introspection(&root, policy);
     report.finish().unwrap_or_default()
 }
@@ -253,6 +254,24 @@ fn member<'d>(map: &Cursor<'d>, key: &str) -> Option<Cursor<'d>> {
 
 fn items<'d>(list: Option<Cursor<'d>>) -> Vec<Cursor<'d>> {
     list.and_then(|list| list.items()).into_iter().flatten().collect()
+}
+
+/// Tokens that list several tenants need requests that name one.
+fn claim_lists_that_nothing_picks_from(root: &Cursor<'_>, policy: &Policy) {
+    let is_tenant = |host: &HostPattern| matches!(host, HostPattern::Tenant { .. });
+    let names_tenant =
+        |route: &Route| route.path.tenant_segment().is_some() || route.hosts.iter().any(is_tenant);
+    let can_pick = !policy.resolution.headers.is_empty()
+        || policy.tenants.hosts().next().is_some()
+        || policy.routes.iter().any(names_tenant);
+    if can_pick || !policy.resolution.claim_lists {
+        return;
+    }
+    if let Some(cursor) = member(root, "tenant_resolution").and_then(|map| member(&map, "claim_lists")) {
+        cursor.warning(
+            "no header, path or host names a tenant, so every token whose claim lists several is refused",
+        );
+    }
 }
 
 /// Names that say nothing of what they open.
@@ -725,6 +744,17 @@ tenants:
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].starts_with("tenants[0].applications[0]: client `a` is registered with several"));
         assert!(found[1].starts_with("tenants[1].applications[0]: "));
+    }
+
+    #[test]
+    fn a_claim_may_list_tenants_where_requests_can_name_one() {
+        let lists = "tenants: [{id: acme}]\ntenant_resolution: {claims: t, claim_lists: true";
+        let found = findings(&format!("{lists}}}"));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("tenant_resolution.claim_lists: no header, path or host"), "{found:?}");
+        assert_eq!(findings(&format!("{lists}, headers: [x-tenant]}}")), Vec::<String>::new());
+        let by_host = lists.replace("id: acme", "id: acme, hosts: [acme.example]");
+        assert_eq!(findings(&format!("{by_host}}}")), Vec::<String>::new());
     }
 
     #[test]

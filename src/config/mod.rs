@@ -15,6 +15,7 @@ pub mod document;
 mod duration;
 pub mod error;
 pub mod lint;
+mod moment;
 mod protobuf;
 mod reader;
 mod sections;

@@ -10,7 +10,7 @@ use super::forward::CredentialPlace;
 use super::request::Request;
 use super::trace::{CredentialFound, PathFound, RouteFound, StepOutcome, TraceSink};
 use crate::authenticate::claims::Confirmation;
-use crate::authenticate::{RequiredValue, TokenError, UntrustedToken, looks_like_jwt};
+use crate::authenticate::{RequiredValue, TokenError, UntrustedToken, is_encrypted, looks_like_jwt};
 use crate::authorize::decide::is_lifted;
 use crate::authorize::resolve::{RequestEvidence, TenantFault, resolve};
 use crate::authorize::{Access, Enforcement, EvidenceKind, EvidenceKinds, Operation};
@@ -19,7 +19,8 @@ use crate::http::headers::{HeaderShape, single_value};
 use crate::identity::{Identity, TenantStanding};
 use crate::ids::{OperationId, ProviderId};
 use crate::issuer::keys::Wanted;
-use crate::issuer::{ActivePolicy, AnswerNow, IntrospectionOutcome, KeysNow};
+use crate::issuer::provider::Introspection;
+use crate::issuer::{ActivePolicy, AnswerNow, Asked, IntrospectionOutcome, KeysNow, Question};
 use crate::jose::KeySet;
 use crate::policy::{Policy, Unmatched};
 use crate::respond::{Reason, Rejection};
@@ -239,6 +240,9 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         )?;
         let standing = identity.standing(tenant, provider, policy);
         self.facts.standing = Some(Rc::clone(&standing));
+        if standing.is_revoked {
+            return Err(Reason::TokenRevoked.into());
+        }
 
         self.enter(Stage::Scopes);
         self.authorize(routed, &identity, &standing, policy)?;
@@ -364,7 +368,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
                 self.enter(Stage::Token);
                 self.trace.record(|trace| trace.provider = Some(known.0));
                 self.facts.cache_use = Some(CacheUse::TokenHit);
-                self.narrowed(known, credential)?
+                self.narrowed(known, credential, evidence)?
             }
             None => self.authenticate_anew(credential, evidence)?,
         };
@@ -379,11 +383,12 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         credential: &Credential<'_>,
         evidence: &RequestEvidence<'_>,
     ) -> Result<Authenticated, Halt> {
-        if looks_like_jwt(&credential.token) {
+        let is_opaque = self.is_opaque(credential);
+        if !is_opaque {
             self.enter(Stage::Token);
             self.facts.cache_use = Some(CacheUse::TokenMiss);
-            let verified = self.verify(&credential.token, credential.providers)?;
-            return self.narrowed(verified, credential);
+            let verified = self.verify(credential, evidence)?;
+            return self.narrowed(verified, credential, evidence);
         }
         let token = credential.text();
         if !is_b64token(token) {
@@ -392,7 +397,57 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         self.enter(Stage::Token);
         let provider = self.introspecting_provider(credential, evidence)?;
         self.trace.record(|trace| trace.provider = Some(provider));
-        Ok((provider, self.introspected(provider, token, None)?))
+        let realm = self.realm(provider, None, evidence)?;
+        let question = Question { token, tenant: realm.as_deref() };
+        Ok((provider, self.introspected(provider, Asked { question, jwt: None })?))
+    }
+
+    /// Whether nothing of the token is read here, so that its issuer is asked: it is no JWT, or an encrypted one of a
+    /// provider that says so.
+    fn is_opaque(&mut self, credential: &Credential<'_>) -> bool {
+        if !looks_like_jwt(&credential.token) {
+            return true;
+        }
+        let introspects =
+            |id| self.active.policy.provider(id).is_some_and(|known| known.introspects_encrypted);
+        let is_opaque = credential.providers.iter().any(introspects) && is_encrypted(&credential.token);
+        if is_opaque {
+            self.trace.record(|trace| {
+                trace.credential.iter_mut().for_each(|credential| credential.is_jwt = false);
+            });
+        }
+        is_opaque
+    }
+
+    /// The tenant in whose realm `provider` is asked, where its URI holds `{tenant}`: the one that the token's issuer
+    /// names, else the one that the request does, by its id.
+    fn realm(
+        &self,
+        provider: ProviderId,
+        issuer_tenant: Option<&str>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<Option<Box<str>>, Halt> {
+        let policy = &self.active.policy;
+        let introspection = policy.provider(provider).and_then(|provider| provider.introspection.as_ref());
+        if !introspection.is_some_and(Introspection::is_by_tenant) {
+            return Ok(None);
+        }
+        if let Some(name) = issuer_tenant {
+            return Ok(Some(name.into()));
+        }
+        if let Some((reason, name)) = evidence.malformed() {
+            return Err(Halt::Reject(Rejection::about(reason, name)));
+        }
+        if evidence.is_empty() {
+            return Err(Reason::TenantMissing.into());
+        }
+        let mut named = evidence.tenants();
+        named.retain(|tenant| policy.tenants.may_speak(provider, *tenant));
+        match named.as_slice() {
+            [] => Err(Reason::TenantMismatch.into()),
+            [tenant] => Ok(policy.tenants.tenant(*tenant).map(|tenant| tenant.id.clone())),
+            [_, ..] => Err(Reason::TenantAmbiguous.into()),
+        }
     }
 
     /// A JWT's identity, narrowed by the introspection response if the provider introspects JWTs too.
@@ -400,16 +455,24 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         &mut self,
         (id, identity): Authenticated,
         credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
     ) -> Result<Authenticated, Halt> {
-        let introspection =
-            self.active.policy.provider(id).and_then(|provider| provider.introspection.as_ref());
+        let provider = self.active.policy.provider(id);
+        // What was not verified comes from introspection already.
+        let provider = provider.filter(|provider| !provider.knows_jwts_by_introspection());
+        let introspection = provider.and_then(|provider| provider.introspection.as_ref());
         if !introspection.is_some_and(|introspection| introspection.apply_to_all) {
             return Ok((id, identity));
         }
         // Don't ask the issuer about a token that its own claims already refuse.
         identity.check_time(self.surroundings.now)?;
         self.check_sender(identity.confirmation)?;
-        let narrowed = self.introspected(id, credential.text(), Some(&identity))?;
+        if identity.evidence(id, &self.active.policy) == Err(Reason::TokenRevoked) {
+            return Err(Reason::TokenRevoked.into());
+        }
+        let realm = self.realm(id, identity.principal.issuer_tenant.as_deref(), evidence)?;
+        let question = Question { token: credential.text(), tenant: realm.as_deref() };
+        let narrowed = self.introspected(id, Asked { question, jwt: Some(&identity) })?;
         Ok((id, narrowed))
     }
 
@@ -428,20 +491,31 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         })
     }
 
-    fn verify(&mut self, text: &[u8], providers: &ProviderSet) -> Result<Authenticated, Halt> {
+    fn verify(
+        &mut self,
+        credential: &Credential<'_>,
+        evidence: &RequestEvidence<'_>,
+    ) -> Result<Authenticated, Halt> {
         let policy = &self.active.policy;
+        let text: &[u8] = &credential.token;
         let token = UntrustedToken::parse_with(text, &mut self.active.recent_headers.borrow_mut())?;
         self.trace.record(|trace| trace.jwt(&token));
         let found = token
             .issuer()?
             .and_then(|issuer| policy.provider_of_issuer(issuer))
-            .filter(|(id, _)| providers.contains(*id))
+            .filter(|(id, _)| credential.providers.contains(*id))
             .and_then(|(id, tenant)| Some((id, policy.provider(id)?, tenant.map(str::to_owned))));
         let Some((id, provider, tenant)) = found else {
             token.check_header_of_unknown_issuer()?;
             return Err(Reason::IssuerUnknown.into());
         };
         self.trace.record(|trace| trace.provider = Some(id));
+        if provider.knows_jwts_by_introspection() {
+            token.check_type(&provider.rules)?;
+            let realm = self.realm(id, tenant.as_deref(), evidence)?;
+            let question = Question { token: credential.text(), tenant: realm.as_deref() };
+            return Ok((id, self.introspected(id, Asked { question, jwt: None })?));
+        }
         token.check_header(&provider.rules)?;
         let wanted = Wanted { algorithm: token.algorithm(), key_id: token.key_id(), at_hand_tried: false };
         let keys = self.keys(id, tenant.as_deref(), &wanted)?;
@@ -486,8 +560,12 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         evidence: &RequestEvidence<'_>,
     ) -> Result<ProviderId, Halt> {
         let policy = &self.active.policy;
-        let introspects =
-            |id: &ProviderId| policy.provider(*id).is_some_and(|provider| provider.introspection.is_some());
+        let is_jwt = looks_like_jwt(&credential.token);
+        let introspects = |id: &ProviderId| {
+            policy.provider(*id).is_some_and(|provider| {
+                provider.introspection.is_some() && (!is_jwt || provider.introspects_encrypted)
+            })
+        };
         let listed = credential.providers;
         let mut candidates: Vec<ProviderId> = match credential.place {
             PlaceRef::Header(_) => listed.iter().filter(introspects).collect(),
@@ -518,12 +596,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
     }
 
-    fn introspected(
-        &mut self,
-        provider: ProviderId,
-        token: &str,
-        jwt: Option<&Rc<Identity>>,
-    ) -> Result<Rc<Identity>, Halt> {
+    fn introspected(&mut self, provider: ProviderId, asked: Asked<'_>) -> Result<Rc<Identity>, Halt> {
         let generation = self.active.policy.generation;
         let delivered = self.delivered.filter(|outcome| match outcome {
             // A refusal under another policy's tenants says nothing about this policy's.
@@ -535,8 +608,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             None => {
                 let answer = self.active.introspect(
                     provider,
-                    token,
-                    jwt,
+                    asked,
                     self.surroundings.waiter,
                     self.surroundings.now,
                     self.surroundings.calls,

@@ -13,7 +13,7 @@ use super::introspection;
 use super::keys::{GRACE, MAX_FETCHES, MAX_JWKS_BYTES};
 use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, News, SharedStore};
 use super::provider::{Introspection, Provider, ProviderKeys};
-use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId};
+use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, Question, WaiterId};
 use crate::ids::ProviderId;
 use crate::jose::SkippedKey;
 
@@ -307,8 +307,9 @@ impl IssuerCalls {
                 self.report(provider, CallKind::Keys, tenant, taken.fault, took, environment);
                 all(taken.waiting, None)
             }
-            IssuerCall::Introspect { provider: id, token } => {
-                let (waiting, verdict) = active.introspection_reply(*id, token, reply.clone(), now);
+            IssuerCall::Introspect { provider: id, token, tenant } => {
+                let question = Question { token, tenant: tenant.as_deref() };
+                let (waiting, verdict) = active.introspection_reply(*id, question, reply.clone(), now);
                 let (fault, answered) = match &verdict {
                     IntrospectionOutcome::Fault(fault) => (Some(fault.clone()), None),
                     IntrospectionOutcome::Active(_) => (None, Some(Answered::Good)),
@@ -318,9 +319,10 @@ impl IssuerCalls {
                     if let (Some(answered), Ok((_, body)), Some(store)) =
                         (answered, reply, environment.shared())
                     {
-                        peers::publish_answer(store, &provider.digest, token, body, answered, now);
+                        peers::publish_answer(store, &provider.digest, &question.key(), body, answered, now);
                     }
-                    self.report(provider, CallKind::Introspection, None, fault, took, environment);
+                    let tenant = question.tenant;
+                    self.report(provider, CallKind::Introspection, tenant, fault, took, environment);
                 }
                 all(waiting, Some(verdict))
             }
@@ -417,12 +419,13 @@ fn consult(active: &ActivePolicy, call: &IssuerCall, environment: &dyn Environme
     let Some(store) = environment.shared() else { return Consulted::MustCall };
     match call {
         IssuerCall::FetchKeys { .. } => consult_about_keys(active, call, store, environment),
-        IssuerCall::Introspect { provider, token } => {
+        IssuerCall::Introspect { provider, token, tenant } => {
             let Some(rules) = active.policy.provider(*provider) else { return Consulted::MustCall };
-            let adopted =
-                peers::shared_answer(store, &rules.digest, token).and_then(|(body, received_at)| {
-                    active.adopt_answer(*provider, token, &body, received_at, environment.now())
-                });
+            let question = Question { token, tenant: tenant.as_deref() };
+            let shared = peers::shared_answer(store, &rules.digest, &question.key());
+            let adopted = shared.and_then(|(body, received_at)| {
+                active.adopt_answer(*provider, question, &body, received_at, environment.now())
+            });
             match adopted {
                 Some((waiting, verdict)) => Consulted::Answered(all(waiting, Some(verdict))),
                 None => Consulted::MustCall,
@@ -477,9 +480,10 @@ fn dispatch(
             let Some(ProviderKeys::Remote(remote)) = keys else { return Err(IssuerFault::Unreachable) };
             environment.call(&remote.cluster, &remote.call(tenant.as_deref()), remote.timeout)
         }
-        IssuerCall::Introspect { provider, token } => {
+        IssuerCall::Introspect { provider, token, tenant } => {
             let rules = introspection_of(active, *provider).ok_or(IssuerFault::Unreachable)?;
-            let call = introspection::request(rules, token, &|name| environment.variable(name))?;
+            let question = Question { token, tenant: tenant.as_deref() };
+            let call = introspection::request(rules, question, &|name| environment.variable(name))?;
             environment.call(&rules.cluster, &call, rules.timeout)
         }
     }

@@ -11,20 +11,21 @@ use base64::engine::general_purpose::STANDARD;
 use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::provider::{ClientAuthentication, Introspection, SecretSource};
+use super::question::Question;
 use crate::authenticate::TokenError;
 use crate::authenticate::claims::Claims;
 use crate::authenticate::rules::{ClaimPaths, text_or_integer};
 use crate::http::percent::encode_form;
 use crate::jose::json::{Value, parse_object};
 
-/// The introspection request for `token` (RFC 7662 section 2.1). `environment` looks a variable of the VM up.
+/// The introspection request for a token (RFC 7662 section 2.1). `environment` looks a variable of the VM up.
 ///
 /// # Errors
 ///
 /// [`IssuerFault::NoSecret`] where the gateway's own secret cannot be had: nothing is sent without it.
 pub fn request(
     introspection: &Introspection,
-    token: &str,
+    question: Question<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<HttpCall, IssuerFault> {
     let secret = |source: &SecretSource| match source {
@@ -33,7 +34,7 @@ pub fn request(
             environment(name).filter(|secret| !secret.is_empty()).ok_or(IssuerFault::NoSecret)
         }
     };
-    let mut body = format!("token={}&token_type_hint=access_token", encode_form(token));
+    let mut body = format!("token={}&token_type_hint=access_token", encode_form(question.token));
     let authorization = match &introspection.client_authentication {
         ClientAuthentication::None => None,
         ClientAuthentication::Bearer(source) => Some(format!("Bearer {}", secret(source)?)),
@@ -54,7 +55,7 @@ pub fn request(
         (":method", "POST".to_owned()),
         (":scheme", introspection.uri.scheme.to_string()),
         (":authority", introspection.uri.authority.to_string()),
-        (":path", introspection.uri.path.to_string()),
+        (":path", introspection.uri.path_for(question.tenant)),
         ("accept", "application/json".to_owned()),
         ("content-type", "application/x-www-form-urlencoded".to_owned()),
     ];
@@ -165,12 +166,22 @@ mod tests {
             client_id: "gate way:1".into(),
             client_secret: SecretSource::Inline(Secret::new("p%+ä")),
         };
-        let call = request(&introspection(authentication), "t+/=", &|_| None).unwrap();
+        let call = request(&introspection(authentication), "t+/=".into(), &|_| None).unwrap();
         let expected = format!("Basic {}", STANDARD.encode("gate+way%3A1:p%25%2B%C3%A4"));
         assert_eq!(header(&call, "authorization"), Some(expected.as_str()));
         assert_eq!(call.body, "token=t%2B%2F%3D&token_type_hint=access_token");
         assert_eq!(header(&call, ":path"), Some("/introspect?x=1"));
         assert_eq!(header(&call, ":authority"), Some("idp:8443"));
+    }
+
+    #[test]
+    fn a_tenants_name_stands_percent_encoded_in_its_uri() {
+        let mut introspection = introspection(ClientAuthentication::None);
+        introspection.uri.path = "/realms/{tenant}/introspect".into();
+        let question = Question { token: "t", tenant: Some("a/../b?c") };
+        let call = request(&introspection, question, &|_| None).unwrap();
+        assert_eq!(header(&call, ":path"), Some("/realms/a%2F..%2Fb%3Fc/introspect"));
+        assert_eq!(call.body, "token=t&token_type_hint=access_token");
     }
 
     #[test]
@@ -180,7 +191,7 @@ mod tests {
             client_secret: SecretSource::Environment("SECRET".into()),
         };
         let environment = |name: &str| (name == "SECRET").then(|| "a&b".to_owned());
-        let call = request(&introspection(authentication), "t", &environment).unwrap();
+        let call = request(&introspection(authentication), "t".into(), &environment).unwrap();
         assert_eq!(call.body, "token=t&token_type_hint=access_token&client_id=gateway&client_secret=a%26b");
         assert_eq!(header(&call, "authorization"), None);
     }
@@ -189,7 +200,7 @@ mod tests {
     fn nothing_is_sent_without_the_gateways_own_secret() {
         for value in [None, Some(String::new())] {
             let authentication = ClientAuthentication::Bearer(SecretSource::Environment("SECRET".into()));
-            let call = request(&introspection(authentication), "t", &|_| value.clone());
+            let call = request(&introspection(authentication), "t".into(), &|_| value.clone());
             assert_eq!(call, Err(IssuerFault::NoSecret));
         }
     }
@@ -197,7 +208,7 @@ mod tests {
     #[test]
     fn the_debug_text_of_a_call_shows_nothing() {
         let authentication = ClientAuthentication::Bearer(SecretSource::Inline(Secret::new("hunter2")));
-        let call = request(&introspection(authentication), "token1", &|_| None).unwrap();
+        let call = request(&introspection(authentication), "token1".into(), &|_| None).unwrap();
         assert_eq!(format!("{call:?}"), "HttpCall(…)");
     }
 

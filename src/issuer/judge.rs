@@ -2,19 +2,26 @@
 //!
 //! 1. A response that says the token is inactive refuses it, for as long as `negative_ttl`.
 //! 2. An active one is checked as a token's claims are: issuer, type, times, audience, required members and values.
-//! 3. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
+//! 3. Where each tenant has an endpoint of its own, the response's issuer must be that tenant's.
+//! 4. Where the token is a JWT that is not verified here, the response must be about its issuer; nothing else is taken from it.
+//! 5. Where the token is a JWT that was verified before, both must name the same issuer, subject, client and tenant;
 //!    scopes are those that both grant.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::fault::IssuerFault;
 use super::introspection::{Response, read_response};
 use super::provider::{Introspection, Provider};
+use super::question::Question;
 use crate::authenticate::claims::{Claims, Confirmation};
-use crate::authenticate::{AudienceRule, RequiredValue, TokenError, TokenRules};
+use crate::authenticate::{
+    AudienceRule, RequiredValue, TenantClaim, TokenError, TokenRules, UntrustedToken, looks_like_jwt,
+};
 use crate::authorize::TenantTable;
 use crate::identity::Identity;
+use crate::ids::TenantId;
 use crate::policy::Policy;
 use crate::respond::{Reason, Rejection};
 
@@ -34,12 +41,21 @@ pub enum IntrospectionOutcome {
     Fault(IssuerFault),
 }
 
+/// What an answer is about.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The token, and in whose realm.
+    pub question: Question<'a>,
+    /// What the token is by itself, where it is a JWT that was verified.
+    pub jwt: Option<&'a Rc<Identity>>,
+}
+
 /// What a reply received at `received_at` comes to, and until when that may be remembered.
 pub fn conclude(
     policy: &Policy,
     rules: &Provider,
     introspection: &Introspection,
-    jwt: Option<&Rc<Identity>>,
+    asked: Asked<'_>,
     reply: Result<(u16, &[u8]), IssuerFault>,
     received_at: Duration,
     now: Duration,
@@ -56,7 +72,7 @@ pub fn conclude(
         }
         Ok(Response::Active(claims)) => {
             let expires_at = claims.expires_at();
-            match judge(policy, rules, introspection, jwt, *claims, now) {
+            match judge(policy, rules, introspection, asked, *claims, now) {
                 Ok(identity) => {
                     let oldest = received_at.saturating_add(introspection.max_ttl);
                     let until = expires_at.map_or(oldest, |expires_at| oldest.min(expires_at));
@@ -82,10 +98,17 @@ fn judge(
     policy: &Policy,
     provider: &Provider,
     introspection: &Introspection,
-    jwt: Option<&Rc<Identity>>,
-    claims: Claims,
+    Asked { question, jwt }: Asked<'_>,
+    mut claims: Claims,
     now: Duration,
 ) -> Result<Identity, Rejected> {
+    if let Some(issuer) = issuer_of_unverified(provider, question.token) {
+        if differ(Some(&issuer), claims.issuer()) {
+            return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
+        }
+        // By it the token was brought here, and its issuer says that the token is good.
+        claims.set_issuer(issuer);
+    }
     if jwt.is_some_and(|jwt| differ(jwt.principal.issuer.as_deref(), claims.issuer())) {
         return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
     }
@@ -96,6 +119,11 @@ fn judge(
         return Err(TokenError::TypeNotAccepted.into());
     }
     let issuer_tenant = issuer_tenant(policy, provider, &claims)?;
+    if let (Some(asked), Some(named)) = (question.tenant, issuer_tenant.as_deref()) {
+        if policy.tenants.named(asked) != policy.tenants.named(named) {
+            return Err(Rejected::Fault(IssuerFault::Contradiction("issuer")));
+        }
+    }
     // Of a JWT its own claims were checked; what the response repeats of them must have the values too.
     let is_asked = |required: &&RequiredValue| jwt.is_none() || claims.has_at(&required.path);
     // Presence is `required_members`' matter: RFC 7662 makes all but `active` optional.
@@ -120,8 +148,16 @@ fn judge(
     identity.principal.scope_absent_from_introspection = identity.principal.scopes.is_none();
     match jwt {
         None => Ok(identity),
-        Some(jwt) => combine(jwt, &identity, &policy.tenants).map_err(Rejected::Fault),
+        Some(jwt) => combine(jwt, &identity, policy).map_err(Rejected::Fault),
     }
+}
+
+/// The `iss` of a JWT that is not verified here, since its provider has no keys.
+fn issuer_of_unverified(provider: &Provider, token: &str) -> Option<Box<str>> {
+    if !provider.knows_jwts_by_introspection() || !looks_like_jwt(token) {
+        return None;
+    }
+    UntrustedToken::parse(token).ok()?.issuer().ok()?.map(Box::from)
 }
 
 /// The tenant's name in the response's issuer.
@@ -157,15 +193,17 @@ impl From<TokenError> for Rejected {
 
 /// A JWT's identity together with what introspection says of it: what both name must be the same, scopes are those that
 /// both grant where both speak of scopes, and either may bind the token to its sender.
-fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<Identity, IssuerFault> {
+fn combine(jwt: &Identity, answer: &Identity, policy: &Policy) -> Result<Identity, IssuerFault> {
     let (signed, said) = (&jwt.principal, &answer.principal);
-    let is_same_tenant = |one: &str, other: &str| {
-        one == other || tenants.named(one).is_some_and(|tenant| tenants.named(other) == Some(tenant))
-    };
-    let tenants_differ = match (&signed.tenant_claims, &said.tenant_claims) {
-        // Each of them names one tenant, or is refused for that later.
+    let claim_lists = policy.resolution.claim_lists;
+    let tenants_differ = match (signed.tenants_named(claim_lists), said.tenants_named(claim_lists)) {
+        // Each of them names the same tenants as any other, or is refused for that later.
         (Ok(signed), Ok(said)) => {
-            signed.iter().any(|one| said.iter().any(|other| !is_same_tenant(one, other)))
+            let said: Vec<_> = said.iter().map(|claim| named_by(claim, &policy.tenants)).collect();
+            signed
+                .iter()
+                .map(|claim| named_by(claim, &policy.tenants))
+                .any(|one| said.iter().any(|other| one != *other))
         }
         // An odd claim of the JWT is judged when its tenant is; of the response, it is the issuer's fault.
         (Err(_), Ok(_)) => false,
@@ -193,6 +231,11 @@ fn combine(jwt: &Identity, answer: &Identity, tenants: &TenantTable) -> Result<I
         _ => Confirmation::Unsupported,
     };
     Ok(jwt.narrowed(scopes, said.scope_absent_from_introspection, answer.expires_at, confirmation))
+}
+
+/// What a claim names, each tenant once by whatever name, and the names that are no tenant's.
+fn named_by<'c>(claim: &'c TenantClaim, tenants: &TenantTable) -> BTreeSet<Result<TenantId, &'c str>> {
+    claim.names().iter().map(|name| tenants.named(name).ok_or(&**name)).collect()
 }
 
 /// Whether both are there and are not the same.

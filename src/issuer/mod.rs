@@ -9,9 +9,11 @@ mod judge;
 pub mod keys;
 pub mod peers;
 pub mod provider;
+mod question;
 pub mod state;
 
 pub use fault::IssuerFault;
 pub use http_call::HttpCall;
-pub use judge::IntrospectionOutcome;
+pub use judge::{Asked, IntrospectionOutcome};
+pub use question::Question;
 pub use state::{ActivePolicy, AnswerNow, IssuerCall, KeysNow, Waiter, WaiterId, Worker};

@@ -256,7 +256,7 @@ pub enum Answered {
     Bad,
 }
 
-/// Shares an introspection answer, in place of whatever had its slot.
+/// Shares an introspection answer about `token` (a question's key), in place of whatever had its slot.
 pub fn publish_answer(
     store: &dyn SharedStore,
     provider_digest: &[u8; 32],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::http_call::HttpCall;
-use crate::authenticate::{TenantPattern, TokenRules};
+use crate::authenticate::{Revoked, TenantPattern, TokenRules};
 use crate::http::percent;
 use crate::jose::KeySet;
 
@@ -22,17 +22,28 @@ pub struct Provider {
     pub keys: ProviderKeys,
     /// How it is asked about tokens (RFC 7662).
     pub introspection: Option<Introspection>,
+    /// Whether it is asked about encrypted tokens (JWE): `encrypted_tokens: introspect`.
+    pub introspects_encrypted: bool,
+    /// Tokens that are out of use. No part of [`Self::digest`], since what was learnt stays true.
+    pub revoked: Option<Arc<Revoked>>,
     /// How many verified tokens are remembered; 0 for none.
     pub token_cache_entries: usize,
-    /// SHA-256 over everything the provider's configuration says: what is cached under one digest decides nothing
+    /// SHA-256 over everything else that the provider's configuration says: what is cached under one digest decides nothing
     /// under another.
     pub digest: [u8; 32],
+}
+
+impl Provider {
+    /// Whether its JWTs are known by introspection alone: it has no keys to verify them with.
+    pub fn knows_jwts_by_introspection(&self) -> bool {
+        matches!(self.keys, ProviderKeys::None) && self.introspection.is_some()
+    }
 }
 
 /// Where a provider's keys come from.
 #[derive(Clone, Debug)]
 pub enum ProviderKeys {
-    /// Nowhere: its tokens are opaque.
+    /// Nowhere: its tokens are known by introspection alone.
     None,
     /// `local_jwks`.
     Local(Arc<KeySet>),
@@ -90,6 +101,13 @@ pub struct Introspection {
     pub max_response_bytes: usize,
     /// Members that a response about an active token must have.
     pub required_members: Box<[Box<str>]>,
+}
+
+impl Introspection {
+    /// Whether each tenant has an endpoint of its own.
+    pub fn is_by_tenant(&self) -> bool {
+        self.uri.path.contains("{tenant}")
+    }
 }
 
 /// How the gateway authenticates itself to an introspection endpoint.

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::IssuerFault;
-use super::judge::{IntrospectionOutcome, conclude};
+use super::judge::{Asked, IntrospectionOutcome, conclude};
 use super::keys::{Cause, GRACE, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
 use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{Provider, ProviderKeys};
+use super::question::Question;
 use crate::authenticate::RecentHeaders;
 use crate::collections::bounded_cache::BoundedCache;
 use crate::collections::keyed_digest::KeyedDigest;
@@ -156,6 +157,8 @@ pub enum IssuerCall {
         provider: ProviderId,
         /// About which token.
         token: Box<str>,
+        /// In whose realm, where the URI holds `{tenant}`.
+        tenant: Option<Box<str>>,
     },
 }
 
@@ -163,7 +166,7 @@ impl fmt::Debug for IssuerCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FetchKeys { provider, tenant, .. } => write!(f, "FetchKeys({provider:?}, {tenant:?})"),
-            Self::Introspect { provider, .. } => write!(f, "Introspect({provider:?}, …)"),
+            Self::Introspect { provider, tenant, .. } => write!(f, "Introspect({provider:?}, {tenant:?}, …)"),
         }
     }
 }
@@ -199,6 +202,7 @@ pub struct ProviderState {
     active: BoundedCache<(Rc<Identity>, Duration)>,
     /// By the token's digest, and apart from the active ones, so that a flood of bad tokens pushes none of them out.
     inactive: BoundedCache<Refused>,
+    /// By the question's key, as the answers are.
     pending: SeededMap<Box<str>, PendingIntrospection>,
     /// What the tokens take that are being asked about, in bytes.
     pending_bytes: usize,
@@ -288,8 +292,8 @@ impl ProviderState {
     }
 
     /// What a token takes while it is asked about, in bytes: here, in the call, and form-encoded in its body.
-    fn pending_token_bytes(token: &str) -> usize {
-        token.len().saturating_mul(4).saturating_add(size_of::<PendingIntrospection>())
+    fn pending_token_bytes(question: Question<'_>) -> usize {
+        question.key().len().saturating_mul(4).saturating_add(size_of::<PendingIntrospection>())
     }
 }
 
@@ -433,12 +437,11 @@ impl ActivePolicy {
         KeysNow::Wait
     }
 
-    /// What introspection says of `token`. `jwt` is what the token is by itself, where it is a JWT.
+    /// What introspection says of a token.
     pub fn introspect(
         &self,
         provider: ProviderId,
-        token: &str,
-        jwt: Option<&Rc<Identity>>,
+        Asked { question, jwt }: Asked<'_>,
         waiter: Waiter,
         now: Duration,
         calls: &mut Vec<IssuerCall>,
@@ -447,28 +450,34 @@ impl ActivePolicy {
         let rules = self.policy.provider(provider).and_then(|provider| provider.introspection.as_ref());
         let (Some(rules), Some(state)) = (rules, self.state(provider)) else { return fault };
         let mut state = state.borrow_mut();
-        if let Some((identity, _)) = state.active.lookup(token.as_bytes()).filter(|(_, until)| now < *until) {
+        let key = question.key();
+        if let Some((identity, _)) = state.active.lookup(key.as_bytes()).filter(|(_, until)| now < *until) {
             return AnswerNow::Known(IntrospectionOutcome::Active(Rc::clone(identity)));
         }
-        let refused = state.inactive.lookup(&self.digest.of(token.as_bytes()));
+        let refused = state.inactive.lookup(&self.digest.of(key.as_bytes()));
         if let Some(outcome) = refused.and_then(|refused| refused.at(now, self.policy.generation)) {
             return AnswerNow::Known(outcome);
         }
         // A call whose requests have all gone away still holds its place: the issuer is working on it.
-        let token_bytes = ProviderState::pending_token_bytes(token);
+        let token_bytes = ProviderState::pending_token_bytes(question);
         let may_call = state.pending.len() < self.places_of_one_provider()
             && state.pending_bytes.saturating_add(token_bytes) <= self.bytes_of_one_provider();
-        if !self.may_wait(&state, waiter.bytes) || !(may_call || state.pending.contains_key(token)) {
+        if !self.may_wait(&state, waiter.bytes) || !(may_call || state.pending.contains_key(&*key)) {
             return AnswerNow::Overloaded;
         }
-        match state.pending.get_mut(token) {
+        match state.pending.get_mut(&*key) {
             Some(pending) => pending.waiting.push(waiter.id),
             None => {
                 let deadline = now.saturating_add(rules.timeout).saturating_add(GRACE);
                 let pending = PendingIntrospection { deadline, jwt: jwt.cloned(), waiting: vec![waiter.id] };
-                state.pending.insert(token.into(), pending);
+                state.pending.insert(key.into(), pending);
                 state.pending_bytes += token_bytes;
-                calls.push(IssuerCall::Introspect { provider, token: token.into() });
+                let Question { token, tenant } = question;
+                calls.push(IssuerCall::Introspect {
+                    provider,
+                    token: token.into(),
+                    tenant: tenant.map(Box::from),
+                });
             }
         }
         self.begin_wait(&mut state, waiter);
@@ -499,11 +508,12 @@ impl ActivePolicy {
             let overdue_tokens: Vec<Box<str>> = {
                 let state = state.borrow();
                 let overdue = state.pending.iter().filter(|(_, pending)| now >= pending.deadline);
-                overdue.map(|(token, _)| token.clone()).collect()
+                overdue.map(|(key, _)| key.clone()).collect()
             };
-            for token in overdue_tokens {
+            for key in overdue_tokens {
+                let question = Question::of_key(&key);
                 let (waiters, verdict) =
-                    self.introspection_reply(id, &token, Err(IssuerFault::Unreachable), now);
+                    self.introspection_reply(id, question, Err(IssuerFault::Unreachable), now);
                 resumed.extend(waiters.into_iter().map(|waiter| (waiter, Some(verdict.clone()))));
             }
             if let ProviderKeys::Remote(remote) = &provider.keys {
@@ -657,20 +667,21 @@ impl ActivePolicy {
     pub fn adopt_answer(
         &self,
         provider: ProviderId,
-        token: &str,
+        question: Question<'_>,
         body: &[u8],
         received_at: Duration,
         now: Duration,
     ) -> Option<(Vec<WaiterId>, IntrospectionOutcome)> {
         let rules = self.policy.provider(provider)?;
         let introspection = rules.introspection.as_ref()?;
-        let jwt = self.state(provider)?.borrow().pending.get(token)?.jwt.clone();
+        let jwt = self.state(provider)?.borrow().pending.get(&*question.key())?.jwt.clone();
+        let asked = Asked { question, jwt: jwt.as_ref() };
         let (verdict, until) =
-            conclude(&self.policy, rules, introspection, jwt.as_ref(), Ok((200, body)), received_at, now);
+            conclude(&self.policy, rules, introspection, asked, Ok((200, body)), received_at, now);
         if received_at > now || now >= until {
             return None;
         }
-        Some((self.end_introspection(provider, token, &verdict, until, now), verdict))
+        Some((self.end_introspection(provider, question, &verdict, until, now), verdict))
     }
 
     /// Takes the answer to [`IssuerCall::Introspect`]: the status and body, or why there is none. Returns who waited, and
@@ -678,55 +689,57 @@ impl ActivePolicy {
     pub fn introspection_reply(
         &self,
         provider: ProviderId,
-        token: &str,
+        question: Question<'_>,
         reply: Result<(u16, &[u8]), IssuerFault>,
         now: Duration,
     ) -> (Vec<WaiterId>, IntrospectionOutcome) {
         let rules = self.policy.provider(provider);
         let rules =
             rules.and_then(|rules| rules.introspection.as_ref().map(|introspection| (rules, introspection)));
-        let jwt = self
-            .state(provider)
-            .and_then(|state| state.borrow().pending.get(token).and_then(|pending| pending.jwt.clone()));
+        let jwt = self.state(provider).and_then(|state| {
+            state.borrow().pending.get(&*question.key()).and_then(|pending| pending.jwt.clone())
+        });
+        let asked = Asked { question, jwt: jwt.as_ref() };
         let (verdict, until) = match rules {
             Some((rules, introspection)) => {
-                conclude(&self.policy, rules, introspection, jwt.as_ref(), reply, now, now)
+                conclude(&self.policy, rules, introspection, asked, reply, now, now)
             }
             None => (IntrospectionOutcome::Fault(IssuerFault::Unreachable), now),
         };
-        (self.end_introspection(provider, token, &verdict, until, now), verdict)
+        (self.end_introspection(provider, question, &verdict, until, now), verdict)
     }
 
     /// Remembers a verdict until `until` and ends the waiting for it.
     fn end_introspection(
         &self,
         provider: ProviderId,
-        token: &str,
+        question: Question<'_>,
         verdict: &IntrospectionOutcome,
         until: Duration,
         now: Duration,
     ) -> Vec<WaiterId> {
         let Some(state) = self.state(provider) else { return Vec::new() };
         let mut state = state.borrow_mut();
+        let key = question.key();
         match verdict {
             IntrospectionOutcome::Active(identity) if now < until => {
-                state.inactive.remove(&self.digest.of(token.as_bytes()));
-                state.active.insert(token.as_bytes(), (Rc::clone(identity), until), identity.heap_bytes());
+                state.inactive.remove(&self.digest.of(key.as_bytes()));
+                state.active.insert(key.as_bytes(), (Rc::clone(identity), until), identity.heap_bytes());
             }
             IntrospectionOutcome::Refused { rejection, under } => {
-                state.active.remove(token.as_bytes());
+                state.active.remove(key.as_bytes());
                 if now < until {
                     let refused = Refused::new(rejection, *under, until);
                     let about_bytes = refused.about.as_deref().map_or(0, str::len);
-                    state.inactive.insert(&self.digest.of(token.as_bytes()), refused, about_bytes);
+                    state.inactive.insert(&self.digest.of(key.as_bytes()), refused, about_bytes);
                 }
             }
             IntrospectionOutcome::Active(_) | IntrospectionOutcome::Fault(_) => {}
         }
-        let pending = state.pending.remove(token);
+        let pending = state.pending.remove(&*key);
         if pending.is_some() {
             state.pending_bytes =
-                state.pending_bytes.saturating_sub(ProviderState::pending_token_bytes(token));
+                state.pending_bytes.saturating_sub(ProviderState::pending_token_bytes(question));
         }
         let waiting = pending.map(|pending| pending.waiting).unwrap_or_default();
         self.end_wait(&mut state, &waiting);

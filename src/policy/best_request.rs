@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Policy;
-use crate::authenticate::{AudienceRule, Principal, TenantPattern};
+use crate::authenticate::{AudienceRule, Principal, Revoked, TenantClaim, TenantPattern};
 use crate::authorize::resolve::{AudienceTenants, RequestEvidence, TokenEvidence, resolve};
 use crate::authorize::{EvidenceKind, Operation};
 use crate::http::headers::borrowed;
@@ -35,6 +35,10 @@ impl Sender<'_> {
         let mut first = None;
         for name in self.names() {
             for provider in &self.providers {
+                if self.is_revoked(*provider) {
+                    first.get_or_insert(Reason::TokenRevoked);
+                    continue;
+                }
                 for all_audiences in [false, true] {
                     let token = self.token(*provider, name, operation, all_audiences);
                     let Some((principal, evidence)) = token else { continue };
@@ -46,6 +50,14 @@ impl Sender<'_> {
             }
         }
         Some(first.unwrap_or(Reason::AudienceMismatch))
+    }
+
+    /// Whether all tokens of the sender's client are out of use.
+    fn is_revoked(&self, provider: ProviderId) -> bool {
+        let of_provider = self.policy.provider(provider).and_then(|provider| provider.revoked.as_deref());
+        let of_tenant = self.policy.tenants.tenant(self.tenant).and_then(|tenant| tenant.revoked.as_deref());
+        let lists = |revoked: &Revoked| self.client.is_some_and(|client| revoked.clients.contains(client));
+        [of_provider, of_tenant].into_iter().flatten().any(lists)
     }
 
     /// What evidence may call the tenant: its id, and its aliases where the id cannot stand everywhere.
@@ -82,7 +94,11 @@ impl Sender<'_> {
             subject: None,
             client: self.client.map(Into::into),
             audiences: None,
-            tenant_claims: Ok(if has_claims { [name.into()].into() } else { Box::default() }),
+            tenant_claims: Ok(if has_claims {
+                [TenantClaim::One(name.into())].into()
+            } else {
+                Box::default()
+            }),
             scopes: None,
             scope_absent_from_introspection: false,
             issued_at: None,
@@ -92,7 +108,7 @@ impl Sender<'_> {
         for tenant in audiences.iter().flat_map(|audience| self.named_by(provider, audience)) {
             named.add(tenant);
         }
-        let evidence = TokenEvidence::of(&principal, id, &named, &self.policy.tenants);
+        let evidence = TokenEvidence::of(&principal, id, &named, &self.policy.tenants, false);
         Some((principal, evidence))
     }
 

@@ -478,6 +478,7 @@ impl<'p> Tenants<'p> {
         modified.extend(Detail::value("scopes", declares(before), declares(now)));
         let registers = |tenant: &Tenant| tenant.applications.as_ref().map(|_| "registered");
         modified.extend(Detail::value("applications", registers(before), registers(now)));
+        modified.extend(revoked(before, now));
         changed(&subject, Action::Modified, modified, changes);
 
         let mut tied = Vec::new();
@@ -509,6 +510,23 @@ impl<'p> Tenants<'p> {
             details: change.details.clone(),
         }));
     }
+}
+
+/// What a tenant takes out of use, in numbers: there may be a hundred thousand of them, and they name people.
+fn revoked(before: &Tenant, now: &Tenant) -> Option<Detail> {
+    let digest = |tenant: &Tenant| tenant.revoked.as_deref().map(|revoked| revoked.digest);
+    if digest(before) == digest(now) {
+        return None;
+    }
+    let text = |tenant: &Tenant| -> Option<Box<str>> {
+        let revoked = tenant.revoked.as_deref()?;
+        let moment = revoked.issued_before;
+        let moment = moment.map(|moment| format!(", issued before {}", moment.as_secs())).unwrap_or_default();
+        Some(format!("{} entries{moment}", revoked.entries()).into())
+    };
+    let (from, to) = (text(before), text(now));
+    let to = if from == to { to.map(|to| format!("{to}, others").into()) } else { to };
+    Some(Detail::Value { name: "revoked".into(), from, to })
 }
 
 /// A tenant that comes or goes, with all that is its own.

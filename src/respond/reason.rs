@@ -38,6 +38,7 @@ pub enum Reason {
     IssuerNotAllowedForTenant,
     ApplicationNotRegistered,
     SenderConstraintFailed,
+    TokenRevoked,
     OperationNotMapped,
     MethodNotMapped,
     SuiteNotAvailable,
@@ -159,6 +160,7 @@ reasons! {
     IssuerNotAllowedForTenant "issuer_not_allowed_for_tenant" InvalidToken "the token's issuer may not speak for the tenant that the token names";
     ApplicationNotRegistered "application_not_registered" InvalidToken "the token's client is not registered with the tenant";
     SenderConstraintFailed "sender_constraint_failed" InvalidToken "the token is bound to a sender that this connection does not prove";
+    TokenRevoked "token_revoked" InvalidToken "the token was taken out of use here";
     OperationNotMapped "operation_not_mapped" InsufficientScope "no operation is mapped at this host and path";
     MethodNotMapped "method_not_mapped" InsufficientScope "no operation at this path is mapped to the method";
     SuiteNotAvailable "suite_not_available" InsufficientScope "the tenant does not have the suite that the operation belongs to";

@@ -520,7 +520,7 @@ fn errors_of_providers() {
                 "issuer: i, audiences: [a], remote_jwks: {uri: 'https://i/{tenant}', timeout: 0s, cache_duration: 999ms}",
             ),
             &[
-                "providers.corp.remote_jwks.uri: `{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
+                "providers.corp.remote_jwks.uri: `{tenant}` may stand here only where `issuer` holds it",
                 "providers.corp.remote_jwks: missing key `cluster`",
                 "providers.corp.remote_jwks.timeout: must be 1ms to 1m, not 0s",
                 "providers.corp.remote_jwks.cache_duration: must be 1s to 720h, not 999ms",
@@ -574,10 +574,10 @@ fn errors_of_introspection() {
         ),
         (
             introspection(
-                "uri: 'https://i/{tenant}', cluster: c, client_auth: {method: none}, apply_to: both",
+                "uri: 'https://{tenant}.i/', cluster: c, client_auth: {method: none}, apply_to: both",
             ),
             &[
-                "providers.corp.introspection.uri: `{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
+                "providers.corp.introspection.uri: the URI has no valid host",
                 "providers.corp.introspection.apply_to: `both` is none of `opaque`, `all`",
             ],
         ),

@@ -9,7 +9,7 @@ use scopegate::config::parse_json;
 use scopegate::exchange::{Decision, Exchange, HeaderEdits, Request, Stage, Step, Surroundings};
 use scopegate::http::headers::{Headers, borrowed};
 use scopegate::issuer::IssuerFault;
-use scopegate::issuer::{ActivePolicy, IssuerCall, Waiter, WaiterId, Worker};
+use scopegate::issuer::{ActivePolicy, IssuerCall, Question, Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::respond::{Answer, Reason};
 use serde_json::{Value, json};
@@ -135,8 +135,10 @@ impl Gateway {
             IssuerCall::FetchKeys { provider, tenant, .. } => {
                 self.active.keys_reply(*provider, tenant.as_deref(), reply, 0, self.now);
             }
-            IssuerCall::Introspect { provider, token, .. } => {
-                let (waiters, verdict) = self.active.introspection_reply(*provider, token, reply, self.now);
+            IssuerCall::Introspect { provider, token, tenant } => {
+                let question = Question { token, tenant: tenant.as_deref() };
+                let (waiters, verdict) =
+                    self.active.introspection_reply(*provider, question, reply, self.now);
                 if waiters.contains(&pending.waiter) {
                     pending.exchange.deliver(Some(verdict));
                 }

@@ -19,6 +19,7 @@ mod first_day;
 mod forwarding;
 mod guide;
 mod issuer_races;
+mod issuers;
 mod jws_corpus;
 mod manifest;
 mod memory;

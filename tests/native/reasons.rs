@@ -56,6 +56,7 @@ const TABLE: [(u16, Option<&str>, &[&str]); 5] = [
             "issuer_not_allowed_for_tenant",
             "application_not_registered",
             "sender_constraint_failed",
+            "token_revoked",
         ],
     ),
     (
@@ -91,7 +92,8 @@ fn config(introspects: bool) -> Value {
         "realm": "plm-gateway",
         "max_token_bytes": 4096,
         "providers": {
-            "idp": provider(json!({"audiences": ["api", "shared"], "max_token_age": "1h", "required_claims": ["sub"]})),
+            "idp": provider(json!({"audiences": ["api", "shared"], "max_token_age": "1h", "required_claims": ["sub"],
+                "revoked": {"jti": ["stolen"]}})),
             "remote": {"issuer": "https://remote.example", "audiences": ["api"],
                 "remote_jwks": {"uri": "https://remote.example/jwks", "cluster": "remote"}},
         },
@@ -250,6 +252,7 @@ fn cases() -> Vec<Case> {
         Case::new(ApplicationNotRegistered, read(json!({"client_id": "app2"}))),
         Case::new(SenderConstraintFailed, read(json!({"cnf": {"x5t#S256": "A".repeat(43)}}))),
         Case::new(SenderConstraintFailed, read(json!({"cnf": {"jkt": "x"}}))),
+        Case::new(TokenRevoked, read(json!({"jti": "stolen"}))),
         Case::new(OperationNotMapped, get("/nowhere", acme(json!({})))),
         Case::new(MethodNotMapped, Call::new("POST", "/read").bearer(&acme(json!({})))),
         Case::new(SuiteNotAvailable, get("/stock", acme(json!({})))),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use scopegate::authorize::{Access, Tenant};
 use scopegate::config::document::{Node, Value};
 use scopegate::ids::OperationId;
+use scopegate::issuer::provider::Provider;
 use scopegate::policy::Policy;
 use scopegate::policy::difference::{Change, Detail, Subject, difference};
 use scopegate::policy::reach::Reach;
@@ -110,8 +111,13 @@ fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessCh
             | Subject::Suite { tenant: Some(tenant), .. } => eventful_tenants.insert(tenant),
         };
     }
-    let is_everything_eventful =
-        old.enforcement != new.enforcement || old.scopes_per_application != new.scopes_per_application;
+    let revoked = |policy: &Policy| -> BTreeMap<Box<str>, Option<[u8; 32]>> {
+        let of = |provider: &Provider| provider.revoked.as_deref().map(|revoked| revoked.digest);
+        policy.providers.iter().map(|provider| (provider.name.clone(), of(provider))).collect()
+    };
+    let is_everything_eventful = old.enforcement != new.enforcement
+        || old.scopes_per_application != new.scopes_per_application
+        || revoked(old) != revoked(new);
     let known: HashMap<&str, &Tenant> = old.tenants.iter().map(|(_, tenant)| (&*tenant.id, tenant)).collect();
     let kept: HashSet<&str> = new.tenants.iter().map(|(_, tenant)| &*tenant.id).collect();
     let of_new = new.tenants.iter().map(|(_, tenant)| (known.get(&*tenant.id).copied(), Some(tenant)));

@@ -2,6 +2,7 @@
 
 mod forward;
 mod providers;
+mod revoked;
 mod scopes;
 mod suites;
 mod tenants;
@@ -166,7 +167,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
 }
 
 const RESOLUTION_KEYS: &[&str] =
-    &["claims", "headers", "required_evidence", "accept_from_request", "default"];
+    &["claims", "claim_lists", "headers", "required_evidence", "accept_from_request", "default"];
 
 /// `tenant_resolution.headers`, in lower case.
 fn read_evidence_headers(resolution: Option<&Fields<'_>>) -> Vec<Box<str>> {
@@ -197,6 +198,7 @@ fn read_resolution(
     ResolutionRules {
         headers: headers.into(),
         required_evidence,
+        claim_lists: fields.boolean("claim_lists", false),
         accept_from_request: fields.boolean("accept_from_request", false),
         default: default.and_then(|default| tenants.reference(&default)),
     }

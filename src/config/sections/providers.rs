@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::revoked;
 use super::terms::{claim_path, claim_paths, header_name, http_token, required_values};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
@@ -32,12 +33,16 @@ const KEYS: &[&str] = &[
     "local_jwks",
     "remote_jwks",
     "introspection",
+    "encrypted_tokens",
+    REVOKED,
     "claims",
     "from_headers",
     "from_cookies",
     "from_params",
     "token_cache",
 ];
+
+const REVOKED: &str = "revoked";
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -179,6 +184,15 @@ fn read_provider(
         }
         Some(introspection)
     });
+    let introspects_encrypted = fields.optional("encrypted_tokens").map(|cursor| {
+        let introspects = cursor.choice(&[("refuse", false), ("introspect", true)])?;
+        if introspects && introspection.is_none() {
+            cursor.error("it needs `introspection`");
+            return None;
+        }
+        Some(introspects)
+    });
+    let revoked = fields.optional(REVOKED).map(|cursor| revoked::read(&cursor));
     let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
     let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
     // Everything is read by now, so that no error hides another.
@@ -201,6 +215,11 @@ fn read_provider(
             None => None,
             Some(introspection) => Some(introspection?),
         },
+        introspects_encrypted: introspects_encrypted.unwrap_or(Some(false))?,
+        revoked: match revoked {
+            None => None,
+            Some(revoked) => Some(revoked?),
+        },
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
@@ -214,12 +233,12 @@ fn read_max_entries(fields: &Fields<'_>) -> usize {
     fields.integer("max_entries", 0..=MOST_CACHE_ENTRIES, DEFAULT_CACHE_ENTRIES as u32) as usize
 }
 
-/// Covers all that the provider's behaviour depends on; the same for whatever order its keys are written in.
+/// Covers all that decides whether what was learnt of a token still holds; the same for whatever order its keys are written in.
 fn digest(name: &str, provider: &Value<'_>, inherited_claims: Option<&Value<'_>>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut sink = |part: &[u8]| hasher.update(part);
     Value::String(name.into()).canonical(&mut sink);
-    provider.canonical(&mut sink);
+    provider.canonical_without(REVOKED, &mut sink);
     if let Some(claims) = inherited_claims {
         claims.canonical(&mut sink);
     }
@@ -319,19 +338,20 @@ fn read_audiences(fields: &Fields<'_>, allow_any: bool) -> Option<AudienceRule> 
     (parsed.len() == patterns.len()).then_some(AudienceRule::OneOf(parsed))
 }
 
+const CLAIM_KEYS: &[&str] = &["scope", "additional_scopes", "subject", "client", "tenant"];
+
 /// `claims`, and whether its `tenant` is inherited from `tenant_resolution.claims`.
 fn read_claims(fields: &Fields<'_>, inherited: &[ClaimPath]) -> (ClaimPaths, bool) {
     let mut claims = ClaimPaths { tenant: inherited.to_vec(), ..ClaimPaths::default() };
     let mut inherits = true;
-    let Some(fields) =
-        fields.optional("claims").and_then(|claims| claims.map(&["scope", "subject", "client", "tenant"]))
-    else {
+    let Some(fields) = fields.optional("claims").and_then(|claims| claims.map(CLAIM_KEYS)) else {
         return (claims, inherits);
     };
     let read = |key| fields.optional(key).and_then(|paths| claim_paths(&paths));
     if let Some(scope) = read("scope") {
         claims.scope = scope;
     }
+    claims.additional_scopes = read("additional_scopes").unwrap_or_default();
     if let Some(subject) = read("subject") {
         claims.subject = subject;
     }
@@ -439,7 +459,7 @@ fn read_introspection(cursor: &Cursor<'_>, default_member: Option<&str>) -> Opti
         "max_response_bytes",
         "required_members",
     ])?;
-    let uri = fields.required("uri").and_then(|uri| read_uri(&uri, false));
+    let uri = fields.required("uri").and_then(|uri| read_uri(&uri, true));
     let cluster = fields.required("cluster").and_then(|cluster| cluster.string());
     let client_authentication = fields.required("client_auth").and_then(|auth| read_client_auth(&auth));
     let apply_to_all = fields
@@ -568,9 +588,7 @@ fn read_uri(cursor: &Cursor<'_>, takes_tenant: bool) -> Option<HttpUri> {
     match &uri {
         Err(message) => cursor.error(message),
         Ok(uri) if uri.path.contains("{tenant}") && !takes_tenant => {
-            cursor.error(
-                "`{tenant}` may stand here only in `remote_jwks.uri`, and only where `issuer` holds it",
-            );
+            cursor.error("`{tenant}` may stand here only where `issuer` holds it");
             return None;
         }
         Ok(_) => {}

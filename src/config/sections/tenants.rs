@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::providers::Providers;
+use super::revoked;
 use super::scopes::{Declarer, ScopePolicy, check_declared, read_table};
 use super::suites::Suites;
 use super::terms::{any_of, enforcement, invalid_scope_character, requirement, scope_token};
+use crate::authenticate::Revoked;
 use crate::authorize::tenants::TenantNames;
 use crate::authorize::{Application, Overrides, ScopeTable, Tenant, TenantTable};
 use crate::collections::seeded_hash::SeededMap;
@@ -34,6 +36,7 @@ const TENANT_KEYS: &[&str] = &[
     "suite_scopes",
     "operation_requires",
     "scope_enforcement",
+    "revoked",
 ];
 
 const TEMPLATE_KEYS: &[&str] = &[
@@ -49,6 +52,7 @@ const TEMPLATE_KEYS: &[&str] = &[
     "suite_scopes",
     "operation_requires",
     "scope_enforcement",
+    "revoked",
 ];
 
 /// What tenants refer to.
@@ -138,6 +142,7 @@ struct Template<'d> {
     scope_table: OnceCell<(Arc<ScopeTable>, Declarer)>,
     suites: OnceCell<Option<Arc<[SuiteId]>>>,
     overrides: OnceCell<Option<Arc<Overrides>>>,
+    revoked: OnceCell<Option<Arc<Revoked>>>,
 }
 
 fn read_templates<'d>(cursor: &Cursor<'d>) -> Templates<'d> {
@@ -157,6 +162,7 @@ fn read_templates<'d>(cursor: &Cursor<'d>) -> Templates<'d> {
             scope_table: OnceCell::new(),
             suites: OnceCell::new(),
             overrides: OnceCell::new(),
+            revoked: OnceCell::new(),
         };
         templates.insert(name, template);
     }
@@ -257,6 +263,11 @@ impl<'d> Reader<'_, 'd> {
             None => self.overrides(source),
         };
         let enforcement = source.optional("scope_enforcement").and_then(|own| enforcement(&own));
+        let read_revoked = || source.optional("revoked").and_then(|cursor| revoked::read(&cursor));
+        let revoked = match source.shared(&["revoked"]) {
+            Some(template) => template.revoked.get_or_init(read_revoked).clone(),
+            None => read_revoked(),
+        };
         Some(Tenant {
             id: id.into(),
             providers: providers?,
@@ -269,6 +280,7 @@ impl<'d> Reader<'_, 'd> {
             suites,
             overrides,
             enforcement,
+            revoked,
         })
     }
 

@@ -22,7 +22,7 @@ use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
 use scopegate::issuer::calls::{CallKind, place};
 use scopegate::issuer::state::KeysReply;
-use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId, Worker};
+use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Question, Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
 use scopegate::jose::SkippedKey;
 use scopegate::policy::Policy;
@@ -219,16 +219,17 @@ fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Opti
                 active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
             (Call { kind, provider: name, answered: body.is_some(), fault, place, skipped }, None)
         }
-        IssuerCall::Introspect { provider, token } => {
+        IssuerCall::Introspect { provider, token, tenant } => {
+            let question = Question { token: &token, tenant: tenant.as_deref() };
             let body = scene.introspection.as_deref();
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let (_, verdict) = active.introspection_reply(provider, &token, reply, scene.now);
+            let (_, verdict) = active.introspection_reply(provider, question, reply, scene.now);
             let fault = match &verdict {
                 IntrospectionOutcome::Fault(fault) => Some(fault.clone()),
                 IntrospectionOutcome::Active(_) | IntrospectionOutcome::Refused { .. } => None,
             };
             let kind = CallKind::Introspection;
-            let (provider, place) = (name(provider), leads(provider, kind, None));
+            let (provider, place) = (name(provider), leads(provider, kind, tenant.as_deref()));
             let call = Call { kind, provider, answered: body.is_some(), fault, place, skipped: Vec::new() };
             (call, Some(verdict))
         }

@@ -262,12 +262,18 @@ impl Narrator<'_> {
         }
         if let Some(provider) = self.trace.provider.and_then(|id| self.policy.provider(id)) {
             details.add("provider", &*provider.name);
-            if jwt.is_some() {
+            if jwt.is_some() && !provider.knows_jwts_by_introspection() {
                 terms_for_jwts(provider, details);
             }
             required_values("provider", &provider.rules.required_values, details);
+            let more_scopes = &provider.rules.claims.additional_scopes;
+            if !more_scopes.is_empty() {
+                let paths: Vec<String> = more_scopes.iter().map(ToString::to_string).collect();
+                details.add("provider adds scopes from", paths.join(", "));
+            }
         }
         self.calls(details);
+        self.revoked(details);
         match (&self.facts.identity, jwt) {
             (Some(identity), _) => self.identity(identity, details),
             (None, Some(jwt)) => self.unverified_claims(jwt, details),
@@ -283,9 +289,11 @@ impl Narrator<'_> {
             }
             required_values("operation", &operation.required_values, details);
         }
+        let is_verified =
+            self.facts.identity.as_ref().is_some_and(|identity| identity.key_fingerprint.is_some());
         match jwt {
-            Some(_) => "the token is verified".to_owned(),
-            None => "the issuer says that the token is active".to_owned(),
+            Some(_) if is_verified => "the token is verified".to_owned(),
+            Some(_) | None => "the issuer says that the token is active".to_owned(),
         }
     }
 
@@ -319,6 +327,23 @@ impl Narrator<'_> {
         self.time("refused from (exp and skew)", identity.expires_at, details);
     }
 
+    /// Which list a token is on that was taken out of use.
+    fn revoked(&self, details: &mut Details) {
+        let Some(identity) = &self.facts.identity else { return };
+        let provider = self.trace.provider.and_then(|id| self.policy.provider(id));
+        let standing = self.facts.standing.as_ref();
+        let tenant = standing.and_then(|standing| self.policy.tenants.tenant(standing.tenant));
+        let lists = [
+            provider.map(|provider| ("provider", &provider.name, &provider.revoked)),
+            tenant.map(|tenant| ("tenant", &tenant.id, &tenant.revoked)),
+        ];
+        for (whose, name, revoked) in lists.into_iter().flatten() {
+            if let Some(cause) = revoked.as_deref().and_then(|revoked| revoked.cause(&identity.principal)) {
+                details.add("revoked by", format!("`revoked.{}` of {whose} `{name}`", cause.as_str()));
+            }
+        }
+    }
+
     fn time(&self, name: &str, moment: Option<Duration>, details: &mut Details) {
         if let Some(moment) = moment {
             let relative = clock::relative(moment, self.scene.now);
@@ -341,8 +366,12 @@ impl Narrator<'_> {
     }
 
     fn tenant(&self, details: &mut Details) -> String {
-        if self.facts.identity.as_ref().is_some_and(|identity| identity.principal.tenant_claims.is_err()) {
-            details.add("claim", "not a non-empty string");
+        if let Some(principal) = self.facts.identity.as_ref().map(|identity| &identity.principal) {
+            if principal.tenant_claims.is_err() {
+                details.add("claim", "neither a non-empty string nor a list of such");
+            } else if principal.tenants_named(self.policy.resolution.claim_lists).is_err() {
+                details.add("claim", "a list, which `tenant_resolution.claim_lists` does not allow");
+            }
         }
         self.evidence(&[EvidenceKind::Claim, EvidenceKind::Issuer], details);
         if let Some(provider) = self.trace.provider {

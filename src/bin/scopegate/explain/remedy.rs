@@ -80,7 +80,11 @@ pub fn remedy(rejection: &Rejection) -> String {
             "the token has to name a configured tenant by its id or an alias, or that tenant has to be configured"
                 .to_owned()
         }
-        Reason::TenantAmbiguous => "the token has to name one tenant: it leaves several".to_owned(),
+        Reason::TenantAmbiguous => {
+            "the token has to name one tenant: it leaves several; among those that a claim lists (`claim_lists`) the \
+             request has to name one, by a header, the path or the host"
+                .to_owned()
+        }
         Reason::TenantMismatch => {
             "all evidence, in the token and in the request, has to name the same tenant".to_owned()
         }
@@ -92,6 +96,11 @@ pub fn remedy(rejection: &Rejection) -> String {
         }
         Reason::SenderConstraintFailed => {
             "the client has to call with the certificate that its token is bound to (--client-certificate-sha256)"
+                .to_owned()
+        }
+        Reason::TokenRevoked => {
+            "the client has to get a new token, unless it or its subject is revoked altogether; `revoked` of the provider \
+             or the tenant lists what is"
                 .to_owned()
         }
         Reason::OperationNotMapped => "an operation has to be configured for this host and path".to_owned(),

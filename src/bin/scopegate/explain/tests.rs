@@ -46,10 +46,11 @@ fn decided_by_the_core(active: &Rc<ActivePolicy>, scene: &Scene) -> (&'static st
                             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
                             active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
                         }
-                        IssuerCall::Introspect { provider, token } => {
+                        IssuerCall::Introspect { provider, token, .. } => {
                             let body = scene.introspection.as_deref();
                             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-                            let (_, verdict) = active.introspection_reply(provider, &token, reply, scene.now);
+                            let (_, verdict) =
+                                active.introspection_reply(provider, (&*token).into(), reply, scene.now);
                             exchange.deliver(Some(verdict));
                         }
                     }
