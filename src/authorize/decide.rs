@@ -120,6 +120,9 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
         | Reason::IssuerNotAllowedForTenant
         | Reason::ApplicationNotRegistered
         | Reason::SenderConstraintFailed
+        | Reason::ProofMissing
+        | Reason::ProofInvalid
+        | Reason::ProofReplayed
         | Reason::SuiteNotAvailable
         | Reason::KeysUnavailable
         | Reason::IntrospectionUnavailable

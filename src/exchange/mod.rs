@@ -8,12 +8,14 @@ pub mod facts;
 pub mod forward;
 pub mod record;
 pub mod request;
+mod sender;
 pub mod trace;
 mod walk;
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::collections::shared_store::SharedStore;
 use crate::exchange::walk::{Halt, Walk};
 pub use crate::issuer::{
     ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, Waiter, WaiterId, Worker,
@@ -28,12 +30,35 @@ pub use request::Request;
 use trace::StepOutcome;
 pub use trace::{NoTrace, Trace, TraceSink};
 
+/// What the host has that few requests need.
+pub trait Host {
+    /// A variable of the VM's environment.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// What the workers of the proxy share; None where they share nothing.
+    fn shared(&self) -> Option<&dyn SharedStore>;
+}
+
+/// A host that has none of it.
+pub struct NoHost;
+
+impl Host for NoHost {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
+}
+
 /// Everything from outside that a decision depends on. It is all passed in; the exchange fetches nothing.
 pub struct Surroundings<'s> {
     /// Checks signatures.
     pub verifier: &'s dyn SignatureVerifier,
     /// SHA-256 of the client's certificate on this connection (RFC 8705), looked up only for bound tokens.
     pub client_certificate: &'s dyn Fn() -> Option<[u8; 32]>,
+    /// What else the host has.
+    pub host: &'s dyn Host,
     /// Time since the Unix epoch.
     pub now: Duration,
     /// The request, should it have to wait.
@@ -128,10 +153,13 @@ impl Exchange {
             body: self.body.as_ref(),
             replaced_body: None,
             may_wait: self.waits < MAX_WAITS,
+            came_by_dpop: false,
+            proof: None,
             trace,
         };
         let outcome = walk.walk();
         let body = walk.replaced_body.take();
+        let came_by_dpop = walk.came_by_dpop;
         trace.record(|trace| match &outcome {
             Ok(_) => {
                 trace.leave(facts.stage, StepOutcome::Passed);
@@ -154,9 +182,12 @@ impl Exchange {
                 self.waits += 1;
                 Step::Await
             }
-            Err(Halt::Reject(rejection)) => {
+            Err(Halt::Reject(mut rejection)) => {
                 facts.decision = Decision::Deny;
                 facts.reason = Some(rejection.reason);
+                if came_by_dpop {
+                    rejection.challenge.get_or_insert_default().is_dpop = true;
+                }
                 Step::Reject(Box::new(rejection), facts)
             }
         }

@@ -10,6 +10,7 @@ use super::forward::CredentialPlace;
 use super::request::Request;
 use super::trace::{CredentialFound, PathFound, RouteFound, StepOutcome, TraceSink};
 use crate::authenticate::claims::Confirmation;
+use crate::authenticate::proof::Proof;
 use crate::authenticate::{TokenError, UntrustedToken, looks_like_jwt};
 use crate::authorize::decide::is_lifted;
 use crate::authorize::resolve::{RequestEvidence, TenantFault, resolve};
@@ -39,6 +40,10 @@ pub(super) struct Walk<'w, 'r, 's, T> {
     pub(super) body: Option<&'w Result<Vec<u8>, Fault>>,
     pub(super) replaced_body: Option<Vec<u8>>,
     pub(super) may_wait: bool,
+    /// Whether the token came under the scheme `DPoP`, and a provider takes it from there.
+    pub(super) came_by_dpop: bool,
+    /// The proof that was checked, and not taken note of yet.
+    pub(super) proof: Option<Proof>,
     pub(super) trace: &'w mut T,
 }
 
@@ -97,6 +102,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
 
         self.enter(Stage::Credential);
         let (credential, known) = self.credential(path.query(), policy)?;
+        self.came_by_dpop = credential.is_dpop && policy.takes_proofs;
         self.trace.record(|trace| trace.credential = Some(CredentialFound::of(&credential)));
         let result = self.with_credential(&credential, known, &routed, host.as_deref(), policy);
         let decision = match &result {
@@ -349,7 +355,10 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             None => self.authenticate_anew(credential, evidence)?,
         };
         identity.check_time(self.surroundings.now)?;
-        self.check_sender(identity.confirmation)?;
+        if identity.confirmation != Confirmation::None || self.active.policy.takes_proofs {
+            self.check_sender(provider, identity.confirmation, credential)?;
+            self.use_proof(provider)?;
+        }
         Ok((provider, identity))
     }
 
@@ -388,7 +397,10 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
         // Don't ask the issuer about a token that its own claims already refuse.
         identity.check_time(self.surroundings.now)?;
-        self.check_sender(identity.confirmation)?;
+        // One that is bound to nothing may be bound by what the issuer says.
+        if identity.confirmation != Confirmation::None {
+            self.check_sender(id, identity.confirmation, credential)?;
+        }
         let narrowed = self.introspected(id, credential.text(), Some(&identity))?;
         Ok((id, narrowed))
     }
@@ -546,21 +558,6 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
         self.active.leave(self.surroundings.waiter.id);
         unavailable(otherwise, Duration::ZERO)
-    }
-
-    /// Checks that the client's certificate is the one that the token is bound to (RFC 8705 section 3).
-    fn check_sender(&self, confirmation: Confirmation) -> Result<(), Halt> {
-        match confirmation {
-            Confirmation::None => Ok(()),
-            Confirmation::CertificateSha256(expected)
-                if (self.surroundings.client_certificate)() == Some(expected) =>
-            {
-                Ok(())
-            }
-            Confirmation::CertificateSha256(_) | Confirmation::Unsupported => {
-                Err(Reason::SenderConstraintFailed.into())
-            }
-        }
     }
 }
 

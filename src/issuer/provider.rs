@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dpop::Dpop;
 use super::http_call::HttpCall;
 use crate::authenticate::{TenantPattern, TokenRules};
 use crate::http::percent;
@@ -22,6 +23,8 @@ pub struct Provider {
     pub keys: ProviderKeys,
     /// How it is asked about tokens (RFC 7662).
     pub introspection: Option<Introspection>,
+    /// How it takes tokens that are bound to a key (RFC 9449); None where it takes none.
+    pub dpop: Option<Dpop>,
     /// How many verified tokens are remembered; 0 for none.
     pub token_cache_entries: usize,
     /// SHA-256 over everything the provider's configuration says: what is cached under one digest decides nothing

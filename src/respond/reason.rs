@@ -38,6 +38,9 @@ pub enum Reason {
     IssuerNotAllowedForTenant,
     ApplicationNotRegistered,
     SenderConstraintFailed,
+    ProofMissing,
+    ProofInvalid,
+    ProofReplayed,
     OperationNotMapped,
     MethodNotMapped,
     SuiteNotAvailable,
@@ -63,6 +66,8 @@ pub enum ErrorClass {
     NoCredential,
     /// 401 `invalid_token` (RFC 6750 section 3.1).
     InvalidToken,
+    /// 401 `invalid_dpop_proof` (RFC 9449 section 7.1), or `use_dpop_nonce` (section 9) where the rejection says so.
+    InvalidProof,
     /// 403 `insufficient_scope` (RFC 6750 section 3.1).
     InsufficientScope,
     /// 503 `temporarily_unavailable` (RFC 6749 section 4.1.2.1): the issuer's fault, never the client's.
@@ -74,7 +79,7 @@ impl ErrorClass {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::NoCredential | Self::InvalidToken => 401,
+            Self::NoCredential | Self::InvalidToken | Self::InvalidProof => 401,
             Self::InsufficientScope => 403,
             Self::TemporarilyUnavailable => 503,
         }
@@ -86,6 +91,7 @@ impl ErrorClass {
             Self::NoCredential => None,
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
+            Self::InvalidProof => Some("invalid_dpop_proof"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::TemporarilyUnavailable => Some("temporarily_unavailable"),
         }
@@ -94,10 +100,10 @@ impl ErrorClass {
     /// The gRPC status code that stands for the HTTP status in a gRPC answer.
     pub fn grpc_status(self) -> i32 {
         match self {
-            Self::InvalidRequest => 3,                     // INVALID_ARGUMENT
-            Self::NoCredential | Self::InvalidToken => 16, // UNAUTHENTICATED
-            Self::InsufficientScope => 7,                  // PERMISSION_DENIED
-            Self::TemporarilyUnavailable => 14,            // UNAVAILABLE
+            Self::InvalidRequest => 3, // INVALID_ARGUMENT
+            Self::NoCredential | Self::InvalidToken | Self::InvalidProof => 16, // UNAUTHENTICATED
+            Self::InsufficientScope => 7, // PERMISSION_DENIED
+            Self::TemporarilyUnavailable => 14, // UNAVAILABLE
         }
     }
 }
@@ -159,6 +165,9 @@ reasons! {
     IssuerNotAllowedForTenant "issuer_not_allowed_for_tenant" InvalidToken "the token's issuer may not speak for the tenant that the token names";
     ApplicationNotRegistered "application_not_registered" InvalidToken "the token's client is not registered with the tenant";
     SenderConstraintFailed "sender_constraint_failed" InvalidToken "the token is bound to a sender that this connection does not prove";
+    ProofMissing "proof_missing" InvalidProof "the token is bound to a key and the request carries no proof of it";
+    ProofInvalid "proof_invalid" InvalidProof "the proof of the key that the token is bound to does not hold";
+    ProofReplayed "proof_replayed" InvalidProof "the proof came before";
     OperationNotMapped "operation_not_mapped" InsufficientScope "no operation is mapped at this host and path";
     MethodNotMapped "method_not_mapped" InsufficientScope "no operation at this path is mapped to the method";
     SuiteNotAvailable "suite_not_available" InsufficientScope "the tenant does not have the suite that the operation belongs to";

@@ -1617,3 +1617,52 @@ mod laws {
         }
     }
 }
+
+#[test]
+fn dpop_is_told_what_it_needs() {
+    let dpop = |keys: &str| provider(&format!("dpop: {{{keys}}}"));
+    let origin = "public_origin: 'https://api.example'";
+    let long = "0123456789abcdef0123456789abcdef";
+    check(&[
+        (dpop("mode: off"), &[]),
+        (dpop(&format!("mode: required, {origin}")), &[]),
+        (dpop(""), &["providers.corp.dpop: missing key `mode`"]),
+        (dpop("mode: optional"), &["providers.corp.dpop: missing key `public_origin`"]),
+        (
+            dpop("mode: sometimes, public_origin: 'https://api.example'"),
+            &["providers.corp.dpop.mode: `sometimes` is none of `off`, `optional`, `required`"],
+        ),
+        (
+            dpop("mode: required, public_origin: 'https://api.example/path'"),
+            &[
+                "providers.corp.dpop.public_origin: expected `https://` and a host with an optional port, and nothing else",
+            ],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, algorithms: [ES256, HS256]")),
+            &["providers.corp.dpop.algorithms: `HS256` is symmetric: such a key is no proof of who holds it"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, max_age: 11m")),
+            &["providers.corp.dpop.max_age: must be 1s to 10m, not 11m"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, nonce: {{}}")),
+            &["providers.corp.dpop.nonce: missing key `secret`"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, nonce: {{secret: {{value: short}}}}")),
+            &["providers.corp.dpop.nonce.secret: a secret for nonces needs 32 bytes or more"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, nonce: {{secret: {{value: {long}}}, lifetime: 1s}}")),
+            &["providers.corp.dpop.nonce.lifetime: must be 10s to 1h, not 1s"],
+        ),
+        (dpop(&format!("mode: optional, {origin}, key: 1")), &["providers.corp.dpop: unknown key `key`"]),
+    ]);
+    let plain = dpop("mode: optional, public_origin: 'http://api.example'");
+    assert_eq!(
+        warnings(&plain),
+        ["providers.corp.dpop.public_origin: over `http` anybody on the way reads the token and its proof"]
+    );
+}

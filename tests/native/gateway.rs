@@ -1,12 +1,14 @@
 //! The public path as an edge walks it: configuration bytes, a worker, an exchange, and virtual time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use scopegate::collections::shared_store::SharedStore;
 use scopegate::config::parse_json;
-use scopegate::exchange::{Decision, Exchange, HeaderEdits, Request, Stage, Step, Surroundings};
+use scopegate::exchange::{Decision, Exchange, HeaderEdits, Host, Request, Stage, Step, Surroundings};
 use scopegate::http::headers::{Headers, borrowed};
 use scopegate::issuer::IssuerFault;
 use scopegate::issuer::{ActivePolicy, IssuerCall, Waiter, WaiterId, Worker};
@@ -75,6 +77,10 @@ pub struct Gateway {
     pub active: Rc<ActivePolicy>,
     pub now: Duration,
     pub certificate: Option<[u8; 32]>,
+    /// What the workers of the proxy share; nothing by default.
+    pub shared: Option<Rc<SharedData>>,
+    /// The variables of the VM.
+    pub variables: BTreeMap<&'static str, &'static str>,
     waiters: Cell<u32>,
 }
 
@@ -88,6 +94,8 @@ impl Gateway {
             active,
             now: Duration::from_secs(NOW),
             certificate: None,
+            shared: None,
+            variables: BTreeMap::new(),
             waiters: Cell::new(0),
         }
     }
@@ -151,6 +159,7 @@ impl Gateway {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| None,
+            host: self,
             now: self.now,
             waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
@@ -171,6 +180,7 @@ impl Gateway {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| certificate,
+            host: self,
             now: self.now,
             waiter: Waiter { id: pending.waiter, bytes: call.bytes() },
             can_log: true,
@@ -207,6 +217,48 @@ impl Gateway {
                 answer: active.answers.to(&rejection, request.is_grpc).into_owned(),
             }),
         }))
+    }
+}
+
+impl Host for Gateway {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        self.shared.as_deref().map(|shared| shared as &dyn SharedStore)
+    }
+}
+
+/// What workers share, as Envoy keeps it: a value that is not there is written whatever its version.
+#[derive(Default)]
+pub struct SharedData {
+    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// How many writes are refused as if somebody had come between.
+    pub refuses: Cell<usize>,
+}
+
+impl SharedData {
+    /// All that is shared, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.values.borrow().values().map(|(value, _)| value.len()).sum()
+    }
+}
+
+impl SharedStore for SharedData {
+    fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.values.borrow().get(key).cloned()
+    }
+
+    fn write(&self, key: &str, value: &[u8], version: u32) -> bool {
+        let mut values = self.values.borrow_mut();
+        let known = values.get(key).map(|(_, version)| *version);
+        let is_late = known.is_some_and(|known| version != 0 && version != known);
+        if is_late || self.refuses.replace(self.refuses.get().saturating_sub(1)) > 0 {
+            return false;
+        }
+        values.insert(key.to_owned(), (value.to_vec(), known.unwrap_or_default() + 1));
+        true
     }
 }
 

@@ -13,6 +13,7 @@ mod gateway;
 mod audit;
 mod config_errors;
 mod delivery;
+mod dpop;
 mod envoy_files;
 mod filter_config;
 mod first_day;

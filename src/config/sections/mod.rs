@@ -1,5 +1,6 @@
 //! From a document to a [`Policy`]: the top level of the configuration, and one module for each area.
 
+mod dpop;
 mod forward;
 mod providers;
 mod scopes;
@@ -107,6 +108,9 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     });
     let mut credentials: Vec<&str> =
         providers.places.iter().flat_map(|places| &places.from_headers).map(|(name, _)| &**name).collect();
+    let takes_proofs = providers.providers.iter().flatten().any(|provider| provider.dpop.is_some());
+    // A proof goes where its token goes, and nobody else may send what looks like one.
+    credentials.extend(takes_proofs.then_some("dpop"));
     credentials.sort_unstable();
     credentials.dedup();
     let mut headers_read = suites.matched_headers();
@@ -143,6 +147,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         providers,
         default_introspection,
         places,
+        takes_proofs,
         tenants: tenants.table,
         resolution,
         catalog,

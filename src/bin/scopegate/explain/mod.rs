@@ -15,9 +15,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scopegate::authenticate::{UntrustedToken, looks_like_jwt};
+use scopegate::collections::shared_store::SharedStore;
 use scopegate::credential::PlaceRef;
 use scopegate::exchange::trace::Trace;
-use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
+use scopegate::exchange::{Exchange, Facts, Forward, Host, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
 use scopegate::issuer::calls::{CallKind, place};
@@ -122,6 +123,19 @@ struct Decided {
     calls: Vec<Call>,
 }
 
+/// The tool's own environment, and no other worker.
+struct Environment;
+
+impl Host for Environment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
+}
+
 /// How it ended.
 enum End {
     Forwarded(Forward),
@@ -172,6 +186,7 @@ fn decide(policy: Policy, scene: &Scene) -> Decided {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| scene.client_certificate,
+            host: &Environment,
             now: scene.now,
             waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,

@@ -17,7 +17,6 @@ use scopegate::issuer::calls::CallKind;
 use scopegate::issuer::provider::{Provider, ProviderKeys};
 use scopegate::policy::{Policy, Unmatched};
 use scopegate::respond::Rejection;
-use scopegate::respond::rejection::Answer;
 use scopegate::token_endpoint::Fault;
 use serde_json::Value;
 
@@ -57,7 +56,7 @@ pub fn narrate(scene: &Scene, decided: &Decided) -> Explanation {
     let strip = policy.strip_failure_response;
     let has_authorization = values(&headers, "authorization").next().is_some();
     let answer = rejection
-        .map(|rejection| Answer::new(rejection, &policy.realm, strip))
+        .map(|rejection| decided.active.answers.to(rejection, false).into_owned())
         .or_else(|| fault.map(|fault| fault.answer(&policy.realm, has_authorization, strip)));
     let trace = &decided.trace;
     let narrator = Narrator { scene, request: &request, decided, policy, facts, trace, rejection, fault };

@@ -90,10 +90,24 @@ pub fn remedy(rejection: &Rejection) -> String {
         Reason::ApplicationNotRegistered => {
             "the client has to be registered among the tenant's `applications`, for this provider".to_owned()
         }
-        Reason::SenderConstraintFailed => {
-            "the client has to call with the certificate that its token is bound to (--client-certificate-sha256)"
+        Reason::SenderConstraintFailed => match about {
+            Some(_) => "the client has to send a token that is bound to a key under `DPoP`, with a proof, and no other one"
+                .to_owned(),
+            None => {
+                "the client has to call with the certificate that its token is bound to (--client-certificate-sha256)"
+                    .to_owned()
+            }
+        },
+        Reason::ProofMissing => {
+            "the client has to send one header `DPoP` with a proof of the key that the token is bound to (RFC 9449)"
                 .to_owned()
         }
+        Reason::ProofInvalid => {
+            "the client has to make a proof for this very request: its method, its URL under `public_origin`, its \
+             token, its time, and the gateway's nonce where there is one"
+                .to_owned()
+        }
+        Reason::ProofReplayed => "the client has to make a new proof for each request".to_owned(),
         Reason::OperationNotMapped => "an operation has to be configured for this host and path".to_owned(),
         Reason::MethodNotMapped => {
             "the client has to use a method that is mapped here, or an operation has to list this one".to_owned()
