@@ -1,5 +1,6 @@
 //! API suites and their operations: what can be called, and what each call asks for.
 
+use super::StepUp;
 use super::requirement::{PermissionSet, Permissions, Requirement};
 use super::resolve::EvidenceKinds;
 use super::tenants::Tenant;
@@ -73,6 +74,8 @@ pub struct Operation {
     pub audiences: [Box<[Box<str>]>; 2],
     /// Claims that must be present, beside the provider's.
     pub required_claims: Box<[ClaimPath]>,
+    /// What it asks of the authentication behind the token; None where it asks nothing.
+    pub step_up: Option<Box<StepUp>>,
     /// Kinds of tenant evidence that must be present, beside the file's.
     pub required_evidence: EvidenceKinds,
 }

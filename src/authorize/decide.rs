@@ -123,6 +123,7 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
         | Reason::ProofMissing
         | Reason::ProofInvalid
         | Reason::ProofReplayed
+        | Reason::AuthenticationInsufficient
         | Reason::SuiteNotAvailable
         | Reason::KeysUnavailable
         | Reason::IntrospectionUnavailable

@@ -137,7 +137,7 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
         let variable = |name: &str| self.surroundings.host.variable(name);
         let nonces = dpop.nonce.as_ref().and_then(|rules| rules.nonces(&variable));
         let nonce = nonces.map(|nonces| nonces.fresh(self.surroundings.now));
-        let details = ChallengeDetails { is_dpop: true, needs_nonce, nonce };
+        let details = ChallengeDetails { is_dpop: true, needs_nonce, nonce, ..ChallengeDetails::default() };
         Rejection { challenge: Some(Box::new(details)), ..rejection }
     }
 }

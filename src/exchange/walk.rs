@@ -23,7 +23,7 @@ use crate::issuer::keys::Wanted;
 use crate::issuer::{ActivePolicy, AnswerNow, IntrospectionOutcome, KeysNow};
 use crate::jose::KeySet;
 use crate::policy::{Policy, Unmatched};
-use crate::respond::{Reason, Rejection};
+use crate::respond::{ChallengeDetails, Reason, Rejection};
 use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
@@ -227,6 +227,9 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         self.facts.standing = Some(Rc::clone(&standing));
 
         self.enter(Stage::Scopes);
+        if let Ok((_, operation)) = &routed.operation {
+            self.check_authentication(operation, provider, &identity)?;
+        }
         self.authorize(routed, &identity, &standing, policy)?;
 
         if let Err(header) = &standing.forwarded {
@@ -234,6 +237,27 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             return Err(Halt::Reject(Rejection::about(Reason::ClaimMalformed, header.clone())));
         }
         Ok(())
+    }
+
+    /// Whether the user authenticated as the operation asks (RFC 9470). The answer tells what the operation asks, so the
+    /// tenant is known first; no enforcement lifts it, as none lifts what else is asked of a token.
+    fn check_authentication(
+        &self,
+        operation: &Operation,
+        provider: ProviderId,
+        identity: &Identity,
+    ) -> Result<(), Halt> {
+        let Some(step_up) = operation.step_up.as_deref() else { return Ok(()) };
+        let provider = self.active.policy.provider(provider).ok_or(Reason::IssuerUnknown)?;
+        let (skew, now) = (provider.rules.clock_skew, self.surroundings.now);
+        if step_up.is_met_by(&identity.principal.claims, skew, now) {
+            return Ok(());
+        }
+        let acr_values = (!step_up.acr_values.is_empty()).then(|| step_up.acr_values.join(" ").into());
+        let max_age = step_up.max_age.map(|age| age.as_secs());
+        let details = ChallengeDetails { acr_values, max_age, ..ChallengeDetails::default() };
+        let reason = Reason::AuthenticationInsufficient;
+        Err(Halt::Reject(Rejection { challenge: Some(Box::new(details)), ..reason.into() }))
     }
 
     /// Step 6: the decision by scopes, and whether enforcement lifts a refusal.

@@ -24,6 +24,10 @@ pub struct ChallengeDetails {
     pub is_dpop: bool,
     /// Whether the proof lacks the gateway's nonce: `use_dpop_nonce` (RFC 9449 section 9).
     pub needs_nonce: bool,
+    /// The authentication context classes that would do, space-separated (RFC 9470 section 3).
+    pub acr_values: Option<Box<str>>,
+    /// How many seconds ago the user may have authenticated (RFC 9470 section 3).
+    pub max_age: Option<u64>,
     /// A fresh nonce, for the header `DPoP-Nonce`.
     pub nonce: Option<Box<str>>,
 }
@@ -67,6 +71,12 @@ impl ChallengeParts<'_> {
         if let Some([error, description]) = self.error {
             put("error", error);
             put("error_description", description);
+        }
+        if let Some(acr_values) = self.details.and_then(|details| details.acr_values.as_deref()) {
+            put("acr_values", &quotable(acr_values));
+        }
+        if let Some(max_age) = self.details.and_then(|details| details.max_age) {
+            put("max_age", &max_age.to_string());
         }
         if let Some(algorithms) = self.schemes.dpop.as_deref().filter(|_| scheme == "DPoP") {
             put("algs", &quotable(algorithms));

@@ -41,6 +41,7 @@ pub enum Reason {
     ProofMissing,
     ProofInvalid,
     ProofReplayed,
+    AuthenticationInsufficient,
     OperationNotMapped,
     MethodNotMapped,
     SuiteNotAvailable,
@@ -68,6 +69,8 @@ pub enum ErrorClass {
     InvalidToken,
     /// 401 `invalid_dpop_proof` (RFC 9449 section 7.1), or `use_dpop_nonce` (section 9) where the rejection says so.
     InvalidProof,
+    /// 401 `insufficient_user_authentication` (RFC 9470 section 3).
+    InsufficientAuthentication,
     /// 403 `insufficient_scope` (RFC 6750 section 3.1).
     InsufficientScope,
     /// 503 `temporarily_unavailable` (RFC 6749 section 4.1.2.1): the issuer's fault, never the client's.
@@ -79,7 +82,10 @@ impl ErrorClass {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::NoCredential | Self::InvalidToken | Self::InvalidProof => 401,
+            Self::NoCredential
+            | Self::InvalidToken
+            | Self::InvalidProof
+            | Self::InsufficientAuthentication => 401,
             Self::InsufficientScope => 403,
             Self::TemporarilyUnavailable => 503,
         }
@@ -92,6 +98,7 @@ impl ErrorClass {
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
             Self::InvalidProof => Some("invalid_dpop_proof"),
+            Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::TemporarilyUnavailable => Some("temporarily_unavailable"),
         }
@@ -101,7 +108,10 @@ impl ErrorClass {
     pub fn grpc_status(self) -> i32 {
         match self {
             Self::InvalidRequest => 3, // INVALID_ARGUMENT
-            Self::NoCredential | Self::InvalidToken | Self::InvalidProof => 16, // UNAUTHENTICATED
+            Self::NoCredential
+            | Self::InvalidToken
+            | Self::InvalidProof
+            | Self::InsufficientAuthentication => 16, // UNAUTHENTICATED
             Self::InsufficientScope => 7, // PERMISSION_DENIED
             Self::TemporarilyUnavailable => 14, // UNAVAILABLE
         }
@@ -168,6 +178,7 @@ reasons! {
     ProofMissing "proof_missing" InvalidProof "the token is bound to a key and the request carries no proof of it";
     ProofInvalid "proof_invalid" InvalidProof "the proof of the key that the token is bound to does not hold";
     ProofReplayed "proof_replayed" InvalidProof "the proof came before";
+    AuthenticationInsufficient "authentication_insufficient" InsufficientAuthentication "the operation asks for another or a more recent authentication of the user";
     OperationNotMapped "operation_not_mapped" InsufficientScope "no operation is mapped at this host and path";
     MethodNotMapped "method_not_mapped" InsufficientScope "no operation at this path is mapped to the method";
     SuiteNotAvailable "suite_not_available" InsufficientScope "the tenant does not have the suite that the operation belongs to";

@@ -113,6 +113,7 @@ impl Answer {
             ErrorClass::NoCredential
             | ErrorClass::InvalidToken
             | ErrorClass::InvalidProof
+            | ErrorClass::InsufficientAuthentication
             | ErrorClass::InsufficientScope => ChallengeParts {
                 realm,
                 schemes,

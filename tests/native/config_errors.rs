@@ -1666,3 +1666,27 @@ fn dpop_is_told_what_it_needs() {
         ["providers.corp.dpop.public_origin: over `http` anybody on the way reads the token and its proof"]
     );
 }
+
+#[test]
+fn step_up_is_asked_in_words_that_can_stand_in_a_challenge() {
+    check(&[
+        (operation("access: authenticated, acr_values: ['urn:mfa'], max_auth_age: 5m"), &[]),
+        (
+            operation("access: authenticated, acr_values: ['a b']"),
+            &[
+                "suites[0].operations[0].acr_values[0]: must be of printable ASCII characters without spaces, `\"` and `\\`",
+            ],
+        ),
+        (
+            operation("access: authenticated, max_auth_age: 0s"),
+            &["suites[0].operations[0].max_auth_age: must be 1s to 8760h, not 0s"],
+        ),
+        (
+            operation("access: public, acr_values: [x], max_auth_age: 5m"),
+            &[
+                "suites[0].operations[0].acr_values: has no meaning where `access` is `public`: no token is read",
+                "suites[0].operations[0].max_auth_age: has no meaning where `access` is `public`: no token is read",
+            ],
+        ),
+    ]);
+}

@@ -15,7 +15,7 @@ use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
 /// The status and the `error` code (RFC 6750 section 3.1) of each reason, in the order of the README's table.
-const TABLE: [(u16, Option<&str>, &[&str]); 6] = [
+const TABLE: [(u16, Option<&str>, &[&str]); 7] = [
     (
         400,
         Some("invalid_request"),
@@ -60,6 +60,7 @@ const TABLE: [(u16, Option<&str>, &[&str]); 6] = [
         ],
     ),
     (401, Some("invalid_dpop_proof"), &["proof_missing", "proof_invalid", "proof_replayed"]),
+    (401, Some("insufficient_user_authentication"), &["authentication_insufficient"]),
     (
         403,
         Some("insufficient_scope"),
@@ -110,6 +111,7 @@ fn config(introspects: bool) -> Value {
         "suites": [
             {"name": "billing", "operations": [
                 {"name": "read", "path": "/read", "methods": ["GET"], "requires": ["read"]},
+                {"name": "recent", "path": "/recent", "requires": ["read"], "acr_values": ["urn:mfa"]},
                 {"name": "write", "path": "/write", "requires": ["write"]},
                 {"name": "admin", "path": "/admin", "requires": ["admin"]},
                 {"name": "undeclared", "path": "/undeclared", "requires": ["undeclared"]},
@@ -253,6 +255,7 @@ fn cases() -> Vec<Case> {
         Case::new(ApplicationNotRegistered, read(json!({"client_id": "app2"}))),
         Case::new(SenderConstraintFailed, read(json!({"cnf": {"x5t#S256": "A".repeat(43)}}))),
         Case::new(SenderConstraintFailed, read(json!({"cnf": {"jkt": "x"}}))),
+        Case::new(AuthenticationInsufficient, get("/recent", acme(json!({"acr": "urn:pwd"})))),
         Case::new(OperationNotMapped, get("/nowhere", acme(json!({})))),
         Case::new(MethodNotMapped, Call::new("POST", "/read").bearer(&acme(json!({})))),
         Case::new(SuiteNotAvailable, get("/stock", acme(json!({})))),
@@ -344,6 +347,11 @@ fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_table() {
             // RFC 9449 section 7.1.
             (401, Some(error @ "invalid_dpop_proof")) => Some(format!(
                 "DPoP realm=\"plm-gateway\", error=\"{error}\", error_description=\"{description}\", algs=\"ES256\""
+            )),
+            // RFC 9470 section 3.
+            (401, Some(error @ "insufficient_user_authentication")) => Some(format!(
+                "Bearer realm=\"plm-gateway\", error=\"{error}\", error_description=\"{description}\", \
+                 acr_values=\"urn:mfa\""
             )),
             (401 | 403, None) => Some("Bearer realm=\"plm-gateway\"".to_owned()),
             (401 | 403, Some(error)) => {
@@ -460,6 +468,7 @@ fn each_refusal_names_the_step_that_ended_the_decision() {
             "claim_missing" | "claim_malformed" => &[Stage::Token, Stage::Tenant],
             name if name.starts_with("tenant_") => &[Stage::Tenant],
             "issuer_not_allowed_for_tenant" | "application_not_registered" => &[Stage::Tenant],
+            "authentication_insufficient" => &[Stage::Scopes],
             _ if case.reason.class().status() == 403 => &[Stage::Scopes],
             _ => &[Stage::Token],
         };

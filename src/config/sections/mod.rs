@@ -4,6 +4,7 @@ mod dpop;
 mod forward;
 mod providers;
 mod scopes;
+mod step_up;
 mod suites;
 mod tenants;
 mod terms;

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::step_up;
 use super::terms::{any_of, claim_path, enforcement, evidence_kinds, header_name, http_token, requirement};
 use crate::authorize::{
-    Access, Catalog, EvidenceKinds, Operation, PermissionSet, Requirement, ScopeKind, Suite, TenantTable,
+    Access, Catalog, EvidenceKinds, Operation, PermissionSet, Requirement, ScopeKind, StepUp, Suite,
+    TenantTable,
 };
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::error::MAX_REPORTED;
@@ -15,8 +17,18 @@ use crate::config::suggestion::did_you_mean;
 use crate::ids::{OperationId, PermissionId, SuiteId};
 use crate::route::{Conflict, HeaderMatcher, HostPattern, OperationIndex, PathPattern, Route};
 
-const SUITE_KEYS: &[&str] =
-    &["name", "system", "require_tls", "hosts", "audiences", "scopes", "required_evidence", "operations"];
+const SUITE_KEYS: &[&str] = &[
+    "name",
+    "system",
+    "require_tls",
+    "hosts",
+    "audiences",
+    "scopes",
+    "required_evidence",
+    "acr_values",
+    "max_auth_age",
+    "operations",
+];
 
 const OPERATION_KEYS: &[&str] = &[
     "name",
@@ -28,6 +40,8 @@ const OPERATION_KEYS: &[&str] = &[
     "audiences",
     "required_claims",
     "required_evidence",
+    "acr_values",
+    "max_auth_age",
     "require_tls",
     "scope_enforcement",
 ];
@@ -181,6 +195,7 @@ impl<'d> Suites<'d> {
                 .optional("required_evidence")
                 .map(|kinds| evidence_kinds(&kinds, has_headers))
                 .unwrap_or_default(),
+            step_up: step_up::read(fields, None),
             requires: scopes.is_some(),
             has_headers,
         };
@@ -246,6 +261,7 @@ impl<'d> Suites<'d> {
             }
         }
         let own_evidence = fields.optional("required_evidence");
+        let step_up = step_up::read(fields, Some(&suite.step_up));
         let operation = Operation {
             name,
             suite: suite.id,
@@ -261,6 +277,7 @@ impl<'d> Suites<'d> {
                 .and_then(|list| list.list_of(true, claim_path))
                 .unwrap_or_default()
                 .into(),
+            step_up: (!step_up.is_empty()).then(|| Box::new(step_up)),
             required_evidence: own_evidence
                 .map(|kinds| evidence_kinds(&kinds, suite.has_headers))
                 .unwrap_or_default()
@@ -307,8 +324,15 @@ impl<'d> Suites<'d> {
                 Access::Authenticated
             }
             AccessKind::Public => {
-                let keys =
-                    ["requires", "audiences", "required_claims", "required_evidence", "scope_enforcement"];
+                let keys = [
+                    "requires",
+                    "audiences",
+                    "required_claims",
+                    "required_evidence",
+                    "acr_values",
+                    "max_auth_age",
+                    "scope_enforcement",
+                ];
                 refuse(&keys, "has no meaning where `access` is `public`: no token is read");
                 Access::Public
             }
@@ -370,6 +394,7 @@ struct SuiteTerms {
     hosts: Option<Vec<HostPattern>>,
     audiences: Box<[Box<str>]>,
     required_evidence: EvidenceKinds,
+    step_up: StepUp,
     /// Whether the suite's own scopes are enough for an operation without a requirement.
     requires: bool,
     has_headers: bool,

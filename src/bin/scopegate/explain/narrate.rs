@@ -276,6 +276,15 @@ impl Narrator<'_> {
                 let claims: Vec<String> = operation.required_claims.iter().map(ToString::to_string).collect();
                 details.add("operation requires claims", claims.join(", "));
             }
+            if let Some(step_up) = &operation.step_up {
+                if !step_up.acr_values.is_empty() {
+                    details.add("operation requires acr, one of", step_up.acr_values.join(", "));
+                }
+                if let Some(max_age) = step_up.max_age {
+                    details
+                        .add("operation requires auth_time", format!("{} s ago at most", max_age.as_secs()));
+                }
+            }
         }
         match jwt {
             Some(_) => "the token is verified".to_owned(),

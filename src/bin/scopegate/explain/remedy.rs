@@ -107,6 +107,14 @@ pub fn remedy(rejection: &Rejection) -> String {
              token, its time, and the gateway's nonce where there is one"
                 .to_owned()
         }
+        Reason::AuthenticationInsufficient => {
+            let details = rejection.challenge.as_deref();
+            let acr_values = details.and_then(|details| details.acr_values.as_deref());
+            let max_age = details.and_then(|details| details.max_age);
+            let by = acr_values.map(|values| format!(", by one of `{values}` (`acr`)")).unwrap_or_default();
+            let lately = max_age.map(|age| format!(", {age} s ago at most (`auth_time`)")).unwrap_or_default();
+            format!("the user has to authenticate again{by}{lately}, and the client to come with the token of that")
+        }
         Reason::ProofReplayed => "the client has to make a new proof for each request".to_owned(),
         Reason::OperationNotMapped => "an operation has to be configured for this host and path".to_owned(),
         Reason::MethodNotMapped => {
