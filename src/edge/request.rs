@@ -257,6 +257,10 @@ fn advance(id: u32, mut paused: Paused) -> Action {
             telemetry::record(&request, &facts, &active, now);
             respond(id, &active.answers.to(&rejection, request.is_grpc))
         }
+        Step::Tell(answer, facts) => {
+            telemetry::record(&request, &facts, &active, now);
+            respond(id, &answer)
+        }
         Step::RejectTokenRequest(fault, facts) => {
             telemetry::record(&request, &facts, &active, now);
             let has_authorization = values(request.headers, "authorization").next().is_some();

@@ -21,7 +21,8 @@ pub use crate::issuer::{
     ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, Waiter, WaiterId, Worker,
 };
 use crate::jose::SignatureVerifier;
-use crate::respond::Rejection;
+use crate::respond::{Answer, Rejection};
+use crate::route::{RequestPath, canonicalize, normalize_host};
 use crate::token_endpoint::Fault;
 pub use facts::{CacheUse, Decision, Facts, Stage, TokenRequestFacts, token_digest};
 pub use forward::{Forward, HeaderEdits};
@@ -91,6 +92,8 @@ pub enum Step {
     Await,
     /// Keep it, headers and all, until its body is complete and handed in by [`Exchange::deliver_body`].
     AwaitBody,
+    /// Answer it with what anybody may know.
+    Tell(Box<Answer>, Facts),
     /// Answer it as an authorization server would (RFC 6749 section 5.2).
     RejectTokenRequest(Box<Fault>, Facts),
 }
@@ -168,11 +171,16 @@ impl Exchange {
             Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => {
                 trace.leave(facts.stage, StepOutcome::Refused);
             }
+            Err(Halt::Tell(_)) => trace.leave(facts.stage, StepOutcome::Passed),
             Err(Halt::Await | Halt::AwaitBody) => {}
         });
         match outcome {
             Ok(credential) => Step::Forward(Forward { facts, body, credential }),
             Err(Halt::AwaitBody) => Step::AwaitBody,
+            Err(Halt::Tell(answer)) => {
+                facts.decision = Decision::Allow;
+                Step::Tell(answer, facts)
+            }
             Err(Halt::RejectTokenRequest(fault)) => {
                 facts.decision = Decision::Deny;
                 facts.token_request.get_or_insert_default().fault = Some(fault.clone());
@@ -187,6 +195,15 @@ impl Exchange {
                 facts.reason = Some(rejection.reason);
                 if came_by_dpop {
                     rejection.challenge.get_or_insert_default().is_dpop = true;
+                }
+                if let Some(metadata) = &active.policy.metadata {
+                    let host = normalize_host(request.authority);
+                    let path = canonicalize(request.path);
+                    let path = path.as_ref().map_or("", RequestPath::path);
+                    if let Some(address) = metadata.address(host.as_deref(), path, &active.policy) {
+                        let details = rejection.challenge.get_or_insert_default();
+                        details.resource_metadata = Some(address.into());
+                    }
                 }
                 Step::Reject(Box::new(rejection), facts)
             }

@@ -23,7 +23,7 @@ use crate::issuer::keys::Wanted;
 use crate::issuer::{ActivePolicy, AnswerNow, IntrospectionOutcome, KeysNow};
 use crate::jose::KeySet;
 use crate::policy::{Policy, Unmatched};
-use crate::respond::{ChallengeDetails, Reason, Rejection};
+use crate::respond::{Answer, ChallengeDetails, Reason, Rejection};
 use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
@@ -84,6 +84,14 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             return self.guard(endpoint, path.query(), host.as_deref());
         }
 
+        if let Some(metadata) = &policy.metadata {
+            let is_read = matches!(self.request.method, b"GET" | b"HEAD");
+            let base = metadata.base_of(path.path()).filter(|_| is_read);
+            if let Some(answer) = base.and_then(|base| metadata.answer(host.as_deref(), base, policy)) {
+                return Err(Halt::Tell(Box::new(answer)));
+            }
+        }
+
         self.enter(Stage::Operation);
         let lookup =
             policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
@@ -107,7 +115,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         let result = self.with_credential(&credential, known, &routed, host.as_deref(), policy);
         let decision = match &result {
             Ok(()) => Some(self.facts.decision),
-            Err(Halt::Await | Halt::AwaitBody) => None,
+            Err(Halt::Await | Halt::AwaitBody | Halt::Tell(_)) => None,
             Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => Some(Decision::Deny),
         };
         let is_logged = decision.is_some_and(|decision| decision.is_logged(policy.audit.decisions));
@@ -671,6 +679,7 @@ pub(super) enum Halt {
     Await,
     AwaitBody,
     RejectTokenRequest(Fault),
+    Tell(Box<Answer>),
 }
 
 impl From<Reason> for Halt {

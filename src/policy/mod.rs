@@ -3,6 +3,7 @@
 mod best_request;
 pub mod difference;
 pub mod guarded_headers;
+pub mod metadata;
 pub mod reach;
 
 use crate::authenticate::{ClaimPath, IssuerIndex};
@@ -16,6 +17,7 @@ use crate::issuer::dpop::Dpop;
 use crate::issuer::provider::Provider;
 use crate::jose::{Algorithm, AlgorithmSet};
 use crate::policy::guarded_headers::GuardedHeaders;
+use crate::policy::metadata::ResourceMetadata;
 use crate::respond::Schemes;
 use crate::route::{OperationIndex, Route};
 use crate::token_endpoint::TokenEndpoint;
@@ -66,6 +68,8 @@ pub struct Policy {
     pub strip_failure_response: bool,
     /// Where token requests are guarded.
     pub token_endpoints: Vec<TokenEndpoint>,
+    /// What clients without a token are told of the resource (RFC 9728).
+    pub metadata: Option<ResourceMetadata>,
     /// Which decisions are logged.
     pub audit: Audit,
     /// SHA-256 of the configuration's bytes.

@@ -28,6 +28,8 @@ pub struct ChallengeDetails {
     pub acr_values: Option<Box<str>>,
     /// How many seconds ago the user may have authenticated (RFC 9470 section 3).
     pub max_age: Option<u64>,
+    /// Where the metadata of the resource stands (RFC 9728 section 5.1).
+    pub resource_metadata: Option<Box<str>>,
     /// A fresh nonce, for the header `DPoP-Nonce`.
     pub nonce: Option<Box<str>>,
 }
@@ -80,6 +82,9 @@ impl ChallengeParts<'_> {
         }
         if let Some(algorithms) = self.schemes.dpop.as_deref().filter(|_| scheme == "DPoP") {
             put("algs", &quotable(algorithms));
+        }
+        if let Some(address) = self.details.and_then(|details| details.resource_metadata.as_deref()) {
+            put("resource_metadata", &quotable(address));
         }
         // The last one: a scope that would do is put into an answer that is kept without one.
         if let Some(scope) = self.scope {

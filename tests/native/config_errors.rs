@@ -1690,3 +1690,37 @@ fn step_up_is_asked_in_words_that_can_stand_in_a_challenge() {
         ),
     ]);
 }
+
+#[test]
+fn metadata_is_of_a_resource_at_a_path() {
+    let metadata = |keys: &str| with(&format!("protected_resource_metadata: {{{keys}}}"));
+    let unusable = "protected_resource_metadata.resource: expected `https://HOST[:PORT][/PATH]` without query and fragment, \
+                    in which `{tenant}` may be one label or one segment";
+    let of = |resource: &str| metadata(&format!("resource: '{resource}'"));
+    check(&[
+        (of("https://api.example"), &[]),
+        (of("https://{tenant}.api.example:8443/v1"), &[]),
+        (of("https://api.example/of/{tenant}/v1/"), &[]),
+        (metadata(""), &["protected_resource_metadata: missing key `resource`"]),
+        (of("api.example"), &[unusable]),
+        (of("https://api.example/?x"), &[unusable]),
+        (of("https://api.example/#x"), &[unusable]),
+        (of("https://user@api.example/"), &[unusable]),
+        (of("https://x{tenant}.api.example"), &[unusable]),
+        (of("https://api.example/x-{tenant}"), &[unusable]),
+        (of("https://{tenant}.api.example/{tenant}"), &[unusable]),
+        (of("https://api.example/a/../b"), &[unusable]),
+        (
+            metadata("path: /x/, resource: 'https://api.example'"),
+            &[
+                "protected_resource_metadata.path: expected a path in canonical form, without a slash at its end",
+            ],
+        ),
+    ]);
+    assert_eq!(
+        warnings(&of("http://api.example")),
+        [
+            "protected_resource_metadata.resource: RFC 9728 has `https` resources only; clients may refuse this one"
+        ]
+    );
+}

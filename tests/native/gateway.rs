@@ -207,6 +207,7 @@ impl Gateway {
                     tenant: tenant_of(&forward.facts),
                 })
             }
+            Step::Tell(answer, _) => Outcome::Told(*answer),
             Step::Reject(rejection, facts) => Outcome::Refused(Refused {
                 reason: rejection.reason,
                 about: rejection.about.as_deref().map(str::to_owned),
@@ -287,6 +288,8 @@ pub struct Pending {
 pub enum Outcome {
     Passed(Passed),
     Refused(Refused),
+    /// Answered with what anybody may know.
+    Told(Answer),
 }
 
 /// A request as the upstream sees it.
@@ -316,7 +319,7 @@ impl Outcome {
     /// The reason of a refusal; none where the request passed.
     pub fn refusal(&self) -> Option<Reason> {
         match self {
-            Self::Passed(_) => None,
+            Self::Passed(_) | Self::Told(_) => None,
             Self::Refused(refused) => Some(refused.reason),
         }
     }
@@ -326,6 +329,7 @@ impl Outcome {
         match self {
             Self::Passed(passed) => passed,
             Self::Refused(refused) => panic!("refused: {refused:?}"),
+            Self::Told(answer) => panic!("told: {answer:?}"),
         }
     }
 
@@ -334,6 +338,7 @@ impl Outcome {
         match self {
             Self::Refused(refused) => refused,
             Self::Passed(passed) => panic!("passed: {passed:?}"),
+            Self::Told(answer) => panic!("told: {answer:?}"),
         }
     }
 
@@ -342,6 +347,7 @@ impl Outcome {
         match self {
             Self::Passed(passed) => passed.tenant.clone().unwrap_or_else(|| "-".to_owned()),
             Self::Refused(refused) => refused.reason.as_str().to_owned(),
+            Self::Told(_) => "told".to_owned(),
         }
     }
 }

@@ -258,7 +258,9 @@ impl SimulatedWorker {
             Step::Reject(rejection, _) => {
                 drop(self.outcomes.insert(id, rejection.reason.as_str().to_owned()));
             }
-            Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("no token endpoint is guarded"),
+            Step::Tell(..) | Step::AwaitBody | Step::RejectTokenRequest(..) => {
+                panic!("no token endpoint is guarded")
+            }
             Step::Await => drop(self.paused.insert(id, (exchange, headers))),
         }
         for call in calls {

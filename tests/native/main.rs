@@ -23,6 +23,7 @@ mod issuer_races;
 mod jws_corpus;
 mod manifest;
 mod memory;
+mod metadata;
 mod open_tables;
 mod path_corpus;
 mod reasons;

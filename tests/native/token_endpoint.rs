@@ -146,6 +146,7 @@ fn walk(
             (End::Refused(*fault), Some(facts))
         }
         Step::Reject(..) => (End::NoTokenRequest, None),
+        Step::Tell(..) => panic!("no metadata is asked for"),
         Step::Await | Step::AwaitBody => panic!("a token request waits for nothing but its body"),
     }
 }

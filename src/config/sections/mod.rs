@@ -2,6 +2,7 @@
 
 mod dpop;
 mod forward;
+mod metadata;
 mod providers;
 mod scopes;
 mod step_up;
@@ -43,6 +44,7 @@ const KEYS: &[&str] = &[
     "bypass_cors_preflight",
     "strip_failure_response",
     "token_endpoints",
+    "protected_resource_metadata",
     "audit",
 ];
 
@@ -132,6 +134,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let memory_budget = fields.optional("memory_budget").and_then(|cursor| cursor.size(MEMORY_BUDGETS));
     let bypass_cors_preflight = fields.boolean("bypass_cors_preflight", false);
     let strip_failure_response = fields.boolean("strip_failure_response", false);
+    let metadata = fields.optional("protected_resource_metadata").map(|cursor| metadata::read(&cursor));
     let audit = read_audit(&fields);
     let mut short_digest = base16ct::lower::encode_string(&digest);
     short_digest.truncate(16);
@@ -164,6 +167,10 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         bypass_cors_preflight,
         strip_failure_response,
         token_endpoints,
+        metadata: match metadata {
+            None => None,
+            Some(metadata) => Some(metadata?),
+        },
         audit,
         digest,
         short_digest: short_digest.into(),

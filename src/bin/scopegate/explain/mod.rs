@@ -27,7 +27,7 @@ use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, 
 use scopegate::jose::PureVerifier;
 use scopegate::jose::SkippedKey;
 use scopegate::policy::Policy;
-use scopegate::respond::Rejection;
+use scopegate::respond::{Answer, Rejection};
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 use self::explanation::Explanation;
@@ -141,6 +141,7 @@ enum End {
     Forwarded(Forward),
     Refused(Rejection, Facts),
     TokenRequestRefused(Fault, Facts),
+    Told(Answer, Facts),
 }
 
 /// A call that the filter would have made.
@@ -195,6 +196,7 @@ fn decide(policy: Policy, scene: &Scene) -> Decided {
         let end = match exchange.advance_traced(&request, &mut surroundings, &mut trace) {
             Step::Forward(forward) => End::Forwarded(forward),
             Step::Reject(rejection, facts) => End::Refused(*rejection, facts),
+            Step::Tell(answer, facts) => End::Told(*answer, facts),
             Step::RejectTokenRequest(fault, facts) => End::TokenRequestRefused(*fault, facts),
             Step::AwaitBody => {
                 exchange.deliver_body(match &scene.body {

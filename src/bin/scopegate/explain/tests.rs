@@ -35,7 +35,7 @@ fn decided_by_the_core(active: &Rc<ActivePolicy>, scene: &Scene) -> (&'static st
         );
         let facts = match step {
             Step::Forward(forward) => forward.facts,
-            Step::Reject(_, facts) | Step::RejectTokenRequest(_, facts) => facts,
+            Step::Reject(_, facts) | Step::Tell(_, facts) | Step::RejectTokenRequest(_, facts) => facts,
             Step::AwaitBody => {
                 exchange.deliver_body(scene.body.clone().ok_or(Fault::NoBody));
                 continue;
