@@ -12,8 +12,8 @@ use super::principal::{MalformedTenantClaim, Principal, TenantClaim};
 use super::rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TokenRules, text_or_integer};
 use super::token::TokenError;
 use crate::http::search::first_part;
-use crate::jose::base64url;
 use crate::jose::json::{Object, Value};
+use crate::jose::{KeyFingerprint, base64url};
 
 /// Claims, read into types.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,8 @@ pub enum Confirmation {
     None,
     /// By the client's certificate, whose DER has this SHA-256 digest: `x5t#S256` (RFC 8705 section 3.1).
     CertificateSha256([u8; 32]),
+    /// By a key of the client's, whose RFC 7638 thumbprint this is: `jkt` (RFC 9449 section 6.1).
+    KeyThumbprint(KeyFingerprint),
     /// In a way that is not implemented, or in more than one way. Such a token must not be used as a bearer token.
     Unsupported,
 }
@@ -416,12 +418,18 @@ fn texts(values: &[Value]) -> Option<Box<[Box<str>]>> {
 
 fn confirmation(value: &Value) -> Option<Confirmation> {
     const CERTIFICATE_SHA256: &str = "x5t#S256";
+    const KEY_THUMBPRINT: &str = "jkt";
     let methods = value.as_object()?;
-    match methods.get(CERTIFICATE_SHA256) {
-        Some(thumbprint) if methods.len() == 1 => {
+    match (methods.get(CERTIFICATE_SHA256), methods.get(KEY_THUMBPRINT)) {
+        (Some(thumbprint), None) if methods.len() == 1 => {
             let digest = base64url::decode(thumbprint.as_str()?)?;
             digest.try_into().ok().map(Confirmation::CertificateSha256)
         }
-        Some(_) | None => Some(Confirmation::Unsupported),
+        (None, Some(thumbprint)) if methods.len() == 1 => {
+            let digest = thumbprint.as_str().and_then(base64url::decode);
+            let thumbprint = digest.and_then(|digest| digest.try_into().ok());
+            Some(thumbprint.map_or(Confirmation::Unsupported, Confirmation::KeyThumbprint))
+        }
+        (Some(_) | None, Some(_) | None) => Some(Confirmation::Unsupported),
     }
 }

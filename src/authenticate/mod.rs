@@ -47,7 +47,10 @@
 
 pub mod claims;
 mod issuer_index;
+pub mod nonce;
 pub mod principal;
+pub mod proof;
+pub mod replay;
 mod revocation;
 pub mod rules;
 pub mod token;

@@ -1,5 +1,6 @@
 //! API suites and their operations: what can be called, and what each call asks for.
 
+use super::StepUp;
 use super::requirement::{PermissionSet, Permissions, Requirement};
 use super::resolve::EvidenceKinds;
 use super::tenants::Tenant;
@@ -75,6 +76,8 @@ pub struct Operation {
     pub required_claims: Box<[ClaimPath]>,
     /// Claims that must have one of some values, beside the provider's: the suite's, then its own.
     pub required_values: Box<[RequiredValue]>,
+    /// What it asks of the authentication behind the token; None where it asks nothing.
+    pub step_up: Option<Box<StepUp>>,
     /// Kinds of tenant evidence that must be present, beside the file's.
     pub required_evidence: EvidenceKinds,
 }

@@ -121,6 +121,10 @@ pub fn is_lifted(reason: Reason, enforcement: Enforcement) -> bool {
         | Reason::ApplicationNotRegistered
         | Reason::SenderConstraintFailed
         | Reason::TokenRevoked
+        | Reason::ProofMissing
+        | Reason::ProofInvalid
+        | Reason::ProofReplayed
+        | Reason::AuthenticationInsufficient
         | Reason::SuiteNotAvailable
         | Reason::KeysUnavailable
         | Reason::IntrospectionUnavailable

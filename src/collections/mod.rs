@@ -4,3 +4,4 @@ pub mod bounded_cache;
 pub mod keyed_digest;
 pub mod seeded_hash;
 pub mod shared_budget;
+pub mod shared_store;

@@ -110,7 +110,15 @@ pub struct CredentialPlaces {
 struct HeaderPlaces {
     name: Box<str>,
     /// The longest first.
-    prefixes: Vec<(Prefix, ProviderSet)>,
+    prefixes: Vec<HeaderPrefix>,
+}
+
+/// One prefix of a header, and who lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HeaderPrefix {
+    prefix: Prefix,
+    providers: ProviderSet,
+    is_dpop: bool,
 }
 
 /// The one token of a request.
@@ -122,6 +130,8 @@ pub struct Credential<'r> {
     pub providers: &'r ProviderSet,
     /// Where it stands: what to remove where the upstream must not see it.
     pub place: PlaceRef<'r>,
+    /// Whether it came under the authentication scheme `DPoP` (RFC 9449 section 7.1).
+    pub is_dpop: bool,
 }
 
 impl Credential<'_> {
@@ -195,8 +205,14 @@ impl CredentialPlaces {
             }
         }
         let longest_first = |prefixes: BTreeMap<Prefix, ProviderSet>| {
-            let mut prefixes: Vec<_> = prefixes.into_iter().collect();
-            prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+            let mut prefixes: Vec<_> = prefixes
+                .into_iter()
+                .map(|(prefix, providers)| {
+                    let is_dpop = prefix == Prefix::Scheme("dpop".into());
+                    HeaderPrefix { prefix, providers, is_dpop }
+                })
+                .collect();
+            prefixes.sort_by_key(|listed| std::cmp::Reverse(listed.prefix.len()));
             prefixes
         };
         Self {
@@ -212,7 +228,7 @@ impl CredentialPlaces {
     /// Every place with the text that stands before a token there, and the providers that list it: headers first.
     pub fn iter(&self) -> impl Iterator<Item = (PlaceRef<'_>, String, &ProviderSet)> {
         let headers = self.headers.iter().flat_map(|places| {
-            places.prefixes.iter().map(|(prefix, providers)| {
+            places.prefixes.iter().map(|HeaderPrefix { prefix, providers, .. }| {
                 let text = match prefix {
                     Prefix::Scheme(scheme) => format!("{scheme} "),
                     Prefix::Exact(text) => text.to_string(),
@@ -246,8 +262,14 @@ impl CredentialPlaces {
             }
         }
         let (places, value) = only?;
-        let (token, providers) = places.carried_by(trim(value))?;
-        Some(Credential { token: Cow::Borrowed(token), providers, place: PlaceRef::Header(&places.name) })
+        let (token, scheme) = places.carried_by(trim(value))?;
+        let place = PlaceRef::Header(&places.name);
+        Some(Credential {
+            token: Cow::Borrowed(token),
+            providers: &scheme.providers,
+            place,
+            is_dpop: scheme.is_dpop,
+        })
     }
 
     /// The one token of a request. `query` is what follows the path's `?`. Nothing is allocated unless a query
@@ -287,7 +309,7 @@ impl CredentialPlaces {
                 [b'"', value @ .., b'"'] => value,
                 value => value,
             };
-            found.add(Some(Cow::Borrowed(value)), providers, PlaceRef::Cookie(name));
+            found.add(Some(Cow::Borrowed(value)), providers, PlaceRef::Cookie(name), false);
         }
     }
 
@@ -296,7 +318,7 @@ impl CredentialPlaces {
             let (raw_name, value) = split_pair(pair);
             let place = self.parameters.iter().find(|(name, _)| percent::is_form_name(raw_name, name));
             let Some((name, providers)) = place else { continue };
-            found.add(percent::decode_form(value), providers, PlaceRef::Parameter(name));
+            found.add(percent::decode_form(value), providers, PlaceRef::Parameter(name), false);
         }
     }
 }
@@ -310,9 +332,10 @@ impl HeaderPlaces {
             let value = trim(value);
             if value.contains(&b',') {
                 carriers += self.find_in_list(value, found);
-            } else if let Some((token, providers)) = self.carried_by(value) {
+            } else if let Some((token, listed)) = self.carried_by(value) {
                 carriers += 1;
-                found.add(Some(Cow::Borrowed(token)), providers, PlaceRef::Header(&self.name));
+                let place = PlaceRef::Header(&self.name);
+                found.add(Some(Cow::Borrowed(token)), &listed.providers, place, listed.is_dpop);
             }
         }
         // The same as if the host had joined the lines.
@@ -325,9 +348,10 @@ impl HeaderPlaces {
         let mut others = 0;
         for part in list.split(|byte| *byte == b',').map(trim) {
             match self.carried_by(part) {
-                Some((_, providers)) => {
+                Some((_, listed)) => {
                     carriers += 1;
-                    found.add(None, providers, PlaceRef::Header(&self.name));
+                    let place = PlaceRef::Header(&self.name);
+                    found.add(None, &listed.providers, place, listed.is_dpop);
                 }
                 // Before the token, or with a scheme of its own: another credential. Else the rest of a broken token.
                 None if carriers == 0 || has_scheme(part) => others += 1,
@@ -338,11 +362,9 @@ impl HeaderPlaces {
         carriers
     }
 
-    /// The token in one credential, with the providers that list what stands before it.
-    fn carried_by<'r>(&'r self, credential: &'r [u8]) -> Option<(&'r [u8], &'r ProviderSet)> {
-        self.prefixes
-            .iter()
-            .find_map(|(prefix, providers)| prefix.strip(credential).map(|token| (token, providers)))
+    /// The token in one credential, with what stands before it.
+    fn carried_by<'r>(&'r self, credential: &'r [u8]) -> Option<(&'r [u8], &'r HeaderPrefix)> {
+        self.prefixes.iter().find_map(|listed| listed.prefix.strip(credential).map(|token| (token, listed)))
     }
 }
 
@@ -395,11 +417,17 @@ struct Found<'r> {
 
 impl<'r> Found<'r> {
     /// Adds a token; `None` for one that cannot be decoded.
-    fn add(&mut self, token: Option<Cow<'r, [u8]>>, providers: &'r ProviderSet, place: PlaceRef<'r>) {
+    fn add(
+        &mut self,
+        token: Option<Cow<'r, [u8]>>,
+        providers: &'r ProviderSet,
+        place: PlaceRef<'r>,
+        is_dpop: bool,
+    ) {
         self.is_ambiguous |= self.first.is_some();
         if !self.is_ambiguous {
             let token = token.filter(|token| is_token(token)).ok_or(CredentialError::Malformed);
-            self.first = Some(token.map(|token| Credential { token, providers, place }));
+            self.first = Some(token.map(|token| Credential { token, providers, place, is_dpop }));
         }
     }
 }

@@ -25,8 +25,8 @@ struct Host {
     shares: bool,
 }
 
-/// The host's shared data.
-struct HostStore;
+/// The host's shared data, among the workers of one proxy.
+pub struct HostStore;
 
 impl SharedStore for HostStore {
     fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {

@@ -57,6 +57,8 @@ struct Vm {
     resumed: SeededMap<u32, VecDeque<(WaiterId, Option<IntrospectionOutcome>)>>,
     /// The calls of root contexts that ended, by id. Their responses will not come.
     ended: Vec<(u32, Callouts)>,
+    /// Whether the workers of this proxy may share data, once that was asked.
+    shares_data: Option<bool>,
 }
 
 impl Vm {
@@ -194,6 +196,13 @@ impl RootContext for Root {
         let asks_issuers = loaded.policy.providers.iter().any(|provider| {
             matches!(provider.keys, ProviderKeys::Remote(_)) || provider.introspection.is_some()
         });
+        if loaded.policy.takes_proofs && !host::shares_data() {
+            host::log(
+                LogLevel::Warn,
+                "scopegate: the VM has no `vm_id`, so its workers share no data: each remembers the proofs (DPoP) that \
+                 it saw by itself, and one of the others takes a proof again",
+            );
+        }
         let active = with_vm(|vm| {
             vm.worker.keep_room_for_reload(bytes.len());
             vm.worker.activate(loaded.policy)

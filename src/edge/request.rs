@@ -6,10 +6,12 @@ use std::time::Duration;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 
+use super::callouts::HostStore;
 use super::host::{self, HeaderMap};
 use super::signature::HostVerifier;
 use super::{telemetry, with_vm};
-use crate::exchange::{Exchange, HeaderEdits, Request, Step, Surroundings};
+use crate::collections::shared_store::SharedStore;
+use crate::exchange::{self, Exchange, HeaderEdits, Request, Step, Surroundings};
 use crate::http::header_pairs::HeaderPairs;
 use crate::http::headers::values;
 use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId};
@@ -227,6 +229,7 @@ fn advance(id: u32, mut paused: Paused) -> Action {
     let mut surroundings = Surroundings {
         verifier: &HostVerifier,
         client_certificate: &client_certificate,
+        host: &VmHost,
         now,
         can_log: telemetry::can_log(&exchange.active().policy, now),
         waiter: Waiter { id: WaiterId(id), bytes: headers_bytes },
@@ -253,6 +256,10 @@ fn advance(id: u32, mut paused: Paused) -> Action {
         Step::Reject(rejection, facts) => {
             telemetry::record(&request, &facts, &active, now);
             respond(id, &active.answers.to(&rejection, request.is_grpc))
+        }
+        Step::Tell(answer, facts) => {
+            telemetry::record(&request, &facts, &active, now);
+            respond(id, &answer)
         }
         Step::RejectTokenRequest(fault, facts) => {
             telemetry::record(&request, &facts, &active, now);
@@ -287,6 +294,21 @@ fn leave_calls(root: u32, queue: Option<u32>, active: &Rc<ActivePolicy>, calls: 
     });
     if let Some(queue) = queue {
         host::enqueue(queue);
+    }
+}
+
+/// What the host of this VM has.
+struct VmHost;
+
+impl exchange::Host for VmHost {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        // It is the same as long as the VM lives.
+        let shares = with_vm(|vm| *vm.shares_data.get_or_insert_with(host::shares_data));
+        shares.then_some(&HostStore)
     }
 }
 

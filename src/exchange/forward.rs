@@ -76,6 +76,12 @@ impl Forward {
                 edits.set("content-length", body.len().to_string().as_bytes());
             }
         }
+        if self.credential.is_some() && policy.takes_proofs {
+            // Whoever sees it without its token could still learn the client's key from it.
+            if values(request.headers, "dpop").next().is_some() {
+                edits.remove(b"dpop");
+            }
+        }
         match &self.credential {
             None => {}
             Some(CredentialPlace::Header(name)) => edits.remove(name.as_bytes()),

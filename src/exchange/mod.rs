@@ -9,18 +9,21 @@ pub mod forward;
 pub mod log_json;
 pub mod record;
 pub mod request;
+mod sender;
 pub mod trace;
 mod walk;
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::collections::shared_store::SharedStore;
 use crate::exchange::walk::{Halt, Walk};
 pub use crate::issuer::{
     ActivePolicy, AnswerNow, IntrospectionOutcome, IssuerCall, KeysNow, Waiter, WaiterId, Worker,
 };
 use crate::jose::SignatureVerifier;
-use crate::respond::Rejection;
+use crate::respond::{Answer, Rejection};
+use crate::route::{RequestPath, canonicalize, normalize_host};
 use crate::token_endpoint::Fault;
 pub use facts::{CacheUse, Decision, Facts, Stage, TokenRequestFacts, token_digest};
 pub use forward::{Forward, HeaderEdits};
@@ -29,12 +32,35 @@ pub use request::Request;
 use trace::StepOutcome;
 pub use trace::{NoTrace, Trace, TraceSink};
 
+/// What the host has that few requests need.
+pub trait Host {
+    /// A variable of the VM's environment.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// What the workers of the proxy share; None where they share nothing.
+    fn shared(&self) -> Option<&dyn SharedStore>;
+}
+
+/// A host that has none of it.
+pub struct NoHost;
+
+impl Host for NoHost {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
+}
+
 /// Everything from outside that a decision depends on. It is all passed in; the exchange fetches nothing.
 pub struct Surroundings<'s> {
     /// Checks signatures.
     pub verifier: &'s dyn SignatureVerifier,
     /// SHA-256 of the client's certificate on this connection (RFC 8705), looked up only for bound tokens.
     pub client_certificate: &'s dyn Fn() -> Option<[u8; 32]>,
+    /// What else the host has.
+    pub host: &'s dyn Host,
     /// Time since the Unix epoch.
     pub now: Duration,
     /// The request, should it have to wait.
@@ -67,6 +93,8 @@ pub enum Step {
     Await,
     /// Keep it, headers and all, until its body is complete and handed in by [`Exchange::deliver_body`].
     AwaitBody,
+    /// Answer it with what anybody may know.
+    Tell(Box<Answer>, Facts),
     /// Answer it as an authorization server would (RFC 6749 section 5.2).
     RejectTokenRequest(Box<Fault>, Facts),
 }
@@ -129,10 +157,13 @@ impl Exchange {
             body: self.body.as_ref(),
             replaced_body: None,
             may_wait: self.waits < MAX_WAITS,
+            came_by_dpop: false,
+            proof: None,
             trace,
         };
         let outcome = walk.walk();
         let body = walk.replaced_body.take();
+        let came_by_dpop = walk.came_by_dpop;
         trace.record(|trace| match &outcome {
             Ok(_) => {
                 trace.leave(facts.stage, StepOutcome::Passed);
@@ -141,11 +172,16 @@ impl Exchange {
             Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => {
                 trace.leave(facts.stage, StepOutcome::Refused);
             }
+            Err(Halt::Tell(_)) => trace.leave(facts.stage, StepOutcome::Passed),
             Err(Halt::Await | Halt::AwaitBody) => {}
         });
         match outcome {
             Ok(credential) => Step::Forward(Forward { facts, body, credential }),
             Err(Halt::AwaitBody) => Step::AwaitBody,
+            Err(Halt::Tell(answer)) => {
+                facts.decision = Decision::Allow;
+                Step::Tell(answer, facts)
+            }
             Err(Halt::RejectTokenRequest(fault)) => {
                 facts.decision = Decision::Deny;
                 facts.token_request.get_or_insert_default().fault = Some(fault.clone());
@@ -155,9 +191,21 @@ impl Exchange {
                 self.waits += 1;
                 Step::Await
             }
-            Err(Halt::Reject(rejection)) => {
+            Err(Halt::Reject(mut rejection)) => {
                 facts.decision = Decision::Deny;
                 facts.reason = Some(rejection.reason);
+                if came_by_dpop {
+                    rejection.challenge.get_or_insert_default().is_dpop = true;
+                }
+                if let Some(metadata) = &active.policy.metadata {
+                    let host = normalize_host(request.authority);
+                    let path = canonicalize(request.path);
+                    let path = path.as_ref().map_or("", RequestPath::path);
+                    if let Some(address) = metadata.address(host.as_deref(), path, &active.policy) {
+                        let details = rejection.challenge.get_or_insert_default();
+                        details.resource_metadata = Some(address.into());
+                    }
+                }
                 Step::Reject(Box::new(rejection), facts)
             }
         }

@@ -10,6 +10,7 @@ use super::forward::CredentialPlace;
 use super::request::Request;
 use super::trace::{CredentialFound, PathFound, RouteFound, StepOutcome, TraceSink};
 use crate::authenticate::claims::Confirmation;
+use crate::authenticate::proof::Proof;
 use crate::authenticate::{RequiredValue, TokenError, UntrustedToken, is_encrypted, looks_like_jwt};
 use crate::authorize::decide::is_lifted;
 use crate::authorize::resolve::{RequestEvidence, TenantFault, resolve};
@@ -23,7 +24,7 @@ use crate::issuer::provider::Introspection;
 use crate::issuer::{ActivePolicy, AnswerNow, Asked, IntrospectionOutcome, KeysNow, Question};
 use crate::jose::KeySet;
 use crate::policy::{Policy, Unmatched};
-use crate::respond::{Reason, Rejection};
+use crate::respond::{Answer, ChallengeDetails, Reason, Rejection};
 use crate::route::index::HeaderFault;
 use crate::route::path::{canonicalize, decode_segment};
 use crate::route::pattern::normalize_host;
@@ -40,6 +41,10 @@ pub(super) struct Walk<'w, 'r, 's, T> {
     pub(super) body: Option<&'w Result<Vec<u8>, Fault>>,
     pub(super) replaced_body: Option<Vec<u8>>,
     pub(super) may_wait: bool,
+    /// Whether the token came under the scheme `DPoP`, and a provider takes it from there.
+    pub(super) came_by_dpop: bool,
+    /// The proof that was checked, and not taken note of yet.
+    pub(super) proof: Option<Proof>,
     pub(super) trace: &'w mut T,
 }
 
@@ -87,6 +92,14 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             }
         }
 
+        if let Some(metadata) = &policy.metadata {
+            let is_read = matches!(self.request.method, b"GET" | b"HEAD");
+            let base = metadata.base_of(path.path()).filter(|_| is_read);
+            if let Some(answer) = base.and_then(|base| metadata.answer(host.as_deref(), base, policy)) {
+                return Err(Halt::Tell(Box::new(answer)));
+            }
+        }
+
         self.enter(Stage::Operation);
         let lookup =
             policy.operations.find(host.as_deref(), &path, self.request.method, self.request.headers);
@@ -105,11 +118,12 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
 
         self.enter(Stage::Credential);
         let (credential, known) = self.credential(path.query(), policy)?;
+        self.came_by_dpop = credential.is_dpop && policy.takes_proofs;
         self.trace.record(|trace| trace.credential = Some(CredentialFound::of(&credential)));
         let result = self.with_credential(&credential, known, &routed, host.as_deref(), policy);
         let decision = match &result {
             Ok(()) => Some(self.facts.decision),
-            Err(Halt::Await | Halt::AwaitBody) => None,
+            Err(Halt::Await | Halt::AwaitBody | Halt::Tell(_)) => None,
             Err(Halt::Reject(_) | Halt::RejectTokenRequest(_)) => Some(Decision::Deny),
         };
         let is_logged = decision.is_some_and(|decision| decision.is_logged(policy.audit.decisions));
@@ -245,6 +259,9 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
 
         self.enter(Stage::Scopes);
+        if let Ok((_, operation)) = &routed.operation {
+            self.check_authentication(operation, provider, &identity)?;
+        }
         self.authorize(routed, &identity, &standing, policy)?;
 
         if let Err(header) = &standing.forwarded {
@@ -252,6 +269,27 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             return Err(Halt::Reject(Rejection::about(Reason::ClaimMalformed, header.clone())));
         }
         Ok(())
+    }
+
+    /// Whether the user authenticated as the operation asks (RFC 9470). The answer tells what the operation asks, so the
+    /// tenant is known first; no enforcement lifts it, as none lifts what else is asked of a token.
+    fn check_authentication(
+        &self,
+        operation: &Operation,
+        provider: ProviderId,
+        identity: &Identity,
+    ) -> Result<(), Halt> {
+        let Some(step_up) = operation.step_up.as_deref() else { return Ok(()) };
+        let provider = self.active.policy.provider(provider).ok_or(Reason::IssuerUnknown)?;
+        let (skew, now) = (provider.rules.clock_skew, self.surroundings.now);
+        if step_up.is_met_by(&identity.principal.claims, skew, now) {
+            return Ok(());
+        }
+        let acr_values = (!step_up.acr_values.is_empty()).then(|| step_up.acr_values.join(" ").into());
+        let max_age = step_up.max_age.map(|age| age.as_secs());
+        let details = ChallengeDetails { acr_values, max_age, ..ChallengeDetails::default() };
+        let reason = Reason::AuthenticationInsufficient;
+        Err(Halt::Reject(Rejection { challenge: Some(Box::new(details)), ..reason.into() }))
     }
 
     /// Step 6: the decision by scopes, and whether enforcement lifts a refusal.
@@ -373,7 +411,10 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             None => self.authenticate_anew(credential, evidence)?,
         };
         identity.check_time(self.surroundings.now)?;
-        self.check_sender(identity.confirmation)?;
+        if identity.confirmation != Confirmation::None || self.active.policy.takes_proofs {
+            self.check_sender(provider, identity.confirmation, credential)?;
+            self.use_proof(provider)?;
+        }
         Ok((provider, identity))
     }
 
@@ -466,7 +507,10 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         }
         // Don't ask the issuer about a token that its own claims already refuse.
         identity.check_time(self.surroundings.now)?;
-        self.check_sender(identity.confirmation)?;
+        // One that is bound to nothing may be bound by what the issuer says.
+        if identity.confirmation != Confirmation::None {
+            self.check_sender(id, identity.confirmation, credential)?;
+        }
         if identity.evidence(id, &self.active.policy) == Err(Reason::TokenRevoked) {
             return Err(Reason::TokenRevoked.into());
         }
@@ -639,21 +683,6 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         self.active.leave(self.surroundings.waiter.id);
         unavailable(otherwise, Duration::ZERO)
     }
-
-    /// Checks that the client's certificate is the one that the token is bound to (RFC 8705 section 3).
-    fn check_sender(&self, confirmation: Confirmation) -> Result<(), Halt> {
-        match confirmation {
-            Confirmation::None => Ok(()),
-            Confirmation::CertificateSha256(expected)
-                if (self.surroundings.client_certificate)() == Some(expected) =>
-            {
-                Ok(())
-            }
-            Confirmation::CertificateSha256(_) | Confirmation::Unsupported => {
-                Err(Reason::SenderConstraintFailed.into())
-            }
-        }
-    }
 }
 
 impl<'p, 'r> RouteOutcome<'p, 'r> {
@@ -744,6 +773,7 @@ pub(super) enum Halt {
     Await,
     AwaitBody,
     RejectTokenRequest(Fault),
+    Tell(Box<Answer>),
 }
 
 impl From<Reason> for Halt {

@@ -10,14 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::keys::{Cause, REFETCH_INTERVAL};
-
-/// Data that workers share, with versions for compare-and-swap.
-pub trait SharedStore {
-    /// The value at `key` and its version.
-    fn read(&self, key: &str) -> Option<(Vec<u8>, u32)>;
-    /// Sets the value at `key` if its version is still this one; 0 for whatever it is. False where it is not.
-    fn write(&self, key: &str, value: &[u8], version: u32) -> bool;
-}
+pub use crate::collections::shared_store::SharedStore;
 
 /// How many introspection answers of either kind are shared at most.
 const INTROSPECTION_SLOTS: u16 = 512;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dpop::Dpop;
 use super::http_call::HttpCall;
 use crate::authenticate::{Revoked, TenantPattern, TokenRules};
 use crate::http::percent;
@@ -26,6 +27,8 @@ pub struct Provider {
     pub introspects_encrypted: bool,
     /// Tokens that are out of use. No part of [`Self::digest`], since what was learnt stays true.
     pub revoked: Option<Arc<Revoked>>,
+    /// How it takes tokens that are bound to a key (RFC 9449); None where it takes none.
+    pub dpop: Option<Dpop>,
     /// How many verified tokens are remembered; 0 for none.
     pub token_cache_entries: usize,
     /// SHA-256 over everything else that the provider's configuration says: what is cached under one digest decides nothing

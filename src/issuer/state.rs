@@ -19,6 +19,7 @@ use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{Provider, ProviderKeys};
 use super::question::Question;
 use crate::authenticate::RecentHeaders;
+use crate::authenticate::replay::OwnProofs;
 use crate::collections::bounded_cache::BoundedCache;
 use crate::collections::keyed_digest::KeyedDigest;
 use crate::collections::seeded_hash::SeededMap;
@@ -68,6 +69,7 @@ impl Waiting {
 pub struct Worker {
     providers: SeededMap<[u8; 32], Weak<RefCell<ProviderState>>>,
     recent_headers: Rc<RefCell<RecentHeaders>>,
+    proofs: Rc<RefCell<OwnProofs>>,
     waiting: Rc<RefCell<Waiting>>,
     budget: Rc<SharedBudget<ProviderState>>,
     digest: KeyedDigest,
@@ -93,6 +95,8 @@ pub struct ActivePolicy {
     providers: Vec<Rc<RefCell<ProviderState>>>,
     /// The tokens' headers that this VM read last, whatever the policy.
     pub recent_headers: Rc<RefCell<RecentHeaders>>,
+    /// The proofs that this VM saw, whatever the policy, where the host shares no data.
+    pub proofs: Rc<RefCell<OwnProofs>>,
     waiting: Rc<RefCell<Waiting>>,
     budget: Rc<SharedBudget<ProviderState>>,
     digest: KeyedDigest,
@@ -126,10 +130,12 @@ impl Worker {
         let room = self.longest_configuration.saturating_mul(RELOAD_FACTOR).saturating_add(FIXED_BYTES);
         self.budget.set_limit(policy.memory_budget.min(VM_BYTES.saturating_sub(room)));
         Rc::new(ActivePolicy {
-            answers: Answers::new(&policy.realm, policy.strip_failure_response),
+            answers: Answers::new(&policy.realm, policy.strip_failure_response)
+                .with_schemes(policy.schemes()),
             policy,
             providers,
             recent_headers: Rc::clone(&self.recent_headers),
+            proofs: Rc::clone(&self.proofs),
             waiting: Rc::clone(&self.waiting),
             budget: Rc::clone(&self.budget),
             digest: self.digest.clone(),
@@ -354,7 +360,7 @@ impl ActivePolicy {
     pub fn may_hold(&self, bytes: usize) -> bool {
         let may = bytes <= self.policy.memory_budget / 4;
         if may {
-            self.budget.reserve(bytes);
+            self.budget.reserve(bytes.saturating_add(self.proofs.borrow().bytes()));
         }
         may
     }

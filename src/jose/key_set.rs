@@ -268,6 +268,12 @@ impl Key {
         &self.material
     }
 
+    /// Reads a public key that somebody else than an issuer shows (RFC 9449 section 4.2): neither a symmetric one, nor one
+    /// that gives its private part away.
+    pub fn from_public_jwk(jwk: &Value) -> Result<Self, SkipReason> {
+        Self::from_jwk(jwk, KeySource::Remote)
+    }
+
     fn from_jwk(jwk: &Value, source: KeySource) -> Result<Self, SkipReason> {
         let jwk = jwk.as_object().ok_or(SkipReason::NotAnObject)?;
         let key_id = text(jwk, "kid")?.map(Box::from);

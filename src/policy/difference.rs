@@ -331,6 +331,11 @@ impl<'p> SuiteTerms<'p> {
         own("required_claims", sorted(claims.iter().map(String::as_str)));
         let values: Vec<String> = operation.required_values.iter().map(ToString::to_string).collect();
         own("required_values", sorted(values.iter().map(String::as_str)));
+        if let Some(step_up) = &operation.step_up {
+            own("acr_values", sorted(step_up.acr_values.iter().map(|value| &**value)));
+            let seconds = step_up.max_age.map(|age| format!("{}s", age.as_secs()));
+            own("max_auth_age", seconds.unwrap_or_default());
+        }
         let evidence =
             EvidenceKind::ALL.into_iter().filter(|kind| operation.required_evidence.contains(*kind));
         own("required_evidence", sorted(evidence.map(EvidenceKind::as_str)));

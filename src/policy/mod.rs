@@ -3,6 +3,7 @@
 mod best_request;
 pub mod difference;
 pub mod guarded_headers;
+pub mod metadata;
 pub mod reach;
 
 use crate::authenticate::{ClaimPath, IssuerIndex};
@@ -12,8 +13,12 @@ use crate::authorize::{
 };
 use crate::credential::CredentialPlaces;
 use crate::ids::{OperationId, ProviderId};
+use crate::issuer::dpop::Dpop;
 use crate::issuer::provider::Provider;
+use crate::jose::{Algorithm, AlgorithmSet};
 use crate::policy::guarded_headers::GuardedHeaders;
+use crate::policy::metadata::ResourceMetadata;
+use crate::respond::Schemes;
 use crate::route::{OperationIndex, Route};
 use crate::token_endpoint::TokenEndpoint;
 
@@ -31,6 +36,8 @@ pub struct Policy {
     pub default_introspection: Option<ProviderId>,
     /// Where access tokens are looked for.
     pub places: CredentialPlaces,
+    /// Whether some provider takes tokens that are bound to a key, with proofs (RFC 9449).
+    pub takes_proofs: bool,
     /// The tenants.
     pub tenants: TenantTable,
     /// How the tenant is resolved.
@@ -61,6 +68,8 @@ pub struct Policy {
     pub strip_failure_response: bool,
     /// Where token requests are guarded.
     pub token_endpoints: Vec<TokenEndpoint>,
+    /// What clients without a token are told of the resource (RFC 9728).
+    pub metadata: Option<ResourceMetadata>,
     /// Which decisions are logged.
     pub audit: Audit,
     /// SHA-256 of the configuration's bytes.
@@ -121,6 +130,22 @@ impl Policy {
     /// The provider that a token's `iss` names, and the tenant's name at `{tenant}` where its issuer is a pattern.
     pub fn provider_of_issuer<'i>(&self, issuer: &'i str) -> Option<(ProviderId, Option<&'i str>)> {
         self.issuers.find(issuer, &|name| self.tenants.named(name).is_some())
+    }
+
+    /// The authentication schemes that some provider takes tokens under.
+    pub fn schemes(&self) -> Schemes {
+        let of_proofs: Vec<&Dpop> =
+            self.providers.iter().filter_map(|provider| provider.dpop.as_ref()).collect();
+        let algorithms: AlgorithmSet =
+            of_proofs.iter().flat_map(|dpop| dpop.rules.algorithms.iter()).collect();
+        let names: Vec<&str> = algorithms.iter().map(Algorithm::as_str).collect();
+        Schemes {
+            bearer: self
+                .providers
+                .iter()
+                .any(|provider| !provider.dpop.as_ref().is_some_and(|dpop| dpop.required)),
+            dpop: (!of_proofs.is_empty()).then(|| names.join(" ").into()),
+        }
     }
 
     /// Which requests call the operation behind an id of this policy.

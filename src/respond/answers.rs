@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use super::challenge::Schemes;
 use super::reason::{ErrorClass, Reason};
 use super::rejection::{Answer, DEFAULT_RETRY_AFTER, Rejection};
 
@@ -12,6 +13,7 @@ use super::rejection::{Answer, DEFAULT_RETRY_AFTER, Rejection};
 pub struct Answers {
     realm: Box<str>,
     strip: bool,
+    schemes: Schemes,
     /// By reason, each for other requests and for those of gRPC.
     of_reasons: Box<[[OnceCell<Answer>; 2]]>,
 }
@@ -20,14 +22,20 @@ impl Answers {
     /// Answers with challenges of this realm. With `strip`, each is the status and the challenge alone.
     pub fn new(realm: &str, strip: bool) -> Self {
         let of_reasons = Reason::ALL.iter().map(|_| Default::default()).collect();
-        Self { realm: realm.into(), strip, of_reasons }
+        Self { realm: realm.into(), strip, schemes: Schemes::default(), of_reasons }
+    }
+
+    /// The same with challenges for these schemes.
+    #[must_use]
+    pub fn with_schemes(self, schemes: Schemes) -> Self {
+        Self { schemes, ..Self::new(&self.realm, self.strip) }
     }
 
     /// The answer to `rejection`.
     pub fn to(&self, rejection: &Rejection, is_grpc: bool) -> Cow<'_, Answer> {
         let make = |rejection: &Rejection| match is_grpc {
-            true => Answer::to_grpc(rejection, &self.realm, self.strip),
-            false => Answer::new(rejection, &self.realm, self.strip),
+            true => Answer::to_grpc(rejection, &self.realm, self.strip, &self.schemes),
+            false => Answer::new(rejection, &self.realm, self.strip, &self.schemes),
         };
         let of_reason = |reason: Reason| {
             let [other, grpc] = self.of_reasons.get(reason as usize)?;
@@ -35,10 +43,14 @@ impl Answers {
             Some(kept.get_or_init(|| make(&reason.into())))
         };
         let answer = match rejection {
-            Rejection { reason, about: None, sufficient_scope: None, retry_after: DEFAULT_RETRY_AFTER } => {
-                of_reason(*reason).map(Cow::Borrowed)
-            }
-            Rejection { reason, about: None, sufficient_scope: Some(scope), .. }
+            Rejection {
+                reason,
+                about: None,
+                sufficient_scope: None,
+                retry_after: DEFAULT_RETRY_AFTER,
+                challenge: None,
+            } => of_reason(*reason).map(Cow::Borrowed),
+            Rejection { reason, about: None, sufficient_scope: Some(scope), challenge: None, .. }
                 if reason.class() == ErrorClass::InsufficientScope =>
             {
                 of_reason(*reason).and_then(|answer| answer.with_scope(scope)).map(Cow::Owned)
@@ -64,12 +76,17 @@ mod tests {
                 about: about.map(String::into_boxed_str),
                 sufficient_scope: scope.map(String::into_boxed_str),
                 retry_after,
+                challenge: None,
             },
         )
     }
 
     fn made(rejection: &Rejection, realm: &str, strip: bool, is_grpc: bool) -> Answer {
-        if is_grpc { Answer::to_grpc(rejection, realm, strip) } else { Answer::new(rejection, realm, strip) }
+        let schemes = Schemes::default();
+        match is_grpc {
+            true => Answer::to_grpc(rejection, realm, strip, &schemes),
+            false => Answer::new(rejection, realm, strip, &schemes),
+        }
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub enum Reason {
     ApplicationNotRegistered,
     SenderConstraintFailed,
     TokenRevoked,
+    ProofMissing,
+    ProofInvalid,
+    ProofReplayed,
+    AuthenticationInsufficient,
     OperationNotMapped,
     MethodNotMapped,
     SuiteNotAvailable,
@@ -64,6 +68,10 @@ pub enum ErrorClass {
     NoCredential,
     /// 401 `invalid_token` (RFC 6750 section 3.1).
     InvalidToken,
+    /// 401 `invalid_dpop_proof` (RFC 9449 section 7.1), or `use_dpop_nonce` (section 9) where the rejection says so.
+    InvalidProof,
+    /// 401 `insufficient_user_authentication` (RFC 9470 section 3).
+    InsufficientAuthentication,
     /// 403 `insufficient_scope` (RFC 6750 section 3.1).
     InsufficientScope,
     /// 503 `temporarily_unavailable` (RFC 6749 section 4.1.2.1): the issuer's fault, never the client's.
@@ -75,7 +83,10 @@ impl ErrorClass {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::NoCredential | Self::InvalidToken => 401,
+            Self::NoCredential
+            | Self::InvalidToken
+            | Self::InvalidProof
+            | Self::InsufficientAuthentication => 401,
             Self::InsufficientScope => 403,
             Self::TemporarilyUnavailable => 503,
         }
@@ -87,6 +98,8 @@ impl ErrorClass {
             Self::NoCredential => None,
             Self::InvalidRequest => Some("invalid_request"),
             Self::InvalidToken => Some("invalid_token"),
+            Self::InvalidProof => Some("invalid_dpop_proof"),
+            Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::TemporarilyUnavailable => Some("temporarily_unavailable"),
         }
@@ -95,10 +108,13 @@ impl ErrorClass {
     /// The gRPC status code that stands for the HTTP status in a gRPC answer.
     pub fn grpc_status(self) -> i32 {
         match self {
-            Self::InvalidRequest => 3,                     // INVALID_ARGUMENT
-            Self::NoCredential | Self::InvalidToken => 16, // UNAUTHENTICATED
-            Self::InsufficientScope => 7,                  // PERMISSION_DENIED
-            Self::TemporarilyUnavailable => 14,            // UNAVAILABLE
+            Self::InvalidRequest => 3, // INVALID_ARGUMENT
+            Self::NoCredential
+            | Self::InvalidToken
+            | Self::InvalidProof
+            | Self::InsufficientAuthentication => 16, // UNAUTHENTICATED
+            Self::InsufficientScope => 7, // PERMISSION_DENIED
+            Self::TemporarilyUnavailable => 14, // UNAVAILABLE
         }
     }
 }
@@ -161,6 +177,10 @@ reasons! {
     ApplicationNotRegistered "application_not_registered" InvalidToken "the token's client is not registered with the tenant";
     SenderConstraintFailed "sender_constraint_failed" InvalidToken "the token is bound to a sender that this connection does not prove";
     TokenRevoked "token_revoked" InvalidToken "the token was taken out of use here";
+    ProofMissing "proof_missing" InvalidProof "the token is bound to a key and the request carries no proof of it";
+    ProofInvalid "proof_invalid" InvalidProof "the proof of the key that the token is bound to does not hold";
+    ProofReplayed "proof_replayed" InvalidProof "the proof came before";
+    AuthenticationInsufficient "authentication_insufficient" InsufficientAuthentication "the operation asks for another or a more recent authentication of the user";
     OperationNotMapped "operation_not_mapped" InsufficientScope "no operation is mapped at this host and path";
     MethodNotMapped "method_not_mapped" InsufficientScope "no operation at this path is mapped to the method";
     SuiteNotAvailable "suite_not_available" InsufficientScope "the tenant does not have the suite that the operation belongs to";

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::challenge::{ChallengeDetails, ChallengeParts, Schemes};
 use super::reason::{ErrorClass, Reason};
 use crate::http::header_pairs::HeaderPairs;
 
@@ -18,6 +19,8 @@ pub struct Rejection {
     pub sufficient_scope: Option<Box<str>>,
     /// For a 503: seconds after which another try makes sense.
     pub retry_after: u32,
+    /// What its challenge says besides.
+    pub challenge: Option<Box<ChallengeDetails>>,
 }
 
 /// Seconds named in `Retry-After` where nothing better is known.
@@ -25,7 +28,13 @@ pub const DEFAULT_RETRY_AFTER: u32 = 1;
 
 impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
-        Self { reason, about: None, sufficient_scope: None, retry_after: DEFAULT_RETRY_AFTER }
+        Self {
+            reason,
+            about: None,
+            sufficient_scope: None,
+            retry_after: DEFAULT_RETRY_AFTER,
+            challenge: None,
+        }
     }
 }
 
@@ -45,7 +54,7 @@ impl Rejection {
 }
 
 /// The characters of a text that may stand between the quotes of a challenge.
-fn quotable(text: &str) -> Cow<'_, str> {
+pub(super) fn quotable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_quotable) {
         return Cow::Borrowed(text);
     }
@@ -72,13 +81,13 @@ pub struct Answer {
 
 impl Answer {
     /// The answer to `rejection`. With `strip`, it is the status and the challenge alone.
-    pub fn new(rejection: &Rejection, realm: &str, strip: bool) -> Self {
-        Self::of(rejection, realm, strip, false)
+    pub fn new(rejection: &Rejection, realm: &str, strip: bool, schemes: &Schemes) -> Self {
+        Self::of(rejection, realm, strip, false, schemes)
     }
 
     /// The answer to `rejection` of a gRPC request: its body becomes `grpc-message`, and the content type is the host's.
-    pub fn to_grpc(rejection: &Rejection, realm: &str, strip: bool) -> Self {
-        Self::of(rejection, realm, strip, true)
+    pub fn to_grpc(rejection: &Rejection, realm: &str, strip: bool, schemes: &Schemes) -> Self {
+        Self::of(rejection, realm, strip, true, schemes)
     }
 
     /// The answer to a refusal for the same reason that names the scopes that would do. `self` is a 403 that names none.
@@ -92,31 +101,36 @@ impl Answer {
         Some(Self { headers, body, ..*self })
     }
 
-    fn of(rejection: &Rejection, realm: &str, strip: bool, is_grpc: bool) -> Self {
+    fn of(rejection: &Rejection, realm: &str, strip: bool, is_grpc: bool, schemes: &Schemes) -> Self {
         let class = rejection.reason.class();
         let description = rejection.description();
-        let [open_scope, scope] = match rejection.sufficient_scope.as_deref() {
-            Some(scope) => ["\", scope=\"", scope],
-            None => [""; 2],
+        let details = rejection.challenge.as_deref();
+        let is_about_proof = class == ErrorClass::InvalidProof;
+        let needs_nonce = is_about_proof && details.is_some_and(|details| details.needs_nonce);
+        let error = if needs_nonce { Some("use_dpop_nonce") } else { class.error() };
+        let challenges = match class {
+            ErrorClass::InvalidRequest | ErrorClass::TemporarilyUnavailable => Vec::new(),
+            ErrorClass::NoCredential
+            | ErrorClass::InvalidToken
+            | ErrorClass::InvalidProof
+            | ErrorClass::InsufficientAuthentication
+            | ErrorClass::InsufficientScope => ChallengeParts {
+                realm,
+                schemes,
+                error: error.map(|error| [error, &*description]),
+                details,
+                is_about_proof,
+                scope: rejection.sufficient_scope.as_deref(),
+            }
+            .headers(),
         };
-        let error = class.error().unwrap_or_default();
-        // RFC 6750 section 3.1: without an error code where no token came.
-        let bare_challenge = ["Bearer realm=\"", realm, "\""];
-        #[rustfmt::skip]
-        let full_challenge = [
-            "Bearer realm=\"", realm, "\", error=\"", error,
-            "\", error_description=\"", &description, open_scope, scope, "\"",
-        ];
-        let challenge = match class {
-            ErrorClass::InvalidRequest | ErrorClass::TemporarilyUnavailable => None,
-            ErrorClass::NoCredential => Some(&bare_challenge[..]),
-            ErrorClass::InvalidToken | ErrorClass::InsufficientScope => Some(&full_challenge[..]),
-        };
+        let challenges: Vec<[&str; 1]> = challenges.iter().map(|challenge| [challenge.as_str()]).collect();
+        let nonce = details.and_then(|details| details.nonce.as_deref()).map(|nonce| [nonce]);
         let retry_after =
             (class == ErrorClass::TemporarilyUnavailable).then(|| rejection.retry_after.max(1).to_string());
         let retry_after = retry_after.as_deref().map(|seconds| [seconds]);
         let headers = [
-            challenge.map(|challenge| ("www-authenticate", challenge)),
+            nonce.as_ref().map(|nonce| ("dpop-nonce", &nonce[..])),
             (!strip && !is_grpc).then_some(("content-type", &["application/json"])),
             (!strip).then_some(("cache-control", &["no-store"])),
             retry_after.as_ref().map(|seconds| ("retry-after", &seconds[..])),
@@ -124,11 +138,17 @@ impl Answer {
         let body = match (strip, is_grpc) {
             (true, _) => String::new(),
             (false, true) => [rejection.reason.as_str(), ": ", &description].concat(),
-            (false, false) => json_body(rejection, &description),
+            (false, false) => json_body(rejection, error, &description),
         };
         Self {
             status: class.status(),
-            headers: HeaderPairs::new(headers.into_iter().flatten()),
+            // The challenge first: a scope that would do is put into it.
+            headers: HeaderPairs::new(
+                challenges
+                    .iter()
+                    .map(|challenge| ("www-authenticate", &challenge[..]))
+                    .chain(headers.into_iter().flatten()),
+            ),
             body,
             grpc_status: if is_grpc { class.grpc_status() } else { -1 },
         }
@@ -146,9 +166,9 @@ struct Body<'r> {
     scope: Option<&'r str>,
 }
 
-fn json_body(rejection: &Rejection, description: &str) -> String {
+fn json_body(rejection: &Rejection, error: Option<&'static str>, description: &str) -> String {
     to_json(&Body {
-        error: rejection.reason.class().error(),
+        error,
         error_description: description,
         reason: rejection.reason.as_str(),
         scope: rejection.sufficient_scope.as_deref(),
@@ -168,7 +188,7 @@ mod tests {
     fn a_missing_scope_is_challenged_with_the_scopes_that_would_do() {
         let rejection =
             Rejection { sufficient_scope: Some("a:read b".into()), ..Reason::ScopeNotGranted.into() };
-        let answer = Answer::new(&rejection, "plm", false);
+        let answer = Answer::new(&rejection, "plm", false, &Schemes::default());
         assert_eq!(answer.status, 403);
         assert_eq!(
             answer.headers.get("www-authenticate"),
@@ -187,7 +207,7 @@ mod tests {
 
     #[test]
     fn no_error_code_is_given_where_no_token_came() {
-        let answer = Answer::new(&Reason::CredentialMissing.into(), "plm", false);
+        let answer = Answer::new(&Reason::CredentialMissing.into(), "plm", false, &Schemes::default());
         assert_eq!(answer.headers.get("www-authenticate"), Some("Bearer realm=\"plm\""));
         let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(body.get("error"), None);
@@ -197,7 +217,7 @@ mod tests {
     #[test]
     fn only_a_503_says_when_to_come_back_and_it_is_no_challenge() {
         for reason in Reason::ALL {
-            let answer = Answer::new(&(*reason).into(), "r", false);
+            let answer = Answer::new(&(*reason).into(), "r", false, &Schemes::default());
             assert_eq!(answer.headers.get("retry-after").is_some(), answer.status == 503, "{reason}");
             assert_eq!(
                 answer.headers.get("www-authenticate").is_some(),
@@ -216,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_stripped_refusal_is_status_and_challenge() {
-        let answer = Answer::new(&Reason::TokenExpired.into(), "r", true);
+        let answer = Answer::new(&Reason::TokenExpired.into(), "r", true, &Schemes::default());
         assert_eq!((answer.status, answer.body.as_str(), answer.headers.iter().count()), (401, "", 1));
     }
 

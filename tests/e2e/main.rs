@@ -16,6 +16,7 @@ mod audit;
 mod corpus;
 mod decisions;
 mod deploy;
+mod dpop;
 mod envoy_api;
 mod fleet;
 mod introspection;

@@ -41,7 +41,9 @@ fn told(gateway: &Gateway, headers: &[Header<'_>]) -> (Value, Value) {
     let facts: Facts = match gateway.step(headers, &mut NoEdits) {
         Step::Forward(forward) => forward.facts,
         Step::Reject(_, facts) => facts,
-        Step::Await | Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("decided at once"),
+        Step::Await | Step::AwaitBody | Step::Tell(..) | Step::RejectTokenRequest(..) => {
+            panic!("decided at once")
+        }
     };
     let record = Record::new(&facts, &gateway.active.policy);
     let mut log = String::new();

@@ -1665,3 +1665,110 @@ mod laws {
         }
     }
 }
+
+#[test]
+fn dpop_is_told_what_it_needs() {
+    let dpop = |keys: &str| provider(&format!("dpop: {{{keys}}}"));
+    let origin = "public_origin: 'https://api.example'";
+    let long = "0123456789abcdef0123456789abcdef";
+    check(&[
+        (dpop("mode: off"), &[]),
+        (dpop(&format!("mode: required, {origin}")), &[]),
+        (dpop(""), &["providers.corp.dpop: missing key `mode`"]),
+        (dpop("mode: optional"), &["providers.corp.dpop: missing key `public_origin`"]),
+        (
+            dpop("mode: sometimes, public_origin: 'https://api.example'"),
+            &["providers.corp.dpop.mode: `sometimes` is none of `off`, `optional`, `required`"],
+        ),
+        (
+            dpop("mode: required, public_origin: 'https://api.example/path'"),
+            &[
+                "providers.corp.dpop.public_origin: expected `https://` and a host with an optional port, and nothing else",
+            ],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, algorithms: [ES256, HS256]")),
+            &["providers.corp.dpop.algorithms: `HS256` is symmetric: such a key is no proof of who holds it"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, max_age: 11m")),
+            &["providers.corp.dpop.max_age: must be 1s to 10m, not 11m"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, nonce: {{}}")),
+            &["providers.corp.dpop.nonce: missing key `secret`"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, nonce: {{secret: {{value: short}}}}")),
+            &["providers.corp.dpop.nonce.secret: a secret for nonces needs 32 bytes or more"],
+        ),
+        (
+            dpop(&format!("mode: required, {origin}, nonce: {{secret: {{value: {long}}}, lifetime: 1s}}")),
+            &["providers.corp.dpop.nonce.lifetime: must be 10s to 1h, not 1s"],
+        ),
+        (dpop(&format!("mode: optional, {origin}, key: 1")), &["providers.corp.dpop: unknown key `key`"]),
+    ]);
+    let plain = dpop("mode: optional, public_origin: 'http://api.example'");
+    assert_eq!(
+        warnings(&plain),
+        ["providers.corp.dpop.public_origin: over `http` anybody on the way reads the token and its proof"]
+    );
+}
+
+#[test]
+fn step_up_is_asked_in_words_that_can_stand_in_a_challenge() {
+    check(&[
+        (operation("access: authenticated, acr_values: ['urn:mfa'], max_auth_age: 5m"), &[]),
+        (
+            operation("access: authenticated, acr_values: ['a b']"),
+            &[
+                "suites[0].operations[0].acr_values[0]: must be of printable ASCII characters without spaces, `\"` and `\\`",
+            ],
+        ),
+        (
+            operation("access: authenticated, max_auth_age: 0s"),
+            &["suites[0].operations[0].max_auth_age: must be 1s to 8760h, not 0s"],
+        ),
+        (
+            operation("access: public, acr_values: [x], max_auth_age: 5m"),
+            &[
+                "suites[0].operations[0].acr_values: has no meaning where `access` is `public`: no token is read",
+                "suites[0].operations[0].max_auth_age: has no meaning where `access` is `public`: no token is read",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn metadata_is_of_a_resource_at_a_path() {
+    let metadata = |keys: &str| with(&format!("protected_resource_metadata: {{{keys}}}"));
+    let unusable = "protected_resource_metadata.resource: expected `https://HOST[:PORT][/PATH]` without query and fragment, \
+                    in which `{tenant}` may be one label or one segment";
+    let of = |resource: &str| metadata(&format!("resource: '{resource}'"));
+    check(&[
+        (of("https://api.example"), &[]),
+        (of("https://{tenant}.api.example:8443/v1"), &[]),
+        (of("https://api.example/of/{tenant}/v1/"), &[]),
+        (metadata(""), &["protected_resource_metadata: missing key `resource`"]),
+        (of("api.example"), &[unusable]),
+        (of("https://api.example/?x"), &[unusable]),
+        (of("https://api.example/#x"), &[unusable]),
+        (of("https://user@api.example/"), &[unusable]),
+        (of("https://x{tenant}.api.example"), &[unusable]),
+        (of("https://api.example/x-{tenant}"), &[unusable]),
+        (of("https://{tenant}.api.example/{tenant}"), &[unusable]),
+        (of("https://api.example/a/../b"), &[unusable]),
+        (
+            metadata("path: /x/, resource: 'https://api.example'"),
+            &[
+                "protected_resource_metadata.path: expected a path in canonical form, without a slash at its end",
+            ],
+        ),
+    ]);
+    assert_eq!(
+        warnings(&of("http://api.example")),
+        [
+            "protected_resource_metadata.resource: RFC 9728 has `https` resources only; clients may refuse this one"
+        ]
+    );
+}

@@ -1,12 +1,14 @@
 //! The public path as an edge walks it: configuration bytes, a worker, an exchange, and virtual time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use scopegate::collections::shared_store::SharedStore;
 use scopegate::config::parse_json;
-use scopegate::exchange::{Decision, Exchange, HeaderEdits, Request, Stage, Step, Surroundings};
+use scopegate::exchange::{Decision, Exchange, HeaderEdits, Host, Request, Stage, Step, Surroundings};
 use scopegate::http::headers::{Headers, borrowed};
 use scopegate::issuer::IssuerFault;
 use scopegate::issuer::{ActivePolicy, IssuerCall, Question, Waiter, WaiterId, Worker};
@@ -75,6 +77,10 @@ pub struct Gateway {
     pub active: Rc<ActivePolicy>,
     pub now: Duration,
     pub certificate: Option<[u8; 32]>,
+    /// What the workers of the proxy share; nothing by default.
+    pub shared: Option<Rc<SharedData>>,
+    /// The variables of the VM.
+    pub variables: BTreeMap<&'static str, &'static str>,
     waiters: Cell<u32>,
 }
 
@@ -88,6 +94,8 @@ impl Gateway {
             active,
             now: Duration::from_secs(NOW),
             certificate: None,
+            shared: None,
+            variables: BTreeMap::new(),
             waiters: Cell::new(0),
         }
     }
@@ -153,6 +161,7 @@ impl Gateway {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| None,
+            host: self,
             now: self.now,
             waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
@@ -173,6 +182,7 @@ impl Gateway {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| certificate,
+            host: self,
             now: self.now,
             waiter: Waiter { id: pending.waiter, bytes: call.bytes() },
             can_log: true,
@@ -199,6 +209,7 @@ impl Gateway {
                     tenant: tenant_of(&forward.facts),
                 })
             }
+            Step::Tell(answer, _) => Outcome::Told(*answer),
             Step::Reject(rejection, facts) => Outcome::Refused(Refused {
                 reason: rejection.reason,
                 about: rejection.about.as_deref().map(str::to_owned),
@@ -209,6 +220,48 @@ impl Gateway {
                 answer: active.answers.to(&rejection, request.is_grpc).into_owned(),
             }),
         }))
+    }
+}
+
+impl Host for Gateway {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        self.shared.as_deref().map(|shared| shared as &dyn SharedStore)
+    }
+}
+
+/// What workers share, as Envoy keeps it: a value that is not there is written whatever its version.
+#[derive(Default)]
+pub struct SharedData {
+    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// How many writes are refused as if somebody had come between.
+    pub refuses: Cell<usize>,
+}
+
+impl SharedData {
+    /// All that is shared, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.values.borrow().values().map(|(value, _)| value.len()).sum()
+    }
+}
+
+impl SharedStore for SharedData {
+    fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.values.borrow().get(key).cloned()
+    }
+
+    fn write(&self, key: &str, value: &[u8], version: u32) -> bool {
+        let mut values = self.values.borrow_mut();
+        let known = values.get(key).map(|(_, version)| *version);
+        let is_late = known.is_some_and(|known| version != 0 && version != known);
+        if is_late || self.refuses.replace(self.refuses.get().saturating_sub(1)) > 0 {
+            return false;
+        }
+        values.insert(key.to_owned(), (value.to_vec(), known.unwrap_or_default() + 1));
+        true
     }
 }
 
@@ -237,6 +290,8 @@ pub struct Pending {
 pub enum Outcome {
     Passed(Passed),
     Refused(Refused),
+    /// Answered with what anybody may know.
+    Told(Answer),
 }
 
 /// A request as the upstream sees it.
@@ -266,7 +321,7 @@ impl Outcome {
     /// The reason of a refusal; none where the request passed.
     pub fn refusal(&self) -> Option<Reason> {
         match self {
-            Self::Passed(_) => None,
+            Self::Passed(_) | Self::Told(_) => None,
             Self::Refused(refused) => Some(refused.reason),
         }
     }
@@ -276,6 +331,7 @@ impl Outcome {
         match self {
             Self::Passed(passed) => passed,
             Self::Refused(refused) => panic!("refused: {refused:?}"),
+            Self::Told(answer) => panic!("told: {answer:?}"),
         }
     }
 
@@ -284,6 +340,7 @@ impl Outcome {
         match self {
             Self::Refused(refused) => refused,
             Self::Passed(passed) => panic!("passed: {passed:?}"),
+            Self::Told(answer) => panic!("told: {answer:?}"),
         }
     }
 
@@ -292,6 +349,7 @@ impl Outcome {
         match self {
             Self::Passed(passed) => passed.tenant.clone().unwrap_or_else(|| "-".to_owned()),
             Self::Refused(refused) => refused.reason.as_str().to_owned(),
+            Self::Told(_) => "told".to_owned(),
         }
     }
 }

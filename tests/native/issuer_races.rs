@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scopegate::config::parse_json;
-use scopegate::exchange::{Exchange, Request, Step, Surroundings};
+use scopegate::exchange::{Exchange, NoHost, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::calls::{Environment, Event, IssuerCalls, Resumed};
 use scopegate::issuer::peers::SharedStore;
@@ -245,6 +245,7 @@ impl SimulatedWorker {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| None,
+            host: &NoHost,
             now: self.view.now(),
             waiter: Waiter { id: WaiterId(id), bytes: 1000 },
             can_log: true,
@@ -257,7 +258,9 @@ impl SimulatedWorker {
             Step::Reject(rejection, _) => {
                 drop(self.outcomes.insert(id, rejection.reason.as_str().to_owned()));
             }
-            Step::AwaitBody | Step::RejectTokenRequest(..) => panic!("no token endpoint is guarded"),
+            Step::Tell(..) | Step::AwaitBody | Step::RejectTokenRequest(..) => {
+                panic!("no token endpoint is guarded")
+            }
             Step::Await => drop(self.paused.insert(id, (exchange, headers))),
         }
         for call in calls {

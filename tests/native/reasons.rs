@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::dpop;
 use crate::gateway::{
     Begun, Call, Gateway, KEY, NOW, Outcome, Refused, Reply, claims, merge, overlay, provider, token,
 };
@@ -14,7 +15,7 @@ use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
 /// The status and the `error` code (RFC 6750 section 3.1) of each reason, in the order of the README's table.
-const TABLE: [(u16, Option<&str>, &[&str]); 5] = [
+const TABLE: [(u16, Option<&str>, &[&str]); 7] = [
     (
         400,
         Some("invalid_request"),
@@ -59,6 +60,8 @@ const TABLE: [(u16, Option<&str>, &[&str]); 5] = [
             "token_revoked",
         ],
     ),
+    (401, Some("invalid_dpop_proof"), &["proof_missing", "proof_invalid", "proof_replayed"]),
+    (401, Some("insufficient_user_authentication"), &["authentication_insufficient"]),
     (
         403,
         Some("insufficient_scope"),
@@ -110,6 +113,7 @@ fn config(introspects: bool) -> Value {
         "suites": [
             {"name": "billing", "operations": [
                 {"name": "read", "path": "/read", "methods": ["GET"], "requires": ["read"]},
+                {"name": "recent", "path": "/recent", "requires": ["read"], "acr_values": ["urn:mfa"]},
                 {"name": "write", "path": "/write", "requires": ["write"]},
                 {"name": "admin", "path": "/admin", "requires": ["admin"]},
                 {"name": "undeclared", "path": "/undeclared", "requires": ["undeclared"]},
@@ -179,7 +183,8 @@ impl Case {
         change(&mut config);
         let gateway = Gateway::new(&config);
         if let Some(before) = &self.before {
-            assert!(matches!(gateway.begin(before), Begun::Waits(_)));
+            let waits = matches!(gateway.begin(before), Begun::Waits(_));
+            assert_eq!(waits, self.reason == Reason::IntrospectionOverloaded);
         }
         let outcome = gateway.call_answered(&self.call, &mut |call| match &self.reply {
             Some(reply) => reply.clone(),
@@ -253,6 +258,7 @@ fn cases() -> Vec<Case> {
         Case::new(SenderConstraintFailed, read(json!({"cnf": {"x5t#S256": "A".repeat(43)}}))),
         Case::new(SenderConstraintFailed, read(json!({"cnf": {"jkt": "x"}}))),
         Case::new(TokenRevoked, read(json!({"jti": "stolen"}))),
+        Case::new(AuthenticationInsufficient, get("/recent", acme(json!({"acr": "urn:pwd"})))),
         Case::new(OperationNotMapped, get("/nowhere", acme(json!({})))),
         Case::new(MethodNotMapped, Call::new("POST", "/read").bearer(&acme(json!({})))),
         Case::new(SuiteNotAvailable, get("/stock", acme(json!({})))),
@@ -276,6 +282,18 @@ fn cases() -> Vec<Case> {
     overloaded.config["max_waiting_requests"] = json!(1);
     overloaded.before = Some(get("/read", "other-token".to_owned()));
     cases.push(overloaded);
+    let bound = dpop::bound();
+    let proof = dpop::call(&bound, &dpop::proof(&bound, "1", json!({})));
+    for (reason, call, before) in [
+        (ProofMissing, Call::get("/read").header("authorization", format!("DPoP {bound}")), None),
+        (ProofInvalid, dpop::call(&bound, "x"), None),
+        (ProofReplayed, proof.clone(), Some(proof)),
+    ] {
+        let mut case = Case { before, ..Case::new(reason, call) };
+        case.config["providers"]["idp"]["dpop"] =
+            json!({"mode": "optional", "public_origin": dpop::ORIGIN, "algorithms": ["ES256"]});
+        cases.push(case);
+    }
     cases
 }
 
@@ -339,6 +357,15 @@ fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_table() {
         assert_eq!(body.get("scope").and_then(Value::as_str), scope, "{reason}");
         assert!(scope.is_none() || status == 403, "{reason}");
         let challenge = match (status, error) {
+            // RFC 9449 section 7.1.
+            (401, Some(error @ "invalid_dpop_proof")) => Some(format!(
+                "DPoP realm=\"plm-gateway\", error=\"{error}\", error_description=\"{description}\", algs=\"ES256\""
+            )),
+            // RFC 9470 section 3.
+            (401, Some(error @ "insufficient_user_authentication")) => Some(format!(
+                "Bearer realm=\"plm-gateway\", error=\"{error}\", error_description=\"{description}\", \
+                 acr_values=\"urn:mfa\""
+            )),
             (401 | 403, None) => Some("Bearer realm=\"plm-gateway\"".to_owned()),
             (401 | 403, Some(error)) => {
                 let scope = scope.map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
@@ -454,6 +481,7 @@ fn each_refusal_names_the_step_that_ended_the_decision() {
             "claim_missing" | "claim_malformed" => &[Stage::Token, Stage::Tenant],
             name if name.starts_with("tenant_") => &[Stage::Tenant],
             "issuer_not_allowed_for_tenant" | "application_not_registered" => &[Stage::Tenant],
+            "authentication_insufficient" => &[Stage::Scopes],
             _ if case.reason.class().status() == 403 => &[Stage::Scopes],
             _ => &[Stage::Token],
         };

@@ -380,6 +380,7 @@ fn lifted(config: &Value) -> String {
             passed.decision.as_str().to_owned()
         }
         Outcome::Refused(refused) => refused.reason.as_str().to_owned(),
+        Outcome::Told(answer) => panic!("told: {answer:?}"),
     }
 }
 
@@ -452,6 +453,7 @@ fn shadow_lets_every_403_but_the_missing_suite_pass_and_records_it() {
     let record = |call: Call, scope: &str| match gateway.call(&call.bearer(&scoped(json!(scope)))) {
         Outcome::Passed(passed) => format!("{}: {:?}", passed.decision.as_str(), passed.reason),
         Outcome::Refused(refused) => refused.reason.as_str().to_owned(),
+        Outcome::Told(answer) => panic!("told: {answer:?}"),
     };
     assert_eq!(record(Call::get("/x"), "a"), "allow: None");
     assert_eq!(record(Call::get("/x"), "b"), "shadow: Some(ScopeNotAssociatedWithSuite)");

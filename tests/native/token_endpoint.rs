@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use scopegate::config;
-use scopegate::exchange::{Decision, Exchange, Facts, HeaderEdits, Request, Stage, Step, Surroundings};
+use scopegate::exchange::{
+    Decision, Exchange, Facts, HeaderEdits, NoHost, Request, Stage, Step, Surroundings,
+};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::{Waiter, WaiterId, Worker};
 use scopegate::jose::PureVerifier;
@@ -104,6 +106,7 @@ fn walk(
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| None,
+            host: &NoHost,
             now: Duration::from_secs(1_700_000_000),
             waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
@@ -143,6 +146,7 @@ fn walk(
             (End::Refused(*fault), Some(facts))
         }
         Step::Reject(..) => (End::NoTokenRequest, None),
+        Step::Tell(..) => panic!("no metadata is asked for"),
         Step::Await | Step::AwaitBody => panic!("a token request waits for nothing but its body"),
     }
 }
@@ -610,6 +614,7 @@ fn what_a_client_could_say_in_the_filter_s_place_goes_and_its_credential_stays()
     let mut surroundings = Surroundings {
         verifier: &PureVerifier,
         client_certificate: &|| None,
+        host: &NoHost,
         now: Duration::ZERO,
         waiter: Waiter { id: WaiterId(1), bytes: 0 },
         can_log: true,

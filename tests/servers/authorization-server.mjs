@@ -136,6 +136,7 @@ class Realm {
       ttl: { AccessToken: lifetime, ClientCredentials: lifetime, Grant: 3600, IdToken: 600, RefreshToken: 3600 },
       features: {
         clientCredentials: { enabled: true },
+        dPoP: { enabled: true },
         devInteractions: { enabled: false },
         introspection: { enabled: true, allowedPolicy: () => true },
         revocation: { enabled: true, allowedPolicy: () => true },

@@ -659,8 +659,10 @@ fn define_shared(linker: &mut Linker<State>) -> Result<(), Error> {
                 let (key, value) = (guest.read(key, key_size)?, guest.read(value, value_size)?);
                 let shared = Rc::clone(&guest.state().shared);
                 let mut shared = shared.borrow_mut();
-                let version = shared.data.get(&key).map_or(0, |(_, version)| *version);
-                if cas != 0 && cas != version {
+                // As Envoy: where there is no value yet, any version is right.
+                let known = shared.data.get(&key).map(|(_, version)| *version);
+                let version = known.unwrap_or_default();
+                if cas != 0 && known.is_some_and(|known| cas != known) {
                     return Err(status::CAS_MISMATCH);
                 }
                 shared.data.insert(key, (value, version + 1));

@@ -11,6 +11,7 @@ mod bound_tokens;
 mod cost;
 mod crypto;
 mod decisions;
+mod dpop;
 mod faults;
 mod fixture;
 mod host;

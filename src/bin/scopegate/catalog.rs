@@ -28,7 +28,7 @@ pub fn request_text(policy: &Policy, id: OperationId) -> String {
 
 /// What the operation asks of callers of `tenant`.
 pub fn requirement_text(policy: &Policy, tenant: &Tenant, id: OperationId, operation: &Operation) -> String {
-    match &operation.access {
+    let mut text = match &operation.access {
         Access::Public => "nothing".to_owned(),
         Access::Authenticated => "a token".to_owned(),
         Access::Undecided => "undecided".to_owned(),
@@ -36,7 +36,16 @@ pub fn requirement_text(policy: &Policy, tenant: &Tenant, id: OperationId, opera
             .catalog
             .requirement(id, tenant)
             .map_or_else(String::new, |requirement| describe(policy, requirement)),
+    };
+    if let Some(step_up) = operation.step_up.as_deref().filter(|_| operation.access != Access::Public) {
+        if !step_up.acr_values.is_empty() {
+            text.push_str(&format!("; acr {}", step_up.acr_values.join(" or ")));
+        }
+        if let Some(max_age) = step_up.max_age {
+            text.push_str(&format!("; auth_time {} s ago at most", max_age.as_secs()));
+        }
     }
+    text
 }
 
 /// A requirement in words.

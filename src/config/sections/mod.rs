@@ -1,9 +1,12 @@
 //! From a document to a [`Policy`]: the top level of the configuration, and one module for each area.
 
+mod dpop;
 mod forward;
+mod metadata;
 mod providers;
 mod revoked;
 mod scopes;
+mod step_up;
 mod suites;
 mod tenants;
 mod terms;
@@ -42,6 +45,7 @@ const KEYS: &[&str] = &[
     "bypass_cors_preflight",
     "strip_failure_response",
     "token_endpoints",
+    "protected_resource_metadata",
     "audit",
 ];
 
@@ -108,6 +112,9 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     });
     let mut credentials: Vec<&str> =
         providers.places.iter().flat_map(|places| &places.from_headers).map(|(name, _)| &**name).collect();
+    let takes_proofs = providers.providers.iter().flatten().any(|provider| provider.dpop.is_some());
+    // A proof goes where its token goes, and nobody else may send what looks like one.
+    credentials.extend(takes_proofs.then_some("dpop"));
     credentials.sort_unstable();
     credentials.dedup();
     let mut headers_read = suites.matched_headers();
@@ -128,6 +135,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let memory_budget = fields.optional("memory_budget").and_then(|cursor| cursor.size(MEMORY_BUDGETS));
     let bypass_cors_preflight = fields.boolean("bypass_cors_preflight", false);
     let strip_failure_response = fields.boolean("strip_failure_response", false);
+    let metadata = fields.optional("protected_resource_metadata").map(|cursor| metadata::read(&cursor));
     let audit = read_audit(&fields);
     let mut short_digest = base16ct::lower::encode_string(&digest);
     short_digest.truncate(16);
@@ -144,6 +152,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         providers,
         default_introspection,
         places,
+        takes_proofs,
         tenants: tenants.table,
         resolution,
         catalog,
@@ -159,6 +168,10 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         bypass_cors_preflight,
         strip_failure_response,
         token_endpoints,
+        metadata: match metadata {
+            None => None,
+            Some(metadata) => Some(metadata?),
+        },
         audit,
         digest,
         short_digest: short_digest.into(),

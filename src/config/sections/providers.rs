@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::revoked;
 use super::terms::{claim_path, claim_paths, header_name, http_token, required_values};
+use super::{dpop, revoked};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::document::Value;
@@ -40,6 +40,7 @@ const KEYS: &[&str] = &[
     "from_cookies",
     "from_params",
     "token_cache",
+    "dpop",
 ];
 
 const REVOKED: &str = "revoked";
@@ -112,6 +113,8 @@ pub fn read<'d>(cursor: &Cursor<'d>, resolution_claims: Option<&Cursor<'d>>) -> 
         if let Some(fields) = entry.map(KEYS) {
             places = read_places(&fields);
             provider = read_provider(&name, &fields, &inherited, resolution_claims);
+            let takes_proofs = provider.as_ref().is_some_and(|provider| provider.dpop.is_some());
+            places.iter_mut().filter(|_| takes_proofs).for_each(dpop::add_place);
             check_issuer(&fields, &name, provider.as_ref(), &mut issuers);
         }
         read.providers.push(provider);
@@ -193,6 +196,7 @@ fn read_provider(
         Some(introspects)
     });
     let revoked = fields.optional(REVOKED).map(|cursor| revoked::read(&cursor));
+    let dpop = fields.optional("dpop").map(|cursor| dpop::read(&cursor, clock_skew));
     let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
     let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
     // Everything is read by now, so that no error hides another.
@@ -220,6 +224,7 @@ fn read_provider(
             None => None,
             Some(revoked) => Some(revoked?),
         },
+        dpop: dpop.flatten(),
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
@@ -302,7 +307,7 @@ fn common_issuer(one: &TenantPattern, other: &TenantPattern) -> Option<String> {
 }
 
 /// `algorithms`: JWS names; `HS*` and `ES256K` only when they are named.
-fn read_algorithms(cursor: &Cursor<'_>) -> Option<AlgorithmSet> {
+pub(super) fn read_algorithms(cursor: &Cursor<'_>) -> Option<AlgorithmSet> {
     let names = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str());
     let algorithms = cursor.list_of(true, |item| {
         let name = item.string()?;
@@ -544,7 +549,7 @@ fn read_client_auth(cursor: &Cursor<'_>) -> Option<ClientAuthentication> {
 }
 
 /// `{env: NAME}` or `{value: ...}`. No message shows either: what was meant as a value may stand at `env`.
-fn read_secret(cursor: &Cursor<'_>) -> Option<SecretSource> {
+pub(super) fn read_secret(cursor: &Cursor<'_>) -> Option<SecretSource> {
     if cursor.is_string() {
         return cursor
             .unexpected("`{env: NAME}`, the environment variable that holds the secret, or `{value: ...}`");

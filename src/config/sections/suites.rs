@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::step_up;
 use super::terms::{
     any_of, claim_path, enforcement, evidence_kinds, header_name, http_token, required_values, requirement,
 };
 use crate::authenticate::RequiredValue;
 use crate::authorize::{
-    Access, Catalog, EvidenceKinds, Operation, PermissionSet, Requirement, ScopeKind, Suite, TenantTable,
+    Access, Catalog, EvidenceKinds, Operation, PermissionSet, Requirement, ScopeKind, StepUp, Suite,
+    TenantTable,
 };
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::error::MAX_REPORTED;
@@ -27,6 +29,8 @@ const SUITE_KEYS: &[&str] = &[
     "scopes",
     "required_values",
     "required_evidence",
+    "acr_values",
+    "max_auth_age",
     "operations",
 ];
 
@@ -41,6 +45,8 @@ const OPERATION_KEYS: &[&str] = &[
     "required_claims",
     "required_values",
     "required_evidence",
+    "acr_values",
+    "max_auth_age",
     "require_tls",
     "scope_enforcement",
 ];
@@ -198,6 +204,7 @@ impl<'d> Suites<'d> {
                 .optional("required_evidence")
                 .map(|kinds| evidence_kinds(&kinds, has_headers))
                 .unwrap_or_default(),
+            step_up: step_up::read(fields, None),
             requires: scopes.is_some(),
             has_headers,
         };
@@ -263,6 +270,7 @@ impl<'d> Suites<'d> {
             }
         }
         let own_evidence = fields.optional("required_evidence");
+        let step_up = step_up::read(fields, Some(&suite.step_up));
         let operation = Operation {
             name,
             suite: suite.id,
@@ -289,6 +297,7 @@ impl<'d> Suites<'d> {
                         .unwrap_or_default(),
                 )
                 .collect(),
+            step_up: (!step_up.is_empty()).then(|| Box::new(step_up)),
             required_evidence: own_evidence
                 .map(|kinds| evidence_kinds(&kinds, suite.has_headers))
                 .unwrap_or_default()
@@ -341,6 +350,8 @@ impl<'d> Suites<'d> {
                     "required_claims",
                     "required_values",
                     "required_evidence",
+                    "acr_values",
+                    "max_auth_age",
                     "scope_enforcement",
                 ];
                 refuse(&keys, "has no meaning where `access` is `public`: no token is read");
@@ -405,6 +416,7 @@ struct SuiteTerms {
     audiences: Box<[Box<str>]>,
     required_values: Vec<RequiredValue>,
     required_evidence: EvidenceKinds,
+    step_up: StepUp,
     /// Whether the suite's own scopes are enough for an operation without a requirement.
     requires: bool,
     has_headers: bool,

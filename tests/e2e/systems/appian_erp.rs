@@ -61,6 +61,34 @@ fn journal(tenant: &str, token: &str) -> Request {
     call("POST", &format!("/{tenant}/journals"), token).json(&json!({"batch": 1}))
 }
 
+/// A person who releases a journal, with what the token says of the login (RFC 9470).
+fn releases(issuer: &AuthorizationServer, gateway: &Gateway, claims: &Value) {
+    let path = "/tenant1/journals/J-1/posting";
+    let release = |changes: Value| call("POST", path, &minted(issuer, claims, &changes));
+    let recent = |acr: &str, seconds_ago: u64| json!({"acr": acr, "auth_time": now() - seconds_ago});
+    let insufficient = "authentication_insufficient";
+    assert_all(
+        gateway,
+        gateway.port,
+        &[
+            passes("lately, and with a second factor", release(recent("urn:erp:mfa", 30))),
+            refused("with a password alone", release(recent("urn:erp:pwd", 30)), 401, insufficient),
+            refused("too long ago", release(recent("urn:erp:mfa", 400)), 401, insufficient),
+            refused("no login at all", release(json!({})), 401, insufficient),
+            refused(
+                "without the scope",
+                release(json!({"acr": "urn:erp:mfa", "auth_time": now(), "scope": "tenant1.finance.read"})),
+                403,
+                "scope_not_granted",
+            ),
+        ],
+    );
+    let challenged = gateway.send(&release(json!({})));
+    let challenge = challenged.header("www-authenticate").expect("a challenge");
+    assert!(challenge.contains(r#"error="insufficient_user_authentication""#), "{challenge}");
+    assert!(challenge.ends_with(r#"acr_values="urn:erp:mfa", max_age="300""#), "{challenge}");
+}
+
 fn call(method: &str, path: &str, token: &str) -> Request {
     Request::new(method, path).header("host", "api.erp.com").bearer(token)
 }
@@ -279,6 +307,7 @@ fn a_journal_is_created_only_where_claim_audience_client_path_and_both_scopes_ar
     assert_eq!(told.upstream_saw("x-erp-scopes"), ["finance.write journal.create"]);
     assert_eq!(told.json()["body"], r#"{"batch":1}"#);
 
+    releases(&issuer, &gateway, &claims);
     a_token_is_good_from_its_beginning_to_its_end_and_no_older_than_an_hour(&issuer, &gateway, &claims);
     a_refreshed_token_is_of_the_same_tenant_and_grants_no_more(&issuer, &gateway);
     token_requests_are_guarded_refreshes_included(&issuer, &gateway);

@@ -15,9 +15,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scopegate::authenticate::{UntrustedToken, looks_like_jwt};
+use scopegate::collections::shared_store::SharedStore;
 use scopegate::credential::PlaceRef;
 use scopegate::exchange::trace::Trace;
-use scopegate::exchange::{Exchange, Facts, Forward, Request, Step, Surroundings};
+use scopegate::exchange::{Exchange, Facts, Forward, Host, Request, Step, Surroundings};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
 use scopegate::issuer::calls::{CallKind, place};
@@ -26,7 +27,7 @@ use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Question
 use scopegate::jose::PureVerifier;
 use scopegate::jose::SkippedKey;
 use scopegate::policy::Policy;
-use scopegate::respond::Rejection;
+use scopegate::respond::{Answer, Rejection};
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 use self::explanation::Explanation;
@@ -122,11 +123,25 @@ struct Decided {
     calls: Vec<Call>,
 }
 
+/// The tool's own environment, and no other worker.
+struct Environment;
+
+impl Host for Environment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
+}
+
 /// How it ended.
 enum End {
     Forwarded(Forward),
     Refused(Rejection, Facts),
     TokenRequestRefused(Fault, Facts),
+    Told(Answer, Facts),
 }
 
 /// A call that the filter would have made.
@@ -172,6 +187,7 @@ fn decide(policy: Policy, scene: &Scene) -> Decided {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| scene.client_certificate,
+            host: &Environment,
             now: scene.now,
             waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
@@ -180,6 +196,7 @@ fn decide(policy: Policy, scene: &Scene) -> Decided {
         let end = match exchange.advance_traced(&request, &mut surroundings, &mut trace) {
             Step::Forward(forward) => End::Forwarded(forward),
             Step::Reject(rejection, facts) => End::Refused(*rejection, facts),
+            Step::Tell(answer, facts) => End::Told(*answer, facts),
             Step::RejectTokenRequest(fault, facts) => End::TokenRequestRefused(*fault, facts),
             Step::AwaitBody => {
                 exchange.deliver_body(match &scene.body {

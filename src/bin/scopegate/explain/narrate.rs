@@ -17,7 +17,6 @@ use scopegate::issuer::calls::CallKind;
 use scopegate::issuer::provider::{Provider, ProviderKeys};
 use scopegate::policy::{Policy, Unmatched};
 use scopegate::respond::Rejection;
-use scopegate::respond::rejection::Answer;
 use scopegate::token_endpoint::Fault;
 use serde_json::Value;
 
@@ -53,11 +52,16 @@ pub fn narrate(scene: &Scene, decided: &Decided) -> Explanation {
         }
         End::Refused(rejection, facts) => (facts, Some(rejection), None),
         End::TokenRequestRefused(fault, facts) => (facts, None, Some(fault)),
+        End::Told(_, facts) => (facts, None, None),
     };
     let strip = policy.strip_failure_response;
     let has_authorization = values(&headers, "authorization").next().is_some();
     let answer = rejection
-        .map(|rejection| Answer::new(rejection, &policy.realm, strip))
+        .map(|rejection| decided.active.answers.to(rejection, false).into_owned())
+        .or_else(|| match &decided.end {
+            End::Told(answer, _) => Some(answer.clone()),
+            End::Forwarded(_) | End::Refused(..) | End::TokenRequestRefused(..) => None,
+        })
         .or_else(|| fault.map(|fault| fault.answer(&policy.realm, has_authorization, strip)));
     let trace = &decided.trace;
     let narrator = Narrator { scene, request: &request, decided, policy, facts, trace, rejection, fault };
@@ -138,6 +142,9 @@ impl Narrator<'_> {
 
     fn why_skipped(&self) -> &'static str {
         match (self.rejection, self.fault) {
+            (None, None) if matches!(self.decided.end, End::Told(..)) => {
+                "not needed: the filter answers with the resource's metadata"
+            }
             (None, None) if self.facts.stage == Stage::TokenRequest => "not needed: it is a token request",
             (None, None) => "not needed: the request passes without a token",
             (_, _) => "not reached",
@@ -288,6 +295,15 @@ impl Narrator<'_> {
                 details.add("operation requires claims", claims.join(", "));
             }
             required_values("operation", &operation.required_values, details);
+            if let Some(step_up) = &operation.step_up {
+                if !step_up.acr_values.is_empty() {
+                    details.add("operation requires acr, one of", step_up.acr_values.join(", "));
+                }
+                if let Some(max_age) = step_up.max_age {
+                    details
+                        .add("operation requires auth_time", format!("{} s ago at most", max_age.as_secs()));
+                }
+            }
         }
         let is_verified =
             self.facts.identity.as_ref().is_some_and(|identity| identity.key_fingerprint.is_some());

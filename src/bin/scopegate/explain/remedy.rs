@@ -94,8 +94,16 @@ pub fn remedy(rejection: &Rejection) -> String {
         Reason::ApplicationNotRegistered => {
             "the client has to be registered among the tenant's `applications`, for this provider".to_owned()
         }
-        Reason::SenderConstraintFailed => {
-            "the client has to call with the certificate that its token is bound to (--client-certificate-sha256)"
+        Reason::SenderConstraintFailed => match about {
+            Some(_) => "the client has to send a token that is bound to a key under `DPoP`, with a proof, and no other one"
+                .to_owned(),
+            None => {
+                "the client has to call with the certificate that its token is bound to (--client-certificate-sha256)"
+                    .to_owned()
+            }
+        },
+        Reason::ProofMissing => {
+            "the client has to send one header `DPoP` with a proof of the key that the token is bound to (RFC 9449)"
                 .to_owned()
         }
         Reason::TokenRevoked => {
@@ -103,6 +111,20 @@ pub fn remedy(rejection: &Rejection) -> String {
              or the tenant lists what is"
                 .to_owned()
         }
+        Reason::ProofInvalid => {
+            "the client has to make a proof for this very request: its method, its URL under `public_origin`, its \
+             token, its time, and the gateway's nonce where there is one"
+                .to_owned()
+        }
+        Reason::AuthenticationInsufficient => {
+            let details = rejection.challenge.as_deref();
+            let acr_values = details.and_then(|details| details.acr_values.as_deref());
+            let max_age = details.and_then(|details| details.max_age);
+            let by = acr_values.map(|values| format!(", by one of `{values}` (`acr`)")).unwrap_or_default();
+            let lately = max_age.map(|age| format!(", {age} s ago at most (`auth_time`)")).unwrap_or_default();
+            format!("the user has to authenticate again{by}{lately}, and the client to come with the token of that")
+        }
+        Reason::ProofReplayed => "the client has to make a new proof for each request".to_owned(),
         Reason::OperationNotMapped => "an operation has to be configured for this host and path".to_owned(),
         Reason::MethodNotMapped => {
             "the client has to use a method that is mapped here, or an operation has to list this one".to_owned()

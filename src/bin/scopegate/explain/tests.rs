@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use scopegate::config::parse_yaml;
+use scopegate::exchange::NoHost;
 use scopegate::exchange::trace::StepOutcome;
 use serde_json::{Value, json};
 
@@ -25,6 +26,7 @@ fn decided_by_the_core(active: &Rc<ActivePolicy>, scene: &Scene) -> (&'static st
             &mut Surroundings {
                 verifier: &PureVerifier,
                 client_certificate: &|| scene.client_certificate,
+                host: &NoHost,
                 now: scene.now,
                 waiter: Waiter { id: WaiterId(7), bytes: 0 },
                 can_log: true,
@@ -33,7 +35,7 @@ fn decided_by_the_core(active: &Rc<ActivePolicy>, scene: &Scene) -> (&'static st
         );
         let facts = match step {
             Step::Forward(forward) => forward.facts,
-            Step::Reject(_, facts) | Step::RejectTokenRequest(_, facts) => facts,
+            Step::Reject(_, facts) | Step::Tell(_, facts) | Step::RejectTokenRequest(_, facts) => facts,
             Step::AwaitBody => {
                 exchange.deliver_body(scene.body.clone().ok_or(Fault::NoBody));
                 continue;

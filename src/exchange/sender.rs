@@ -1,0 +1,143 @@
+//! Whether a request comes from whom its token is bound to: by the client's certificate (RFC 8705) or by a key that it
+//! proves to hold (RFC 9449).
+
+use super::walk::{Halt, Walk};
+use crate::authenticate::claims::Confirmation;
+use crate::authenticate::proof::{self, Proof, ProofError, ProvenRequest};
+use crate::authenticate::replay::{Seen, remember};
+use crate::credential::Credential;
+use crate::http::headers::values;
+use crate::ids::ProviderId;
+use crate::issuer::dpop::Dpop;
+use crate::jose::KeyFingerprint;
+use crate::respond::{ChallengeDetails, Reason, Rejection};
+
+use super::trace::TraceSink;
+
+impl<T: TraceSink> Walk<'_, '_, '_, T> {
+    /// Whether the sender is the one that the token is bound to, and the scheme the one that goes with it: what is bound
+    /// to a key is never taken under `Bearer`, nor anything else under `DPoP` (RFC 9449 sections 7.1 and 7.2).
+    ///
+    /// A proof that holds is kept for [`Self::use_proof`], and not checked twice.
+    pub(super) fn check_sender(
+        &mut self,
+        provider: ProviderId,
+        confirmation: Confirmation,
+        credential: &Credential<'_>,
+    ) -> Result<(), Halt> {
+        let active = self.active;
+        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
+        let by_dpop = credential.is_dpop && dpop.is_some();
+        let disagrees =
+            |what: &str| Err(Halt::Reject(Rejection::about(Reason::SenderConstraintFailed, what)));
+        match (confirmation, dpop) {
+            (Confirmation::KeyThumbprint(_), Some(_)) if !by_dpop => {
+                disagrees("a token that is bound to a key comes under DPoP")
+            }
+            (Confirmation::KeyThumbprint(thumbprint), Some(dpop)) => {
+                if self.proof.is_none() {
+                    self.proof = Some(self.check_proof(&thumbprint, dpop, credential)?);
+                }
+                Ok(())
+            }
+            (Confirmation::None | Confirmation::CertificateSha256(_), Some(_)) if by_dpop => {
+                disagrees("only a token that is bound to a key comes under DPoP")
+            }
+            (Confirmation::None | Confirmation::CertificateSha256(_), Some(dpop)) if dpop.required => {
+                disagrees("the token has to be bound to a key")
+            }
+            (Confirmation::None, _) => Ok(()),
+            (Confirmation::CertificateSha256(expected), _)
+                if (self.surroundings.client_certificate)() == Some(expected) =>
+            {
+                Ok(())
+            }
+            (
+                Confirmation::CertificateSha256(_)
+                | Confirmation::KeyThumbprint(_)
+                | Confirmation::Unsupported,
+                _,
+            ) => Err(Reason::SenderConstraintFailed.into()),
+        }
+    }
+
+    /// Takes note of the proof that was checked. The last thing that is asked of it, when nothing keeps the request
+    /// waiting any more: a request that comes back from waiting would find its own proof.
+    pub(super) fn use_proof(&mut self, provider: ProviderId) -> Result<(), Halt> {
+        let Some(proof) = &self.proof else { return Ok(()) };
+        let active = self.active;
+        let host = self.surroundings.host;
+        let seen = remember(proof, host.shared(), &mut active.proofs.borrow_mut(), self.surroundings.now);
+        let refused = match seen {
+            Seen::Fresh => return Ok(()),
+            Seen::Before => Reason::ProofReplayed.into(),
+            Seen::Full => Rejection::about(
+                Reason::ProofReplayed,
+                "too many proofs are remembered to tell whether this one came",
+            ),
+        };
+        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
+        Err(Halt::Reject(match dpop {
+            Some(dpop) => self.with_nonce(refused, dpop, false),
+            None => refused,
+        }))
+    }
+
+    fn check_proof(
+        &self,
+        thumbprint: &KeyFingerprint,
+        dpop: &Dpop,
+        credential: &Credential<'_>,
+    ) -> Result<Proof, Halt> {
+        let surroundings = &self.surroundings;
+        let nonces = match &dpop.nonce {
+            None => None,
+            Some(rules) => {
+                let nonces = rules.nonces(&|name| surroundings.host.variable(name)).ok_or_else(|| {
+                    // The operator's fault, never the client's.
+                    Rejection::about(Reason::KeysUnavailable, "the secret of the nonces")
+                });
+                Some(nonces.map_err(Halt::Reject)?)
+            }
+        };
+        let mut proofs = values(self.request.headers, "dpop");
+        let text = match (proofs.next(), proofs.next()) {
+            (None, _) => {
+                return Err(Halt::Reject(self.with_nonce(Reason::ProofMissing.into(), dpop, false)));
+            }
+            // RFC 9449 section 4.3, check 1.
+            (Some(_), Some(_)) => {
+                let refused = Rejection::about(Reason::ProofInvalid, "there are several");
+                return Err(Halt::Reject(self.with_nonce(refused, dpop, false)));
+            }
+            (Some(text), None) => text,
+        };
+        let request = ProvenRequest {
+            method: self.request.method,
+            path: self.request.path,
+            token: &credential.token,
+            thumbprint,
+        };
+        let checked = proof::check(
+            text,
+            request,
+            &dpop.rules,
+            nonces.as_ref(),
+            surroundings.verifier,
+            surroundings.now,
+        );
+        checked.map_err(|error| {
+            let refused = Rejection::about(Reason::ProofInvalid, error.to_string());
+            Halt::Reject(self.with_nonce(refused, dpop, error == ProofError::NonceNeeded))
+        })
+    }
+
+    /// A refusal that brings a fresh nonce, where the provider has nonces.
+    fn with_nonce(&self, rejection: Rejection, dpop: &Dpop, needs_nonce: bool) -> Rejection {
+        let variable = |name: &str| self.surroundings.host.variable(name);
+        let nonces = dpop.nonce.as_ref().and_then(|rules| rules.nonces(&variable));
+        let nonce = nonces.map(|nonces| nonces.fresh(self.surroundings.now));
+        let details = ChallengeDetails { is_dpop: true, needs_nonce, nonce, ..ChallengeDetails::default() };
+        Rejection { challenge: Some(Box::new(details)), ..rejection }
+    }
+}
