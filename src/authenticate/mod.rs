@@ -48,6 +48,7 @@
 pub mod claims;
 mod issuer_index;
 pub mod principal;
+mod profile;
 mod revocation;
 pub mod rules;
 pub mod token;
@@ -58,6 +59,7 @@ mod tests;
 pub use claims::{Claims, Confirmation};
 pub use issuer_index::IssuerIndex;
 pub use principal::{MalformedTenantClaim, Principal, TenantClaim};
+pub use profile::Profile;
 pub use revocation::{Revoked, RevokedBy};
 pub use rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TenantPattern, TokenRules};
 pub use token::{

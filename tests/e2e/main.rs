@@ -19,6 +19,7 @@ mod deploy;
 mod envoy_api;
 mod fleet;
 mod introspection;
+mod issuers;
 mod keys;
 mod management_server;
 mod memory;

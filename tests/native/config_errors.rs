@@ -353,6 +353,85 @@ fn errors_of_token_endpoints() {
 }
 
 #[test]
+fn errors_of_profiles() {
+    let profile = |keys: &str| provider(&format!("profile: rfc9068, {keys}"));
+    check(&[
+        (
+            provider("profile: rfc9086"),
+            &["providers.corp.profile: `rfc9086` is none of `rfc9068`; did you mean `rfc9068`?"],
+        ),
+        (
+            profile("token_types: [JWT], require_expiration: false"),
+            &[
+                "providers.corp.token_types: `profile: rfc9068` says which they are; leave them out",
+                "providers.corp.require_expiration: `profile: rfc9068` requires `exp`",
+            ],
+        ),
+        (
+            bare_provider(
+                "profile: rfc9068, allow_any_audience: true, introspection: {uri: 'https://i/', cluster: c, client_auth: {method: none}}",
+            ),
+            &[
+                "providers.corp.allow_any_audience: `profile: rfc9068` requires `audiences`",
+                "providers.corp.profile: it is about JWTs that are verified here, and the provider has no keys",
+            ],
+        ),
+        (profile("require_expiration: true"), &[]),
+    ]);
+}
+
+#[test]
+fn errors_of_what_is_revoked() {
+    check(&[
+        (
+            provider("revoked: {jti: id-1, subjects: [7], clients: [a, a], issued: 1}"),
+            &[
+                "providers.corp.revoked: unknown key `issued`",
+                "providers.corp.revoked.jti: expected a list, found a string",
+                "providers.corp.revoked.subjects[0]: expected a string, found a number",
+                "providers.corp.revoked.clients[1]: `a` is listed twice",
+            ],
+        ),
+        (
+            tenant("revoked: {issued_before: '2026-11-22'}"),
+            &[
+                "tenants[0].revoked.issued_before: `2026-11-22` is no moment; write for example \"2026-11-22T12:00:00Z\", or seconds since 1970 as a number",
+            ],
+        ),
+        (
+            tenant("revoked: {issued_before: 1.5}"),
+            &["tenants[0].revoked.issued_before: expected a whole number, found 1.5"],
+        ),
+        (
+            tenant("revoked: {issued_before: null}"),
+            &[
+                "tenants[0].revoked.issued_before: expected a moment such as \"2026-11-22T12:00:00Z\", or seconds since 1970, found null",
+            ],
+        ),
+        (tenant("revoked: {}"), &[]),
+    ]);
+}
+
+#[test]
+fn errors_of_tokens_that_are_introspected() {
+    check(&[
+        (
+            provider("encrypted_tokens: introspect"),
+            &["providers.corp.encrypted_tokens: it needs `introspection`"],
+        ),
+        (
+            provider("encrypted_tokens: decrypt"),
+            &["providers.corp.encrypted_tokens: `decrypt` is none of `refuse`, `introspect`"],
+        ),
+        (provider("encrypted_tokens: refuse"), &[]),
+        (
+            provider("claims: {additional_scopes: []}"),
+            &["providers.corp.claims.additional_scopes: must not be an empty list"],
+        ),
+    ]);
+}
+
+#[test]
 fn errors_of_required_values() {
     check(&[
         (

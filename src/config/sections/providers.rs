@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::revoked;
 use super::terms::{claim_path, claim_paths, header_name, http_token, required_values};
-use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
+use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, Profile, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::document::Value;
 use crate::config::reader::{Cursor, Fields};
@@ -25,6 +25,7 @@ const KEYS: &[&str] = &[
     "allow_any_audience",
     "algorithms",
     "token_types",
+    "profile",
     "clock_skew",
     "require_expiration",
     "max_token_age",
@@ -139,6 +140,7 @@ fn read_provider(
     let max_token_age = fields.optional("max_token_age").and_then(|age| age.duration(SECOND..=365 * DAY));
     let required_claims = fields.optional("required_claims").and_then(|list| list.list_of(false, claim_path));
     let required_values = fields.optional("required_values").and_then(|map| required_values(&map));
+    let profile = fields.optional("profile").and_then(|cursor| cursor.choice(&PROFILES));
     let clock_skew = fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE);
     let require_expiration = fields.boolean("require_expiration", true);
 
@@ -155,6 +157,9 @@ fn read_provider(
     }
     if issuer.is_none() && (local.is_some() || remote.is_some()) {
         cursor.error("missing key `issuer`, which a provider with keys needs");
+    }
+    if let Some(profile) = profile {
+        check_profile(profile, fields);
     }
     let algorithms = algorithms.unwrap_or_default();
     let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
@@ -201,13 +206,14 @@ fn read_provider(
         issuer: issuer.flatten(),
         rules: TokenRules {
             algorithms,
-            token_types,
+            token_types: profile.map(|profile| vec![profile.token_type().into()]).or(token_types),
             clock_skew,
             require_expiration,
             max_token_age,
             audiences: audiences?,
             required_claims: required_claims.unwrap_or_default(),
             required_values: required_values.unwrap_or_default(),
+            profile,
             claims,
         },
         keys: keys?,
@@ -231,6 +237,28 @@ const MOST_CACHE_ENTRIES: u32 = 1_000_000;
 /// `max_entries` of a cache: 0 to 1,000,000, default 10,000; 0 switches it off.
 fn read_max_entries(fields: &Fields<'_>) -> usize {
     fields.integer("max_entries", 0..=MOST_CACHE_ENTRIES, DEFAULT_CACHE_ENTRIES as u32) as usize
+}
+
+const PROFILES: [(&str, Profile); 1] = [("rfc9068", Profile::Rfc9068)];
+
+/// What would take back what a profile asks for.
+fn check_profile(profile: Profile, fields: &Fields<'_>) {
+    let name = profile.as_str();
+    if let Some(types) = fields.optional("token_types") {
+        types.error(format_args!("`profile: {name}` says which they are; leave them out"));
+    }
+    let denied = |key, value| fields.optional(key).filter(|cursor| *cursor.value() == Value::Bool(value));
+    if let Some(cursor) = denied("require_expiration", false) {
+        cursor.error(format_args!("`profile: {name}` requires `exp`"));
+    }
+    if let Some(cursor) = denied("allow_any_audience", true) {
+        cursor.error(format_args!("`profile: {name}` requires `audiences`"));
+    }
+    if let Some(cursor) =
+        fields.optional("profile").filter(|_| !fields.has("local_jwks") && !fields.has("remote_jwks"))
+    {
+        cursor.error("it is about JWTs that are verified here, and the provider has no keys");
+    }
 }
 
 /// Covers all that decides whether what was learnt of a token still holds; the same for whatever order its keys are written in.

@@ -41,9 +41,7 @@ fn names(fields: &Fields<'_>, key: &'static str) -> Option<SeededSet<Box<str>>> 
 /// A string in RFC 3339, or a number of seconds since the epoch.
 fn read_moment(cursor: &Cursor<'_>) -> Option<Duration> {
     match cursor.value() {
-        Value::Number(_) => {
-            cursor.integer(0..=u32::MAX).map(|seconds| Duration::from_secs(seconds.into()))
-        }
+        Value::Number(_) => cursor.integer(0..=u32::MAX).map(|seconds| Duration::from_secs(seconds.into())),
         Value::String(_) => {
             let text = cursor.string()?;
             let moment = moment::parse(&text);
