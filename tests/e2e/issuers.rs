@@ -194,3 +194,53 @@ fn roles_beside_the_scopes_and_organizations_in_a_list_are_read() {
     let of_no_profile = json!({"organization": "acme", "realm_access": {"roles": ["read"]}, "jti": null});
     assert_eq!(send(&of_no_profile, None).decision(), decision(401, "claim_missing"));
 }
+
+#[test]
+fn keys_and_the_introspection_endpoint_are_where_the_issuers_metadata_says() {
+    let signer = Signer::new("ES256", "k1", 7);
+    let answering = |metadata: Value| {
+        let keys = jwks([&signer]);
+        move |received: &Received| match received.path.as_str() {
+            "/.well-known/openid-configuration" => Behaviour::json(&metadata),
+            "/keys" => Behaviour::json(&keys),
+            "/ask" => {
+                Behaviour::json(&json!({"active": true, "aud": "api", "scope": "read", "exp": now() + 600}))
+            }
+            _ => Behaviour::text(404, ""),
+        }
+    };
+    let metadata = |jwks_uri: &str| {
+        json!({"issuer": "https://login.example.com", "jwks_uri": jwks_uri,
+            "introspection_endpoint": "https://login.example.com/ask"})
+    };
+    let mut configuration = realms();
+    configuration["providers"] = json!({"corp": {
+        "issuer": "https://login.example.com", "audiences": ["api"],
+        "discovery": {"uri": "https://login.example.com/.well-known/openid-configuration", "cluster": "idp"},
+        "introspection": {"client_auth": {"method": "none"}},
+    }});
+    configuration["tenants"] = json!([{"id": "acme"}]);
+    let claims =
+        json!({"iss": "https://login.example.com", "aud": "api", "exp": now() + 600, "scope": "read"});
+    let (jwt, opaque) =
+        (Request::get("/read").bearer(&minted(&claims)), Request::get("/read").bearer("opaque"));
+
+    let issuer = FaultyIssuer::start(answering(metadata("https://login.example.com/keys")));
+    let gateway = Gateway::start(&configuration, &options(issuer.port));
+    for request in [&jwt, &opaque] {
+        assert_eq!(gateway.send(request).decision(), decision(200, "-"), "{}", gateway.log());
+    }
+    assert!(issuer.count("/ask") > 0);
+
+    let elsewhere = FaultyIssuer::start(answering(metadata("https://keys.example.net/keys")));
+    let refusing = Gateway::start(&configuration, &options(elsewhere.port));
+    for request in [&jwt, &opaque] {
+        assert_eq!(refusing.send(request).decision(), decision(503, "keys_unavailable"));
+    }
+    assert_eq!(elsewhere.count("/keys"), 0);
+    assert!(refusing.log().contains("`jwks_uri` of the metadata"), "{}", refusing.log());
+    configuration["providers"]["corp"]["discovery"]["allowed_hosts"] =
+        json!(["login.example.com", "keys.example.net"]);
+    let allowing = Gateway::start(&configuration, &options(elsewhere.port));
+    assert_eq!(allowing.send(&jwt).decision(), decision(200, "-"), "{}", allowing.log());
+}

@@ -353,6 +353,51 @@ fn errors_of_token_endpoints() {
 }
 
 #[test]
+fn errors_of_discovery() {
+    let discovery = |keys: &str, more: &str| {
+        bare_provider(&format!("issuer: 'https://i/{{tenant}}', audiences: [a], discovery: {{{keys}}}{more}"))
+    };
+    let good = "uri: 'https://i/m', cluster: c";
+    let intro = ", introspection: {client_auth: {method: none}";
+    check(&[
+        (discovery(good, ""), &[]),
+        (discovery(good, &format!("{intro}}}")), &[]),
+        (
+            discovery("url: x, allowed_hosts: []", &format!("{intro}}}")),
+            &[
+                "providers.corp.discovery: unknown key `url`; did you mean `uri`?",
+                "providers.corp.discovery: missing key `uri`",
+                "providers.corp.discovery: missing key `cluster`",
+                "providers.corp.discovery.allowed_hosts: must not be an empty list",
+            ],
+        ),
+        (
+            discovery(&format!("{good}, allowed_hosts: ['https://i']"), ", local_jwks: {keys: []}"),
+            &[
+                "providers.corp.discovery: `local_jwks` is there too, and discovery is for keys that are fetched",
+                "providers.corp.discovery.allowed_hosts[0]: `https://i` is not a host",
+            ],
+        ),
+        (
+            discovery(good, ", remote_jwks: {uri: 'https://i/{tenant}', cluster: c}"),
+            &[
+                "providers.corp.remote_jwks: `{tenant}` stands in one of its `uri` and that of `discovery`; it may in both or neither",
+            ],
+        ),
+        (
+            discovery(good, &format!("{intro}, cluster: other}}")),
+            &[
+                "providers.corp.introspection.cluster: without `uri` the endpoint is discovered, and asked over the cluster of `discovery`",
+            ],
+        ),
+        (
+            bare_provider(&format!("audiences: [a], discovery: {{{good}}}")),
+            &["providers.corp: missing key `issuer`, which a provider with keys needs"],
+        ),
+    ]);
+}
+
+#[test]
 fn errors_of_profiles() {
     let profile = |keys: &str| provider(&format!("profile: rfc9068, {keys}"));
     check(&[
@@ -507,7 +552,9 @@ fn errors_of_providers() {
         ),
         (
             bare_provider("issuer: i, audiences: [a]"),
-            &["providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed"],
+            &[
+                "providers.corp: one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed",
+            ],
         ),
         (
             bare_provider(&format!("issuer: i, {JWKS}")),
@@ -1434,7 +1481,7 @@ tenants:
         [
             "5:5 providers.corp: unknown key `isuer`; did you mean `issuer`?",
             "5:5 providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it",
-            "5:5 providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed",
+            "5:5 providers.corp: one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed",
             "8:13 tenants[0].hosts[0]: `a b` is not a host",
             "2:8 realm: must not be empty",
         ]
