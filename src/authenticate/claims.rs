@@ -268,7 +268,8 @@ impl Claims {
         }
         let claims = self.require(&rules.required_claims);
         let values = RequiredValue::check_all(&rules.required_values, &self.members);
-        let faults = [claims, values].into_iter().filter_map(Result::err);
+        let profile = rules.profile.map_or(Ok(()), |profile| profile.check(&self.members));
+        let faults = [claims, values, profile].into_iter().filter_map(Result::err);
         faults.min_by_key(TokenError::reason).map_or(Ok(()), Err)
     }
 }

@@ -49,6 +49,7 @@ pub mod claims;
 mod issuer_index;
 pub mod nonce;
 pub mod principal;
+mod profile;
 pub mod proof;
 pub mod replay;
 mod revocation;
@@ -61,6 +62,7 @@ mod tests;
 pub use claims::{Claims, Confirmation};
 pub use issuer_index::IssuerIndex;
 pub use principal::{MalformedTenantClaim, Principal, TenantClaim};
+pub use profile::Profile;
 pub use revocation::{Revoked, RevokedBy};
 pub use rules::{AudienceRule, ClaimPath, ClaimPaths, RequiredValue, TenantPattern, TokenRules};
 pub use token::{

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::profile::Profile;
 use super::token::TokenError;
 use crate::jose::algorithm::AlgorithmSet;
 use crate::jose::json::{Object, Value};
@@ -28,6 +29,8 @@ pub struct TokenRules {
     pub required_claims: Vec<ClaimPath>,
     /// Claims that must have one of some values; default none.
     pub required_values: Vec<RequiredValue>,
+    /// A profile that JWTs keep to; default none.
+    pub profile: Option<Profile>,
     /// Where the claims stand that are read.
     pub claims: ClaimPaths,
 }
@@ -43,6 +46,7 @@ impl Default for TokenRules {
             audiences: AudienceRule::OneOf(Vec::new()),
             required_claims: Vec::new(),
             required_values: Vec::new(),
+            profile: None,
             claims: ClaimPaths::default(),
         }
     }

@@ -256,6 +256,12 @@ impl<'d> Cursor<'d> {
         self.items()
     }
 
+    /// The value of `key` of a map, if it is there.
+    pub fn member(&self, key: &str) -> Option<&'d Value<'d>> {
+        let Value::Map(members) = &self.node.value else { return None };
+        members.iter().find(|member| member.key == key).map(|member| &member.node.value)
+    }
+
     /// Whether it is a list.
     pub fn is_list(&self) -> bool {
         matches!(self.node.value, Value::List(_))

@@ -20,7 +20,7 @@ use crate::http::headers::{HeaderShape, single_value};
 use crate::identity::{Identity, TenantStanding};
 use crate::ids::{OperationId, ProviderId};
 use crate::issuer::keys::Wanted;
-use crate::issuer::provider::Introspection;
+use crate::issuer::provider::Provider;
 use crate::issuer::{ActivePolicy, AnswerNow, Asked, IntrospectionOutcome, KeysNow, Question};
 use crate::jose::KeySet;
 use crate::policy::{Policy, Unmatched};
@@ -469,8 +469,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
         evidence: &RequestEvidence<'_>,
     ) -> Result<Option<Box<str>>, Halt> {
         let policy = &self.active.policy;
-        let introspection = policy.provider(provider).and_then(|provider| provider.introspection.as_ref());
-        if !introspection.is_some_and(Introspection::is_by_tenant) {
+        if !policy.provider(provider).is_some_and(Provider::introspects_by_tenant) {
             return Ok(None);
         }
         if let Some(name) = issuer_tenant {
@@ -641,6 +640,10 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
     }
 
     fn introspected(&mut self, provider: ProviderId, asked: Asked<'_>) -> Result<Rc<Identity>, Halt> {
+        if self.active.policy.provider(provider).is_some_and(Provider::discovers_introspection) {
+            // Its endpoint comes with its keys.
+            self.keys(provider, asked.question.tenant, &Wanted::default())?;
+        }
         let generation = self.active.policy.generation;
         let delivered = self.delivered.filter(|outcome| match outcome {
             // A refusal under another policy's tenants says nothing about this policy's.

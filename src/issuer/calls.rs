@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::discovery::{self, Metadata, Next};
 use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::introspection;
@@ -82,6 +83,8 @@ struct InFlight {
     active: Rc<ActivePolicy>,
     call: IssuerCall,
     begun: Duration,
+    /// Of a fetch of keys: what the issuer's metadata said, where that was read before.
+    metadata: Option<Metadata>,
 }
 
 /// What is asked of a provider.
@@ -138,7 +141,8 @@ impl IssuerCalls {
         }
         match dispatch(&active, &call, environment) {
             Ok(number) => {
-                self.in_flight.insert(number, InFlight { active, call, begun: environment.now() });
+                let begun = environment.now();
+                self.in_flight.insert(number, InFlight { active, call, begun, metadata: None });
                 Resumed::new()
             }
             Err(fault) => self.conclude(&active, &call, Err(fault), None, environment),
@@ -162,8 +166,21 @@ impl IssuerCalls {
         reply: Result<(u16, Vec<u8>), IssuerFault>,
         environment: &dyn Environment,
     ) -> Resumed {
-        let Some(InFlight { active, call, begun }) = self.in_flight.remove(&number) else {
+        let Some(InFlight { active, call, begun, metadata }) = self.in_flight.remove(&number) else {
             return Resumed::new();
+        };
+        let reply = match after(&active, &call, metadata, reply) {
+            Next::Done(reply) => reply,
+            Next::Keys { cluster, call: keys, metadata } => {
+                match environment.call(&cluster, &keys, keys_timeout(&active, &call)) {
+                    Ok(number) => {
+                        let metadata = Some(metadata);
+                        self.in_flight.insert(number, InFlight { active, call, begun, metadata });
+                        return Resumed::new();
+                    }
+                    Err(fault) => Err(fault),
+                }
+            }
         };
         let took = environment.now().saturating_sub(begun);
         let mut resumed = self.conclude(&active, &call, reply, Some(took), environment);
@@ -363,11 +380,38 @@ impl IssuerCalls {
 pub fn place(provider: &Provider, what: CallKind, tenant: Option<&str>) -> String {
     let (cluster, uri) = match (what, &provider.keys, &provider.introspection) {
         (CallKind::Keys, ProviderKeys::Remote(remote), _) => (&remote.cluster, &remote.uri),
-        (CallKind::Introspection, _, Some(introspection)) => (&introspection.cluster, &introspection.uri),
+        (CallKind::Introspection, _, Some(introspection)) => match &introspection.uri {
+            Some(uri) => (&introspection.cluster, uri),
+            None => return format!(" (cluster `{}`, where the metadata says)", introspection.cluster),
+        },
         (CallKind::Keys, ProviderKeys::Local(_) | ProviderKeys::None, _)
         | (CallKind::Introspection, _, None) => return String::new(),
     };
     format!(" (cluster `{cluster}`, {})", uri.without_query(tenant))
+}
+
+/// What comes after the answer to a call: of keys that are discovered, the keys after the metadata.
+fn after(
+    active: &ActivePolicy,
+    call: &IssuerCall,
+    metadata: Option<Metadata>,
+    reply: Result<(u16, Vec<u8>), IssuerFault>,
+) -> Next {
+    match call {
+        IssuerCall::Introspect { .. } => Next::Done(reply),
+        IssuerCall::FetchKeys { provider, tenant, .. } => match active.policy.provider(*provider) {
+            Some(provider) => discovery::next(provider, tenant.as_deref(), metadata, reply),
+            None => Next::Done(reply),
+        },
+    }
+}
+
+fn keys_timeout(active: &ActivePolicy, call: &IssuerCall) -> Duration {
+    let (IssuerCall::FetchKeys { provider, .. } | IssuerCall::Introspect { provider, .. }) = call;
+    match active.policy.provider(*provider).map(|provider| &provider.keys) {
+        Some(ProviderKeys::Remote(remote)) => remote.call_timeout(),
+        Some(ProviderKeys::Local(_) | ProviderKeys::None) | None => Duration::ZERO,
+    }
 }
 
 /// Whether somebody still waits for what a call brings.
@@ -478,12 +522,13 @@ fn dispatch(
         IssuerCall::FetchKeys { provider, tenant, .. } => {
             let keys = active.policy.provider(*provider).map(|provider| &provider.keys);
             let Some(ProviderKeys::Remote(remote)) = keys else { return Err(IssuerFault::Unreachable) };
-            environment.call(&remote.cluster, &remote.call(tenant.as_deref()), remote.timeout)
+            environment.call(&remote.cluster, &remote.call(tenant.as_deref()), remote.call_timeout())
         }
         IssuerCall::Introspect { provider, token, tenant } => {
             let rules = introspection_of(active, *provider).ok_or(IssuerFault::Unreachable)?;
             let question = Question { token, tenant: tenant.as_deref() };
-            let call = introspection::request(rules, question, &|name| environment.variable(name))?;
+            let uri = active.introspection_uri(*provider, question.tenant).ok_or(IssuerFault::Unreachable)?;
+            let call = introspection::request(rules, &uri, question, &|name| environment.variable(name))?;
             environment.call(&rules.cluster, &call, rules.timeout)
         }
     }

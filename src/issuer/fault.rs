@@ -43,6 +43,10 @@ pub enum IssuerFault {
     Contradiction(&'static str),
     /// The gateway's own secret is not in the environment.
     NoSecret,
+    /// Issuer metadata whose `issuer` is not the provider's.
+    MetadataOfAnother,
+    /// An endpoint of issuer metadata that lies at a host that is not allowed, or without TLS.
+    EndpointNotAllowed(&'static str),
     /// A JWKS document that is no key set.
     NotAKeySet(KeySetError),
     /// A JWKS document without a usable key.
@@ -109,6 +113,13 @@ impl fmt::Display for IssuerFault {
             Self::MemberMalformed(name) => write!(f, "`{name}` has the wrong type"),
             Self::Contradiction(what) => write!(f, "its {what} is not the JWT's"),
             Self::NoSecret => f.write_str("the client secret is not in the environment"),
+            Self::MetadataOfAnother => f.write_str("`issuer` of the metadata is not the provider's"),
+            Self::EndpointNotAllowed(name) => {
+                write!(
+                    f,
+                    "`{name}` of the metadata is at a host that `discovery.allowed_hosts` does not name, or without TLS"
+                )
+            }
             Self::NotAKeySet(error) => error.fmt(f),
             Self::NoUsableKey => f.write_str("no key of the set is usable"),
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::provider::HttpUri;
+
 /// An HTTP call to make.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpCall {
@@ -9,6 +11,20 @@ pub struct HttpCall {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: String,
+}
+
+impl HttpCall {
+    /// A `GET` of `uri`, with `tenant` at `{tenant}`.
+    pub fn get(uri: &HttpUri, tenant: Option<&str>, accepted: &str) -> Self {
+        let headers = vec![
+            (":method", "GET".to_owned()),
+            (":scheme", uri.scheme.to_string()),
+            (":authority", uri.authority.to_string()),
+            (":path", uri.path_for(tenant)),
+            ("accept", accepted.to_owned()),
+        ];
+        Self { headers, body: String::new() }
+    }
 }
 
 impl fmt::Debug for HttpCall {

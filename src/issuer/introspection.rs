@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::fault::IssuerFault;
 use super::http_call::HttpCall;
-use super::provider::{ClientAuthentication, Introspection, SecretSource};
+use super::provider::{ClientAuthentication, HttpUri, Introspection, SecretSource};
 use super::question::Question;
 use crate::authenticate::TokenError;
 use crate::authenticate::claims::Claims;
@@ -25,6 +25,7 @@ use crate::jose::json::{Value, parse_object};
 /// [`IssuerFault::NoSecret`] where the gateway's own secret cannot be had: nothing is sent without it.
 pub fn request(
     introspection: &Introspection,
+    uri: &HttpUri,
     question: Question<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<HttpCall, IssuerFault> {
@@ -53,9 +54,9 @@ pub fn request(
     };
     let mut headers = vec![
         (":method", "POST".to_owned()),
-        (":scheme", introspection.uri.scheme.to_string()),
-        (":authority", introspection.uri.authority.to_string()),
-        (":path", introspection.uri.path_for(question.tenant)),
+        (":scheme", uri.scheme.to_string()),
+        (":authority", uri.authority.to_string()),
+        (":path", uri.path_for(question.tenant)),
         ("accept", "application/json".to_owned()),
         ("content-type", "application/x-www-form-urlencoded".to_owned()),
     ];
@@ -130,16 +131,12 @@ fn malformed_member(error: TokenError) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::issuer::provider::{HttpUri, Secret};
+    use crate::issuer::provider::Secret;
     use std::time::Duration;
 
     fn introspection(client_authentication: ClientAuthentication) -> Introspection {
         Introspection {
-            uri: HttpUri {
-                scheme: "https".into(),
-                authority: "idp:8443".into(),
-                path: "/introspect?x=1".into(),
-            },
+            uri: None,
             cluster: "idp".into(),
             timeout: Duration::from_secs(1),
             client_authentication,
@@ -150,6 +147,10 @@ mod tests {
             max_response_bytes: 65536,
             required_members: Box::default(),
         }
+    }
+
+    fn uri() -> HttpUri {
+        HttpUri::parse("https://idp:8443/introspect?x=1").unwrap()
     }
 
     fn header<'a>(call: &'a HttpCall, name: &str) -> Option<&'a str> {
@@ -166,7 +167,7 @@ mod tests {
             client_id: "gate way:1".into(),
             client_secret: SecretSource::Inline(Secret::new("p%+ä")),
         };
-        let call = request(&introspection(authentication), "t+/=".into(), &|_| None).unwrap();
+        let call = request(&introspection(authentication), &uri(), "t+/=".into(), &|_| None).unwrap();
         let expected = format!("Basic {}", STANDARD.encode("gate+way%3A1:p%25%2B%C3%A4"));
         assert_eq!(header(&call, "authorization"), Some(expected.as_str()));
         assert_eq!(call.body, "token=t%2B%2F%3D&token_type_hint=access_token");
@@ -176,10 +177,9 @@ mod tests {
 
     #[test]
     fn a_tenants_name_stands_percent_encoded_in_its_uri() {
-        let mut introspection = introspection(ClientAuthentication::None);
-        introspection.uri.path = "/realms/{tenant}/introspect".into();
+        let uri = HttpUri::parse("https://idp/realms/{tenant}/introspect").unwrap();
         let question = Question { token: "t", tenant: Some("a/../b?c") };
-        let call = request(&introspection, question, &|_| None).unwrap();
+        let call = request(&introspection(ClientAuthentication::None), &uri, question, &|_| None).unwrap();
         assert_eq!(header(&call, ":path"), Some("/realms/a%2F..%2Fb%3Fc/introspect"));
         assert_eq!(call.body, "token=t&token_type_hint=access_token");
     }
@@ -191,7 +191,7 @@ mod tests {
             client_secret: SecretSource::Environment("SECRET".into()),
         };
         let environment = |name: &str| (name == "SECRET").then(|| "a&b".to_owned());
-        let call = request(&introspection(authentication), "t".into(), &environment).unwrap();
+        let call = request(&introspection(authentication), &uri(), "t".into(), &environment).unwrap();
         assert_eq!(call.body, "token=t&token_type_hint=access_token&client_id=gateway&client_secret=a%26b");
         assert_eq!(header(&call, "authorization"), None);
     }
@@ -200,7 +200,7 @@ mod tests {
     fn nothing_is_sent_without_the_gateways_own_secret() {
         for value in [None, Some(String::new())] {
             let authentication = ClientAuthentication::Bearer(SecretSource::Environment("SECRET".into()));
-            let call = request(&introspection(authentication), "t".into(), &|_| value.clone());
+            let call = request(&introspection(authentication), &uri(), "t".into(), &|_| value.clone());
             assert_eq!(call, Err(IssuerFault::NoSecret));
         }
     }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn the_debug_text_of_a_call_shows_nothing() {
         let authentication = ClientAuthentication::Bearer(SecretSource::Inline(Secret::new("hunter2")));
-        let call = request(&introspection(authentication), "token1".into(), &|_| None).unwrap();
+        let call = request(&introspection(authentication), &uri(), "token1".into(), &|_| None).unwrap();
         assert_eq!(format!("{call:?}"), "HttpCall(…)");
     }
 

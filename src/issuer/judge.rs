@@ -133,6 +133,7 @@ fn judge(
         audiences,
         require_expiration: false,
         required_claims: Vec::new(),
+        profile: None,
         required_values: provider.rules.required_values.iter().filter(is_asked).cloned().collect(),
         max_token_age: provider.rules.max_token_age.filter(|_| claims.issued_at().is_some()),
         ..provider.rules.clone()

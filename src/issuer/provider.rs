@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::discovery::Discovery;
 use super::dpop::Dpop;
 use super::http_call::HttpCall;
 use crate::authenticate::{Revoked, TenantPattern, TokenRules};
@@ -41,6 +42,22 @@ impl Provider {
     pub fn knows_jwts_by_introspection(&self) -> bool {
         matches!(self.keys, ProviderKeys::None) && self.introspection.is_some()
     }
+
+    /// Whether its introspection endpoint is known by its metadata alone.
+    pub fn discovers_introspection(&self) -> bool {
+        self.introspection.as_ref().is_some_and(|introspection| introspection.uri.is_none())
+    }
+
+    /// Whether each tenant has an introspection endpoint of its own.
+    pub fn introspects_by_tenant(&self) -> bool {
+        let uri =
+            self.introspection.as_ref().and_then(|introspection| match (&introspection.uri, &self.keys) {
+                (Some(uri), _) => Some(uri),
+                (None, ProviderKeys::Remote(remote)) => Some(&remote.uri),
+                (None, ProviderKeys::Local(_) | ProviderKeys::None) => None,
+            });
+        uri.is_some_and(|uri| uri.path.contains("{tenant}"))
+    }
 }
 
 /// Where a provider's keys come from.
@@ -57,35 +74,49 @@ pub enum ProviderKeys {
 /// `remote_jwks` of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteJwks {
-    /// Where the set is fetched.
+    /// Where the set is fetched; with `discovery`, where the issuer's metadata is, with which each fetch begins.
     pub uri: HttpUri,
     /// The Envoy cluster that leads there.
     pub cluster: Box<str>,
-    /// How long one fetch may take.
+    /// How long one fetch may take, all calls of it together.
     pub timeout: Duration,
     /// How long a fetched set is fresh, one second at least.
     pub cache_duration: Duration,
+    /// What is taken from the issuer's metadata.
+    pub discovery: Option<Discovery>,
 }
 
 impl RemoteJwks {
     /// The call that fetches the keys, those of a tenant of this name where the URI holds `{tenant}`.
     pub fn call(&self, tenant: Option<&str>) -> HttpCall {
-        let headers = vec![
-            (":method", "GET".to_owned()),
-            (":scheme", self.uri.scheme.to_string()),
-            (":authority", self.uri.authority.to_string()),
-            (":path", self.uri.path_for(tenant)),
-            ("accept", "application/json, application/jwk-set+json".to_owned()),
-        ];
-        HttpCall { headers, body: String::new() }
+        let accepted = match self.discovery {
+            Some(_) => "application/json",
+            None => "application/json, application/jwk-set+json",
+        };
+        HttpCall::get(&self.uri, tenant, accepted)
+    }
+
+    /// The same discovery before the fetch of `keys`, which the configuration places itself.
+    #[must_use]
+    pub fn before(self, keys: Self) -> Self {
+        let discovery = self
+            .discovery
+            .map(|discovery| Discovery { configured_keys: Some((keys.uri, keys.cluster)), ..discovery });
+        let timeout = keys.timeout.saturating_mul(2);
+        Self { discovery, timeout, cache_duration: keys.cache_duration, ..self }
+    }
+
+    /// How long one call of a fetch may take.
+    pub fn call_timeout(&self) -> Duration {
+        if self.discovery.is_some() { self.timeout / 2 } else { self.timeout }
     }
 }
 
 /// `introspection` of a provider (RFC 7662).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Introspection {
-    /// The introspection endpoint.
-    pub uri: HttpUri,
+    /// The introspection endpoint; None where the issuer's metadata names it.
+    pub uri: Option<HttpUri>,
     /// The Envoy cluster that leads there.
     pub cluster: Box<str>,
     /// How long one call may take.
@@ -104,13 +135,6 @@ pub struct Introspection {
     pub max_response_bytes: usize,
     /// Members that a response about an active token must have.
     pub required_members: Box<[Box<str>]>,
-}
-
-impl Introspection {
-    /// Whether each tenant has an endpoint of its own.
-    pub fn is_by_tenant(&self) -> bool {
-        self.uri.path.contains("{tenant}")
-    }
 }
 
 /// How the gateway authenticates itself to an introspection endpoint.
@@ -179,6 +203,35 @@ pub struct HttpUri {
 }
 
 impl HttpUri {
+    /// Reads an absolute URI without user information and fragment.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = text.split_once("://").ok_or("expected an absolute `http` or `https` URI")?;
+        let scheme = scheme.to_ascii_lowercase();
+        if scheme != "http" && scheme != "https" {
+            return Err("expected an absolute `http` or `https` URI");
+        }
+        if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("the URI holds a character that must be percent-encoded");
+        }
+        if rest.contains('#') {
+            return Err("the URI must not have a fragment");
+        }
+        let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(path_start).unwrap_or((rest, ""));
+        if authority.contains('@') {
+            return Err("the URI must not hold user information");
+        }
+        if crate::route::normalize_host(authority.as_bytes()).is_none() {
+            return Err("the URI has no valid host");
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { scheme: scheme.into(), authority: authority.into(), path: path.into() })
+    }
+
     /// The URI for logs, with `tenant` at `{tenant}`: without its query, which may hold a secret.
     pub fn without_query(&self, tenant: Option<&str>) -> String {
         let path = self.path_for(tenant);

@@ -12,11 +12,12 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::discovery::introspection_endpoint;
 use super::fault::IssuerFault;
 use super::judge::{Asked, IntrospectionOutcome, conclude};
 use super::keys::{Cause, GRACE, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
 use super::peers::{KeysRecord, PeerUpdate};
-use super::provider::{Provider, ProviderKeys};
+use super::provider::{HttpUri, Provider, ProviderKeys};
 use super::question::Question;
 use crate::authenticate::RecentHeaders;
 use crate::authenticate::replay::OwnProofs;
@@ -254,6 +255,8 @@ struct RemoteKeySet {
     waiting: Vec<WaiterId>,
     /// What the keys take that were learnt last, in bytes, about.
     bytes: usize,
+    /// The introspection endpoint that came with them, where it is discovered.
+    introspection_endpoint: Option<HttpUri>,
 }
 
 /// An introspection call in flight.
@@ -443,6 +446,16 @@ impl ActivePolicy {
         KeysNow::Wait
     }
 
+    /// Where `provider` is asked about tokens, in the realm of `tenant`; None where that is not known yet.
+    pub fn introspection_uri(&self, provider: ProviderId, tenant: Option<&str>) -> Option<HttpUri> {
+        let rules = self.policy.provider(provider)?;
+        if let Some(uri) = &rules.introspection.as_ref()?.uri {
+            return Some(uri.clone());
+        }
+        let tenant: Option<Box<str>> = tenant.map(Box::from);
+        self.state(provider)?.borrow().key_sets.get(&tenant)?.introspection_endpoint.clone()
+    }
+
     /// What introspection says of a token.
     pub fn introspect(
         &self,
@@ -567,7 +580,7 @@ impl ActivePolicy {
         let Some(state) = self.state(provider) else { return outcome };
         let mut state = state.borrow_mut();
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
-        let bytes = reply.as_ref().map_or(0, |(_, body)| ProviderState::key_set_bytes(body));
+        let body = reply.as_ref().map_or(&[][..], |(_, body)| *body);
         match read_key_set(reply) {
             Ok((keys, skipped)) => {
                 outcome.skipped = skipped;
@@ -576,7 +589,8 @@ impl ActivePolicy {
                     outcome.fault = Some(IssuerFault::NoUsableKey);
                 } else {
                     set.remote.succeed(keys, remote.cache_duration, jitter, now);
-                    set.bytes = bytes;
+                    set.bytes = ProviderState::key_set_bytes(body);
+                    set.introspection_endpoint = introspection_endpoint(remote, body);
                 }
             }
             Err(fault) => {
@@ -661,6 +675,7 @@ impl ActivePolicy {
         let set = state.key_sets.entry(tenant.map(Box::from)).or_default();
         set.remote.adopt(keys, remote.cache_duration, jitter, record.fetched_at, record.refetch_ended);
         set.bytes = ProviderState::key_set_bytes(&record.body);
+        set.introspection_endpoint = introspection_endpoint(remote, &record.body);
         let waiting = std::mem::take(&mut set.waiting);
         self.end_wait(&mut state, &waiting);
         drop(state);

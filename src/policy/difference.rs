@@ -527,7 +527,7 @@ fn revoked(before: &Tenant, now: &Tenant) -> Option<Detail> {
         let revoked = tenant.revoked.as_deref()?;
         let moment = revoked.issued_before;
         let moment = moment.map(|moment| format!(", issued before {}", moment.as_secs())).unwrap_or_default();
-        Some(format!("{} entries{moment}", revoked.entries()).into())
+        Some(format!("{} listed{moment}", revoked.entries()).into())
     };
     let (from, to) = (text(before), text(now));
     let to = if from == to { to.map(|to| format!("{to}, others").into()) } else { to };

@@ -20,6 +20,7 @@ mod dpop;
 mod envoy_api;
 mod fleet;
 mod introspection;
+mod issuers;
 mod keys;
 mod management_server;
 mod memory;

@@ -353,6 +353,130 @@ fn errors_of_token_endpoints() {
 }
 
 #[test]
+fn errors_of_discovery() {
+    let discovery = |keys: &str, more: &str| {
+        bare_provider(&format!("issuer: 'https://i/{{tenant}}', audiences: [a], discovery: {{{keys}}}{more}"))
+    };
+    let good = "uri: 'https://i/m', cluster: c";
+    let intro = ", introspection: {client_auth: {method: none}";
+    check(&[
+        (discovery(good, ""), &[]),
+        (discovery(good, &format!("{intro}}}")), &[]),
+        (
+            discovery("url: x, allowed_hosts: []", &format!("{intro}}}")),
+            &[
+                "providers.corp.discovery: unknown key `url`; did you mean `uri`?",
+                "providers.corp.discovery: missing key `uri`",
+                "providers.corp.discovery: missing key `cluster`",
+                "providers.corp.discovery.allowed_hosts: must not be an empty list",
+            ],
+        ),
+        (
+            discovery(&format!("{good}, allowed_hosts: ['https://i']"), ", local_jwks: {keys: []}"),
+            &[
+                "providers.corp.discovery: `local_jwks` is there too, and discovery is for keys that are fetched",
+                "providers.corp.discovery.allowed_hosts[0]: `https://i` is not a host",
+            ],
+        ),
+        (
+            discovery(good, ", remote_jwks: {uri: 'https://i/{tenant}', cluster: c}"),
+            &[
+                "providers.corp.remote_jwks: `{tenant}` stands in one of its `uri` and that of `discovery`; it may in both or neither",
+            ],
+        ),
+        (
+            discovery(good, &format!("{intro}, cluster: other}}")),
+            &[
+                "providers.corp.introspection.cluster: without `uri` the endpoint is discovered, and asked over the cluster of `discovery`",
+            ],
+        ),
+        (
+            bare_provider(&format!("audiences: [a], discovery: {{{good}}}")),
+            &["providers.corp: missing key `issuer`, which a provider with keys needs"],
+        ),
+    ]);
+}
+
+#[test]
+fn errors_of_profiles() {
+    let profile = |keys: &str| provider(&format!("profile: rfc9068, {keys}"));
+    check(&[
+        (
+            provider("profile: rfc9086"),
+            &["providers.corp.profile: `rfc9086` is none of `rfc9068`; did you mean `rfc9068`?"],
+        ),
+        (
+            profile("token_types: [JWT], require_expiration: false"),
+            &[
+                "providers.corp.token_types: `profile: rfc9068` says which they are; leave them out",
+                "providers.corp.require_expiration: `profile: rfc9068` requires `exp`",
+            ],
+        ),
+        (
+            bare_provider(
+                "profile: rfc9068, allow_any_audience: true, introspection: {uri: 'https://i/', cluster: c, client_auth: {method: none}}",
+            ),
+            &[
+                "providers.corp.allow_any_audience: `profile: rfc9068` requires `audiences`",
+                "providers.corp.profile: it is about JWTs that are verified here, and the provider has no keys",
+            ],
+        ),
+        (profile("require_expiration: true"), &[]),
+    ]);
+}
+
+#[test]
+fn errors_of_what_is_revoked() {
+    check(&[
+        (
+            provider("revoked: {jti: id-1, subjects: [7], clients: [a, a], issued: 1}"),
+            &[
+                "providers.corp.revoked: unknown key `issued`",
+                "providers.corp.revoked.jti: expected a list, found a string",
+                "providers.corp.revoked.subjects[0]: expected a string, found a number",
+                "providers.corp.revoked.clients[1]: `a` is listed twice",
+            ],
+        ),
+        (
+            tenant("revoked: {issued_before: '2026-11-22'}"),
+            &[
+                "tenants[0].revoked.issued_before: `2026-11-22` is no moment; write for example \"2026-11-22T12:00:00Z\", or seconds since 1970 as a number",
+            ],
+        ),
+        (
+            tenant("revoked: {issued_before: 1.5}"),
+            &["tenants[0].revoked.issued_before: expected a whole number, found 1.5"],
+        ),
+        (
+            tenant("revoked: {issued_before: null}"),
+            &[
+                "tenants[0].revoked.issued_before: expected a moment such as \"2026-11-22T12:00:00Z\", or seconds since 1970, found null",
+            ],
+        ),
+        (tenant("revoked: {}"), &[]),
+    ]);
+}
+
+#[test]
+fn errors_of_tokens_that_are_introspected() {
+    check(&[
+        (
+            provider("encrypted_tokens: introspect"),
+            &["providers.corp.encrypted_tokens: it needs `introspection`"],
+        ),
+        (
+            provider("encrypted_tokens: decrypt"),
+            &["providers.corp.encrypted_tokens: `decrypt` is none of `refuse`, `introspect`"],
+        ),
+        (provider("encrypted_tokens: refuse"), &[]),
+        (
+            provider("claims: {additional_scopes: []}"),
+            &["providers.corp.claims.additional_scopes: must not be an empty list"],
+        ),
+    ]);
+}
+
+#[test]
 fn errors_of_required_values() {
     check(&[
         (
@@ -428,7 +552,9 @@ fn errors_of_providers() {
         ),
         (
             bare_provider("issuer: i, audiences: [a]"),
-            &["providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed"],
+            &[
+                "providers.corp: one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed",
+            ],
         ),
         (
             bare_provider(&format!("issuer: i, {JWKS}")),
@@ -1355,7 +1481,7 @@ tenants:
         [
             "5:5 providers.corp: unknown key `isuer`; did you mean `issuer`?",
             "5:5 providers.corp: missing key `audiences`; only `allow_any_audience: true` makes up for it",
-            "5:5 providers.corp: one of `local_jwks`, `remote_jwks` and `introspection` is needed",
+            "5:5 providers.corp: one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed",
             "8:13 tenants[0].hosts[0]: `a b` is not a host",
             "2:8 realm: must not be empty",
         ]

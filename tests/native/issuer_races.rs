@@ -17,6 +17,8 @@ use scopegate::jose::PureVerifier;
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
+mod discovery;
+
 const ISSUER: &str = "https://login.example";
 const START: u64 = 1_800_000_000;
 

@@ -24,6 +24,7 @@ const REST: &str = "
 version: 1
 providers:
   local: {issuer: a, audiences: [x], local_jwks: {keys: []}}
+  found: {issuer: b, audiences: [x], discovery: {uri: 'https://i/', cluster: c, allowed_hosts: [i]}}
   bearer: {audiences: [x], introspection: {uri: 'https://i/', cluster: c, client_auth: {method: bearer, token: {value: t}}}}
   none: {audiences: [x], introspection: {uri: 'https://i/', cluster: c, client_auth: {method: none}}}
 tenants:

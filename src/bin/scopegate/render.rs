@@ -473,7 +473,7 @@ fn rename_cluster(document: &mut Node<'_>, name: &str, renamed: &str) -> bool {
     };
     let mut is_named = false;
     for provider in providers {
-        for endpoint in ["remote_jwks", "introspection"] {
+        for endpoint in ["discovery", "remote_jwks", "introspection"] {
             let cluster = member(&mut provider.node, endpoint).and_then(|node| member(node, "cluster"));
             let Some(Value::String(cluster)) = cluster.map(|node| &mut node.value) else {
                 continue;

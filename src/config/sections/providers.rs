@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::terms::{claim_path, claim_paths, header_name, http_token, required_values};
+use super::terms::{claim_path, claim_paths, exact_host, header_name, http_token, required_values};
 use super::{dpop, revoked};
-use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
+use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, Profile, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::document::Value;
 use crate::config::reader::{Cursor, Fields};
 use crate::credential::ProviderPlaces;
 use crate::ids::ProviderId;
+use crate::issuer::discovery::Discovery;
 use crate::issuer::provider::{
     ClientAuthentication, HttpUri, Introspection, Provider, ProviderKeys, RemoteJwks, Secret, SecretSource,
 };
@@ -25,11 +26,13 @@ const KEYS: &[&str] = &[
     "allow_any_audience",
     "algorithms",
     "token_types",
+    "profile",
     "clock_skew",
     "require_expiration",
     "max_token_age",
     "required_claims",
     "required_values",
+    "discovery",
     "local_jwks",
     "remote_jwks",
     "introspection",
@@ -142,6 +145,7 @@ fn read_provider(
     let max_token_age = fields.optional("max_token_age").and_then(|age| age.duration(SECOND..=365 * DAY));
     let required_claims = fields.optional("required_claims").and_then(|list| list.list_of(false, claim_path));
     let required_values = fields.optional("required_values").and_then(|map| required_values(&map));
+    let profile = fields.optional("profile").and_then(|cursor| cursor.choice(&PROFILES));
     let clock_skew = fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE);
     let require_expiration = fields.boolean("require_expiration", true);
 
@@ -149,30 +153,57 @@ fn read_provider(
     let local = fields.optional("local_jwks");
     let remote = fields.optional("remote_jwks");
     let introspection = fields.optional("introspection");
-    match (&local, &remote) {
-        (Some(_), Some(remote)) => remote.error("`local_jwks` is there too; only one of them may be"),
-        (None, None) if introspection.is_none() => {
-            cursor.error("one of `local_jwks`, `remote_jwks` and `introspection` is needed");
+    let discovery = fields.optional("discovery");
+    match (&local, &remote, &discovery) {
+        (Some(_), Some(remote), _) => remote.error("`local_jwks` is there too; only one of them may be"),
+        (Some(_), None, Some(discovery)) => {
+            discovery.error("`local_jwks` is there too, and discovery is for keys that are fetched");
         }
-        (Some(_), None) | (None, Some(_)) | (None, None) => {}
+        (None, None, None) if introspection.is_none() => {
+            cursor.error("one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed");
+        }
+        (Some(_), None, None) | (None, _, _) => {}
     }
-    if issuer.is_none() && (local.is_some() || remote.is_some()) {
+    if issuer.is_none() && (local.is_some() || remote.is_some() || discovery.is_some()) {
         cursor.error("missing key `issuer`, which a provider with keys needs");
+    }
+    if let Some(profile) = profile {
+        check_profile(profile, fields);
     }
     let algorithms = algorithms.unwrap_or_default();
     let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
-    if let (Some(algorithm), Some(list), Some(_)) = (symmetric, fields.optional("algorithms"), &remote) {
+    let fetched = remote.as_ref().or(discovery.as_ref());
+    if let (Some(algorithm), Some(list), Some(_)) = (symmetric, fields.optional("algorithms"), fetched) {
         list.error(format_args!(
             "`{algorithm}` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`"
         ));
     }
-    let has_keys = local.is_some() || remote.is_some();
+    let has_keys = local.is_some() || remote.is_some() || discovery.is_some();
+    let gives_introspection =
+        introspection.as_ref().is_some_and(|cursor| cursor.member("uri").is_none()) && discovery.is_some();
+    let discovery = discovery.map(|cursor| read_discovery(&cursor, issuer_holds_tenant, gives_introspection));
+    let discovery_cluster =
+        discovery.as_ref().and_then(|found| found.as_ref().map(|found| found.cluster.clone()));
     let keys = match (local, remote) {
         (Some(local), _) => {
             read_local_jwks(&local, symmetric.is_some()).map(|keys| ProviderKeys::Local(Arc::new(keys)))
         }
-        (None, Some(remote)) => read_remote_jwks(&remote, issuer_holds_tenant).map(ProviderKeys::Remote),
-        (None, None) => Some(ProviderKeys::None),
+        (None, Some(remote)) => {
+            let cursor = remote;
+            let remote = read_remote_jwks(&cursor, issuer_holds_tenant);
+            if let (Some(remote), Some(Some(found))) = (&remote, &discovery) {
+                if remote.uri.path.contains("{tenant}") != found.uri.path.contains("{tenant}") {
+                    cursor.error("`{tenant}` stands in one of its `uri` and that of `discovery`; it may in both or neither");
+                }
+            }
+            match discovery {
+                None => remote.map(ProviderKeys::Remote),
+                Some(found) => {
+                    remote.zip(found).map(|(remote, found)| ProviderKeys::Remote(found.before(remote)))
+                }
+            }
+        }
+        (None, None) => discovery.map_or(Some(ProviderKeys::None), |found| found.map(ProviderKeys::Remote)),
     };
     let introspection = introspection.map(|cursor| {
         let default_member = match (allow_any_audience, &required_values) {
@@ -181,7 +212,9 @@ fn read_provider(
             (true, None) => Some("token_type"),
             (true, Some(_)) => None,
         };
-        let introspection = read_introspection(&cursor, default_member)?;
+        // Where discovery has an error, none follows from it here.
+        let discovered = gives_introspection.then(|| discovery_cluster.as_deref().unwrap_or_default());
+        let introspection = read_introspection(&cursor, default_member, discovered)?;
         if introspection.apply_to_all && !has_keys {
             cursor.warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
         }
@@ -205,13 +238,14 @@ fn read_provider(
         issuer: issuer.flatten(),
         rules: TokenRules {
             algorithms,
-            token_types,
+            token_types: profile.map(|profile| vec![profile.token_type().into()]).or(token_types),
             clock_skew,
             require_expiration,
             max_token_age,
             audiences: audiences?,
             required_claims: required_claims.unwrap_or_default(),
             required_values: required_values.unwrap_or_default(),
+            profile,
             claims,
         },
         keys: keys?,
@@ -236,6 +270,29 @@ const MOST_CACHE_ENTRIES: u32 = 1_000_000;
 /// `max_entries` of a cache: 0 to 1,000,000, default 10,000; 0 switches it off.
 fn read_max_entries(fields: &Fields<'_>) -> usize {
     fields.integer("max_entries", 0..=MOST_CACHE_ENTRIES, DEFAULT_CACHE_ENTRIES as u32) as usize
+}
+
+const PROFILES: [(&str, Profile); 1] = [("rfc9068", Profile::Rfc9068)];
+
+/// What would take back what a profile asks for.
+fn check_profile(profile: Profile, fields: &Fields<'_>) {
+    let name = profile.as_str();
+    if let Some(types) = fields.optional("token_types") {
+        types.error(format_args!("`profile: {name}` says which they are; leave them out"));
+    }
+    let denied = |key, value| fields.optional(key).filter(|cursor| *cursor.value() == Value::Bool(value));
+    if let Some(cursor) = denied("require_expiration", false) {
+        cursor.error(format_args!("`profile: {name}` requires `exp`"));
+    }
+    if let Some(cursor) = denied("allow_any_audience", true) {
+        cursor.error(format_args!("`profile: {name}` requires `audiences`"));
+    }
+    if let Some(cursor) = fields
+        .optional("profile")
+        .filter(|_| !["local_jwks", "remote_jwks", "discovery"].into_iter().any(|key| fields.has(key)))
+    {
+        cursor.error("it is about JWTs that are verified here, and the provider has no keys");
+    }
 }
 
 /// Covers all that decides whether what was learnt of a token still holds; the same for whatever order its keys are written in.
@@ -450,10 +507,45 @@ fn read_remote_jwks(cursor: &Cursor<'_>, issuer_holds_tenant: bool) -> Option<Re
         cache_duration: fields.duration("cache_duration", SECOND..=30 * DAY, 10 * MINUTE),
         uri: uri?,
         cluster: cluster?.into(),
+        discovery: None,
     })
 }
 
-fn read_introspection(cursor: &Cursor<'_>, default_member: Option<&str>) -> Option<Introspection> {
+/// `discovery`: keys of which each fetch begins with the issuer's metadata.
+fn read_discovery(
+    cursor: &Cursor<'_>,
+    issuer_holds_tenant: bool,
+    gives_introspection: bool,
+) -> Option<RemoteJwks> {
+    let fields = cursor.map(&["uri", "cluster", "allowed_hosts"])?;
+    let uri = fields.required("uri").and_then(|uri| read_uri(&uri, issuer_holds_tenant));
+    let cluster = fields.required("cluster").and_then(|cluster| cluster.string());
+    let allowed_hosts = match fields.optional("allowed_hosts") {
+        Some(hosts) => hosts.list_of(true, exact_host),
+        None => uri.as_ref().and_then(|uri| {
+            let host = crate::route::normalize_host(uri.authority.as_bytes())?;
+            Some(vec![host.into()])
+        }),
+    };
+    Some(RemoteJwks {
+        timeout: 4 * SECOND,
+        cache_duration: 10 * MINUTE,
+        uri: uri?,
+        cluster: cluster?.into(),
+        discovery: Some(Discovery {
+            allowed_hosts: allowed_hosts?.into(),
+            configured_keys: None,
+            gives_introspection,
+        }),
+    })
+}
+
+/// `discovered` is the cluster that leads to the endpoint, where the issuer's metadata names it.
+fn read_introspection(
+    cursor: &Cursor<'_>,
+    default_member: Option<&str>,
+    discovered: Option<&str>,
+) -> Option<Introspection> {
     let fields = cursor.map(&[
         "uri",
         "cluster",
@@ -464,8 +556,21 @@ fn read_introspection(cursor: &Cursor<'_>, default_member: Option<&str>) -> Opti
         "max_response_bytes",
         "required_members",
     ])?;
-    let uri = fields.required("uri").and_then(|uri| read_uri(&uri, true));
-    let cluster = fields.required("cluster").and_then(|cluster| cluster.string());
+    let (uri, cluster) = match discovered {
+        None => {
+            let uri = fields.required("uri").and_then(|uri| read_uri(&uri, true));
+            let cluster = fields.required("cluster").and_then(|cluster| cluster.string());
+            (uri.map(Some), cluster.map(Box::from))
+        }
+        Some(discovered) => {
+            if let Some(cluster) = fields.optional("cluster") {
+                cluster.error(
+                    "without `uri` the endpoint is discovered, and asked over the cluster of `discovery`",
+                );
+            }
+            (Some(None), Some(discovered.into()))
+        }
+    };
     let client_authentication = fields.required("client_auth").and_then(|auth| read_client_auth(&auth));
     let apply_to_all = fields
         .optional("apply_to")
@@ -486,7 +591,7 @@ fn read_introspection(cursor: &Cursor<'_>, default_member: Option<&str>) -> Opti
         timeout: fields.duration("timeout", LEAST_TIMEOUT..=MINUTE, SECOND),
         max_response_bytes: fields.integer("max_response_bytes", 1..=1_048_576, 65_536) as usize,
         uri: uri?,
-        cluster: cluster?.into(),
+        cluster: cluster?,
         client_authentication: client_authentication?,
         apply_to_all: apply_to_all?,
         cache_entries,
@@ -589,7 +694,7 @@ pub(super) fn read_secret(cursor: &Cursor<'_>) -> Option<SecretSource> {
 /// query where `takes_tenant`. It is not shown in messages: it may hold a password.
 fn read_uri(cursor: &Cursor<'_>, takes_tenant: bool) -> Option<HttpUri> {
     let text = cursor.string()?;
-    let uri = parse_uri(&text);
+    let uri = HttpUri::parse(&text);
     match &uri {
         Err(message) => cursor.error(message),
         Ok(uri) if uri.path.contains("{tenant}") && !takes_tenant => {
@@ -599,30 +704,6 @@ fn read_uri(cursor: &Cursor<'_>, takes_tenant: bool) -> Option<HttpUri> {
         Ok(_) => {}
     }
     uri.ok()
-}
-
-fn parse_uri(text: &str) -> Result<HttpUri, &'static str> {
-    let (scheme, rest) = text.split_once("://").ok_or("expected an absolute `http` or `https` URI")?;
-    let scheme = scheme.to_ascii_lowercase();
-    if scheme != "http" && scheme != "https" {
-        return Err("expected an absolute `http` or `https` URI");
-    }
-    if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the URI holds a character that must be percent-encoded");
-    }
-    if rest.contains('#') {
-        return Err("the URI must not have a fragment");
-    }
-    let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at_checked(path_start).unwrap_or((rest, ""));
-    if authority.contains('@') {
-        return Err("the URI must not hold user information");
-    }
-    if crate::route::normalize_host(authority.as_bytes()).is_none() {
-        return Err("the URI has no valid host");
-    }
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Ok(HttpUri { scheme: scheme.into(), authority: authority.into(), path: path.into() })
 }
 
 #[cfg(test)]
@@ -655,14 +736,14 @@ mod tests {
 
     #[test]
     fn a_uri_is_split_for_the_call() {
-        let uri = parse_uri("HTTPS://login.example.com:8443/jwks.json?x=1").unwrap();
+        let uri = HttpUri::parse("HTTPS://login.example.com:8443/jwks.json?x=1").unwrap();
         assert_eq!(
             (&*uri.scheme, &*uri.authority, &*uri.path),
             ("https", "login.example.com:8443", "/jwks.json?x=1")
         );
-        assert_eq!(&*parse_uri("http://idp").unwrap().path, "/");
-        assert_eq!(&*parse_uri("http://idp?x=1").unwrap().path, "/?x=1");
-        assert_eq!(&*parse_uri("http://[::1]:80/a").unwrap().authority, "[::1]:80");
+        assert_eq!(&*HttpUri::parse("http://idp").unwrap().path, "/");
+        assert_eq!(&*HttpUri::parse("http://idp?x=1").unwrap().path, "/?x=1");
+        assert_eq!(&*HttpUri::parse("http://[::1]:80/a").unwrap().authority, "[::1]:80");
     }
 
     #[test]
@@ -680,7 +761,7 @@ mod tests {
             "https://idp:port/",
             "https://idp/é",
         ] {
-            assert!(parse_uri(text).is_err(), "{text}");
+            assert!(HttpUri::parse(text).is_err(), "{text}");
         }
     }
 }

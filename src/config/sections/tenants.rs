@@ -12,14 +12,13 @@ use super::providers::Providers;
 use super::revoked;
 use super::scopes::{Declarer, ScopePolicy, check_declared, read_table};
 use super::suites::Suites;
-use super::terms::{any_of, enforcement, invalid_scope_character, requirement, scope_token};
+use super::terms::{any_of, enforcement, exact_host, invalid_scope_character, requirement, scope_token};
 use crate::authenticate::Revoked;
 use crate::authorize::tenants::TenantNames;
 use crate::authorize::{Application, Overrides, ScopeTable, Tenant, TenantTable};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::reader::{Cursor, Fields};
 use crate::ids::{ProviderId, SuiteId, TenantId};
-use crate::route::normalize_host;
 
 const TENANT_KEYS: &[&str] = &[
     "id",
@@ -516,15 +515,6 @@ fn find_template<'t, 'd>(cursor: &Cursor<'d>, templates: &'t Templates<'d>) -> O
         cursor.dangling(format_args!("template `{name}` is not configured"), &name, names);
     }
     template
-}
-
-fn exact_host(cursor: &Cursor<'_>) -> Option<Box<str>> {
-    let text = cursor.string()?;
-    let host = normalize_host(text.as_bytes());
-    if host.is_none() {
-        cursor.error(format_args!("`{text}` is not a host"));
-    }
-    Some(host?.into())
 }
 
 /// An application's `scopes`: a list, or one string with spaces between them.

@@ -4,6 +4,7 @@ use crate::authenticate::{ClaimPath, RequiredValue};
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, Permissions, Requirement};
 use crate::config::reader::Cursor;
 use crate::ids::PermissionId;
+use crate::route::normalize_host;
 
 /// Where a claim stands: a string, in which `.` separates the names of nested members, or a list of literal names. A
 /// string that holds `://` is one literal name, as a URI is (RFC 7519 section 4.2).
@@ -53,6 +54,16 @@ pub fn required_values(cursor: &Cursor<'_>) -> Option<Vec<RequiredValue>> {
         });
     }
     all
+}
+
+/// A host, in canonical form.
+pub fn exact_host(cursor: &Cursor<'_>) -> Option<Box<str>> {
+    let text = cursor.string()?;
+    let host = normalize_host(text.as_bytes());
+    if host.is_none() {
+        cursor.error(format_args!("`{text}` is not a host"));
+    }
+    Some(host?.into())
 }
 
 /// A header's name, in lower case. Never one of `:authority`'s, which proxies keep elsewhere.

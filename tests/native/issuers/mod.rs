@@ -4,6 +4,7 @@ mod additional_scopes;
 mod claim_lists;
 mod introspection_of;
 mod revoked;
+mod rfc9068;
 
 use serde_json::{Value, json};
 

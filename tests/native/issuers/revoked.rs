@@ -1,4 +1,7 @@
 use super::*;
+use scopegate::policy::difference::difference;
+use scopegate::policy::reach::{Holder, Reach};
+use scopegate::respond::Reason;
 
 fn decided(gateway: &Gateway, changes: &Value) -> String {
     gateway.call(&Call::get("/a").bearer(&token(overlay(json!({"scope": "a"}), changes.clone())))).brief()
@@ -123,4 +126,29 @@ fn a_hundred_thousand_entries_are_held_once_however_many_tenants_have_them() {
     let of = |subject: &str| decided(&gateway, &json!({"sub": subject, "tenant_id": "t999"}));
     assert_eq!(of("subject-99999"), "token_revoked");
     assert_eq!(of("subject-100000"), "t999");
+}
+
+#[test]
+fn a_revoked_client_reaches_nothing_and_a_reload_tells_how_much_a_tenant_revokes() {
+    let mut config = file(json!({}));
+    config["tenants"][0]["applications"] = json!([{"client_id": "app", "scopes": ["a"]}]);
+    let reaches = |gateway: &Gateway| {
+        let policy = &gateway.active.policy;
+        let (_, tenant) = policy.tenants.iter().next().unwrap();
+        let application = &tenant.applications.as_deref().unwrap()[0];
+        Holder::application(policy, tenant, application).reach(policy.routes[0].operation)
+    };
+    let before = Gateway::new(&config);
+    assert_eq!(reaches(&before), Reach::Granted);
+    let lists = json!({"clients": ["app"], "issued_before": 1});
+    let mut of_provider = config.clone();
+    of_provider["providers"]["idp"]["revoked"] = lists.clone();
+    assert_eq!(reaches(&Gateway::new(&of_provider)), Reach::Refused(Reason::TokenRevoked));
+    config["tenants"][0]["revoked"] = lists;
+    let after = Gateway::new(&config);
+    assert_eq!(reaches(&after), Reach::Refused(Reason::TokenRevoked));
+    let events = difference(&before.active.policy, &after.active.policy);
+    let told: Vec<Value> = events.iter().map(|event| event.to_json()).collect();
+    let change = json!({"revoked": {"from": null, "to": "1 listed, issued before 1"}});
+    assert_eq!(told, [json!({"event": "tenant.modified", "tenant": "acme", "changes": change})]);
 }

@@ -557,6 +557,9 @@ fn terms_for_jwts(provider: &Provider, details: &mut Details) {
     let algorithms: Vec<&str> =
         provider.rules.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
     details.add("provider accepts", algorithms.join(" "));
+    if let Some(profile) = provider.rules.profile {
+        details.add("provider's profile", profile.as_str());
+    }
     match &provider.keys {
         ProviderKeys::Local(keys) => {
             let ids: Vec<&str> = keys.keys().iter().map(|key| key.key_id().unwrap_or("no kid")).collect();
