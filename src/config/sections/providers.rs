@@ -7,6 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::dpop;
+use super::sender;
 use super::terms::{claim_path, claim_paths, header_name, http_token};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
@@ -38,6 +39,8 @@ const KEYS: &[&str] = &[
     "from_params",
     "token_cache",
     "dpop",
+    "certificate_header",
+    "profile",
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -139,6 +142,7 @@ fn read_provider(
     let clock_skew = fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE);
     let require_expiration = fields.boolean("require_expiration", true);
 
+    let is_fapi2 = sender::read_profile(fields);
     let issuer_holds_tenant = matches!(issuer, Some(Some(TenantPattern::Tenant { .. })));
     let local = fields.optional("local_jwks");
     let remote = fields.optional("remote_jwks");
@@ -153,7 +157,10 @@ fn read_provider(
     if issuer.is_none() && (local.is_some() || remote.is_some()) {
         cursor.error("missing key `issuer`, which a provider with keys needs");
     }
-    let algorithms = algorithms.unwrap_or_default();
+    let mut algorithms = algorithms.unwrap_or_default();
+    if is_fapi2 {
+        algorithms = sender::narrow(fields.optional("algorithms").as_ref(), algorithms);
+    }
     let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
     if let (Some(algorithm), Some(list), Some(_)) = (symmetric, fields.optional("algorithms"), &remote) {
         list.error(format_args!(
@@ -175,7 +182,9 @@ fn read_provider(
         }
         Some(introspection)
     });
-    let dpop = fields.optional("dpop").map(|cursor| dpop::read(&cursor, clock_skew));
+    let dpop = fields.optional("dpop").map(|cursor| dpop::read(&cursor, clock_skew, is_fapi2));
+    let certificate_header =
+        fields.optional("certificate_header").map(|cursor| sender::read_certificate_header(&cursor));
     let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
     let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
     // Everything is read by now, so that no error hides another.
@@ -198,6 +207,11 @@ fn read_provider(
             Some(introspection) => Some(introspection?),
         },
         dpop: dpop.flatten(),
+        certificate_header: match certificate_header {
+            None => None,
+            Some(header) => Some(header?),
+        },
+        requires_bound_tokens: is_fapi2,
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
