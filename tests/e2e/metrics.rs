@@ -35,7 +35,9 @@ fn decisions_signature_checks_and_cache_uses_are_counted_by_configured_names_onl
         assert_eq!(counted(name), expected, "{name}");
     }
     assert!(counted("reloads") >= 1 && counted("policy_generation") >= 1);
-    wait_until("the token is in the sum of what is remembered", || counted("memory_bytes") > token.len() as u64);
+    wait_until("the token is in the sum of what is remembered", || {
+        counted("memory_bytes") > token.len() as u64
+    });
     assert_eq!(counted("memory_budget_bytes"), 64 << 20);
     assert!(counted("vm_bytes") > counted("memory_bytes") && counted("vm_bytes") <= 256 << 20);
     let foreign =
