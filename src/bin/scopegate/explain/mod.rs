@@ -326,8 +326,14 @@ fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
         policy.provider_of_issuer(issuer).map(|(id, _)| id)
     });
     let mut places: Vec<_> = policy.places.iter().collect();
-    places.sort_by_key(|(place, _, providers)| {
-        (!provider.is_some_and(|id| providers.contains(id)), *place != PlaceRef::Header("authorization"))
+    let has_proof = scene.headers.iter().any(|(name, _)| name == "dpop");
+    places.sort_by_key(|(place, prefix, providers)| {
+        (
+            !provider.is_some_and(|id| providers.contains(id)),
+            *place != PlaceRef::Header("authorization"),
+            // A proof comes with a token under its own scheme (RFC 9449 section 7.1).
+            prefix.trim_end().eq_ignore_ascii_case("dpop") != has_proof,
+        )
     });
     let Some((place, prefix, _)) = places.first() else { return };
     match place {
