@@ -73,7 +73,11 @@ fn remember_shared(proof: &Proof, store: &dyn SharedStore, now: Duration) -> Opt
         let (seen, written) = add(proof, &record, SHARED_PROOFS, now);
         match written {
             None => return Some(seen),
-            Some(written) if store.write(&key, &written, version) => return Some(seen),
+            Some(written) if store.write(&key, &written, version) => {
+                // Where a host takes what it never gives back, nobody would find the proof again.
+                let is_kept = version != NOT_THERE || store.read(&key).is_some();
+                return is_kept.then_some(seen);
+            }
             Some(_) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! One request in the host: its headers are read once, and what the exchange says is done once.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::collections::shared_store::SharedStore;
 use crate::exchange::{self, Exchange, HeaderEdits, Request, Step, Surroundings};
 use crate::http::header_pairs::HeaderPairs;
 use crate::http::headers::values;
+use crate::issuer::certificate::{parse_digest, peer_address};
 use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId};
 use crate::policy::Policy;
 use crate::respond::Answer;
@@ -305,6 +307,10 @@ impl exchange::Host for VmHost {
         std::env::var(name).ok()
     }
 
+    fn peer_address(&self) -> Option<IpAddr> {
+        peer_address(&host::property(&["source", "address"])?)
+    }
+
     fn shared(&self) -> Option<&dyn SharedStore> {
         // It is the same as long as the VM lives.
         let shares = with_vm(|vm| *vm.shares_data.get_or_insert_with(host::shares_data));
@@ -315,14 +321,7 @@ impl exchange::Host for VmHost {
 /// SHA-256 of the certificate that the client showed on this connection.
 fn client_certificate() -> Option<[u8; 32]> {
     let hex = host::property(&["connection", "sha256_peer_certificate_digest"])?;
-    let mut digest = [0; 32];
-    if hex.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
+    parse_digest(std::str::from_utf8(&hex).ok()?)
 }
 
 struct HostEdits {

@@ -26,6 +26,8 @@ pub struct Forward {
     /// The body that replaces the request's.
     pub body: Option<Vec<u8>>,
     pub(super) credential: Option<CredentialPlace>,
+    /// Headers that tell of a certificate and are of nobody who may.
+    pub(super) unfounded: Vec<&'static str>,
 }
 
 /// Where the credential stood, for its removal.
@@ -76,6 +78,7 @@ impl Forward {
                 edits.set("content-length", body.len().to_string().as_bytes());
             }
         }
+        self.unfounded.iter().for_each(|name| edits.remove(name.as_bytes()));
         if self.credential.is_some() && policy.takes_proofs {
             // Whoever sees it without its token could still learn the client's key from it.
             if values(request.headers, "dpop").next().is_some() {

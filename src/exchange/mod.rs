@@ -13,6 +13,7 @@ mod sender;
 pub mod trace;
 mod walk;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub use trace::{NoTrace, Trace, TraceSink};
 pub trait Host {
     /// A variable of the VM's environment.
     fn variable(&self, name: &str) -> Option<String>;
+    /// The address of the connection's peer; None where it is not known for sure.
+    fn peer_address(&self) -> Option<IpAddr>;
     /// What the workers of the proxy share; None where they share nothing.
     fn shared(&self) -> Option<&dyn SharedStore>;
 }
@@ -45,6 +48,10 @@ pub struct NoHost;
 
 impl Host for NoHost {
     fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn peer_address(&self) -> Option<IpAddr> {
         None
     }
 
@@ -164,6 +171,7 @@ impl Exchange {
         let outcome = walk.walk();
         let body = walk.replaced_body.take();
         let came_by_dpop = walk.came_by_dpop;
+        let unfounded = if outcome.is_ok() { walk.unfounded_certificates() } else { Vec::new() };
         trace.record(|trace| match &outcome {
             Ok(_) => {
                 trace.leave(facts.stage, StepOutcome::Passed);
@@ -176,7 +184,7 @@ impl Exchange {
             Err(Halt::Await | Halt::AwaitBody) => {}
         });
         match outcome {
-            Ok(credential) => Step::Forward(Forward { facts, body, credential }),
+            Ok(credential) => Step::Forward(Forward { facts, body, credential, unfounded }),
             Err(Halt::AwaitBody) => Step::AwaitBody,
             Err(Halt::Tell(answer)) => {
                 facts.decision = Decision::Allow;

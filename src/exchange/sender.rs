@@ -9,6 +9,7 @@ use crate::credential::Credential;
 use crate::http::headers::values;
 use crate::ids::ProviderId;
 use crate::issuer::dpop::Dpop;
+use crate::issuer::provider::Provider;
 use crate::jose::KeyFingerprint;
 use crate::respond::{ChallengeDetails, Reason, Rejection};
 
@@ -26,7 +27,8 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
         credential: &Credential<'_>,
     ) -> Result<(), Halt> {
         let active = self.active;
-        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
+        let rules = active.policy.provider(provider);
+        let dpop = rules.and_then(|provider| provider.dpop.as_ref());
         let by_dpop = credential.is_dpop && dpop.is_some();
         let disagrees =
             |what: &str| Err(Halt::Reject(Rejection::about(Reason::SenderConstraintFailed, what)));
@@ -46,9 +48,13 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
             (Confirmation::None | Confirmation::CertificateSha256(_), Some(dpop)) if dpop.required => {
                 disagrees("the token has to be bound to a key")
             }
+            // FAPI 2.0 Security Profile section 5.3.4, clause 5.
+            (Confirmation::None, _) if rules.is_some_and(|provider| provider.requires_bound_tokens) => {
+                disagrees("the token has to be bound to its sender")
+            }
             (Confirmation::None, _) => Ok(()),
             (Confirmation::CertificateSha256(expected), _)
-                if (self.surroundings.client_certificate)() == Some(expected) =>
+                if self.client_certificate(rules) == Some(expected) =>
             {
                 Ok(())
             }
@@ -81,6 +87,36 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
             Some(dpop) => self.with_nonce(refused, dpop, false),
             None => refused,
         }))
+    }
+
+    /// SHA-256 of the client's certificate: of the one that a believed proxy tells of, or else of the one on this
+    /// connection. Where a believed proxy tells of none, its own is not the client's.
+    fn client_certificate(&self, provider: Option<&Provider>) -> Option<[u8; 32]> {
+        let own = (self.surroundings.client_certificate)();
+        match provider.and_then(|provider| provider.certificate_header.as_ref()) {
+            Some(header) if header.is_from(self.surroundings.host.peer_address(), own) => {
+                header.form.digest(self.request.headers)
+            }
+            Some(_) | None => own,
+        }
+    }
+
+    /// Headers that tell of a certificate and are nobody's who may: the upstream must not believe them either.
+    pub(super) fn unfounded_certificates(&self) -> Vec<&'static str> {
+        let all = &self.active.policy.certificate_headers;
+        let mut unfounded = Vec::new();
+        for name in all.iter().map(|header| header.form.name()) {
+            if unfounded.contains(&name) || values(self.request.headers, name).next().is_none() {
+                continue;
+            }
+            let (address, own) =
+                (self.surroundings.host.peer_address(), (self.surroundings.client_certificate)());
+            let mut of_name = all.iter().filter(|header| header.form.name() == name);
+            if !of_name.any(|header| header.is_from(address, own)) {
+                unfounded.push(name);
+            }
+        }
+        unfounded
     }
 
     fn check_proof(

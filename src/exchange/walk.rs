@@ -411,7 +411,7 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             None => self.authenticate_anew(credential, evidence)?,
         };
         identity.check_time(self.surroundings.now)?;
-        if identity.confirmation != Confirmation::None || self.active.policy.takes_proofs {
+        if identity.confirmation != Confirmation::None || self.active.policy.binds_tokens {
             self.check_sender(provider, identity.confirmation, credential)?;
             self.use_proof(provider)?;
         }

@@ -2,6 +2,7 @@
 //! them, and what the workers of one proxy tell each other.
 
 pub mod calls;
+pub mod certificate;
 pub mod discovery;
 pub mod dpop;
 mod fault;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificate::CertificateHeader;
 use super::discovery::Discovery;
 use super::dpop::Dpop;
 use super::http_call::HttpCall;
@@ -30,6 +31,10 @@ pub struct Provider {
     pub revoked: Option<Arc<Revoked>>,
     /// How it takes tokens that are bound to a key (RFC 9449); None where it takes none.
     pub dpop: Option<Dpop>,
+    /// Who tells of the client's certificate in a header.
+    pub certificate_header: Option<CertificateHeader>,
+    /// Whether tokens that are bound to no sender are refused.
+    pub requires_bound_tokens: bool,
     /// How many verified tokens are remembered; 0 for none.
     pub token_cache_entries: usize,
     /// SHA-256 over everything else that the provider's configuration says: what is cached under one digest decides nothing

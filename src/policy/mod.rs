@@ -13,6 +13,7 @@ use crate::authorize::{
 };
 use crate::credential::CredentialPlaces;
 use crate::ids::{OperationId, ProviderId};
+use crate::issuer::certificate::CertificateHeader;
 use crate::issuer::dpop::Dpop;
 use crate::issuer::provider::Provider;
 use crate::jose::{Algorithm, AlgorithmSet};
@@ -38,6 +39,10 @@ pub struct Policy {
     pub places: CredentialPlaces,
     /// Whether some provider takes tokens that are bound to a key, with proofs (RFC 9449).
     pub takes_proofs: bool,
+    /// Whether some provider takes tokens with proofs, or none that are bound to no sender.
+    pub binds_tokens: bool,
+    /// The headers in which other proxies tell of the client's certificate, of all providers.
+    pub certificate_headers: Vec<CertificateHeader>,
     /// The tenants.
     pub tenants: TenantTable,
     /// How the tenant is resolved.

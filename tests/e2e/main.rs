@@ -28,6 +28,7 @@ mod metrics;
 mod never_open;
 mod prometheus;
 mod reload;
+mod resource;
 mod sabotage;
 mod servers;
 mod soak;

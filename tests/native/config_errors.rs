@@ -1898,3 +1898,61 @@ fn metadata_is_of_a_resource_at_a_path() {
         ]
     );
 }
+
+#[test]
+fn a_certificate_is_told_of_by_somebody() {
+    let header = |keys: &str| provider(&format!("certificate_header: {{{keys}}}"));
+    let peer = "providers.corp.certificate_header.from[0]: expected an address, a network such as `10.0.0.0/8`, or the \
+                SHA-256 digest of a certificate in hexadecimal";
+    check(&[
+        (header("name: client-cert, from: [10.0.0.0/8, '2001:db8::1']"), &[]),
+        (header(&format!("name: x-forwarded-client-cert, from: ['{}']", "a7".repeat(32))), &[]),
+        (header("from: [10.0.0.1]"), &["providers.corp.certificate_header: missing key `name`"]),
+        (header("name: client-cert"), &["providers.corp.certificate_header: missing key `from`"]),
+        (
+            header("name: x-cert, from: [10.0.0.1]"),
+            &[
+                "providers.corp.certificate_header.name: `x-cert` is none of `client-cert`, `x-forwarded-client-cert`",
+            ],
+        ),
+        (header("name: client-cert, from: [proxy]"), &[peer]),
+        (header("name: client-cert, from: [10.0.0.0/33]"), &[peer]),
+    ]);
+    assert_eq!(
+        warnings(&header("name: client-cert, from: [0.0.0.0/0]")),
+        ["providers.corp.certificate_header.from[0]: everybody may say whose certificate it is"]
+    );
+}
+
+#[test]
+fn fapi2_is_told_what_contradicts_it() {
+    check(&[
+        (provider("profile: fapi2"), &[]),
+        (provider("profile: fapi2, algorithms: [PS256, ES256, EdDSA]"), &[]),
+        (
+            provider("profile: fapi2, algorithms: [RS256]"),
+            &[
+                "providers.corp.algorithms: `profile: fapi2` has no `RS256`; it has `PS256`, `ES256` and `EdDSA`",
+            ],
+        ),
+        (
+            provider("profile: fapi2, from_params: [access_token], from_cookies: [session]"),
+            &[
+                "providers.corp.from_params: `profile: fapi2` takes tokens from headers alone",
+                "providers.corp.from_cookies: `profile: fapi2` takes tokens from headers alone",
+            ],
+        ),
+        (
+            provider("profile: fapi2, require_expiration: false"),
+            &["providers.corp: `profile: fapi2` asks for an expiration"],
+        ),
+        (
+            provider(
+                "profile: fapi2, dpop: {mode: required, public_origin: 'https://a', algorithms: [RS256]}",
+            ),
+            &[
+                "providers.corp.dpop.algorithms: `profile: fapi2` has no `RS256`; it has `PS256`, `ES256` and `EdDSA`",
+            ],
+        ),
+    ]);
+}

@@ -577,3 +577,27 @@ fn what_is_remembered_of_proofs_is_bounded_and_nothing_is_forgotten_early() {
     // The mark, and 20 bytes for each proof.
     assert!(shared.bytes() <= 2 * (4 + 128 * 20), "{}", shared.bytes());
 }
+
+/// A host that takes values and never gives one back.
+struct Forgetful;
+
+impl scopegate::collections::shared_store::SharedStore for Forgetful {
+    fn read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
+        None
+    }
+
+    fn write(&self, _: &str, _: &[u8], _: u32) -> bool {
+        true
+    }
+}
+
+#[test]
+fn where_a_host_gives_nothing_back_each_worker_remembers_by_itself() {
+    use scopegate::authenticate::proof::Proof;
+    use scopegate::authenticate::replay::{OwnProofs, Seen, remember};
+    let now = Duration::from_secs(NOW);
+    let proof = Proof { id: [7; 16], good_until: now + Duration::from_secs(60) };
+    let mut own = OwnProofs::default();
+    assert_eq!(remember(&proof, Some(&Forgetful), &mut own, now), Seen::Fresh);
+    assert_eq!(remember(&proof, Some(&Forgetful), &mut own, now), Seen::Before);
+}

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct Gateway {
     pub active: Rc<ActivePolicy>,
     pub now: Duration,
     pub certificate: Option<[u8; 32]>,
+    /// The address of the peer.
+    pub peer: Option<IpAddr>,
     /// What the workers of the proxy share; nothing by default.
     pub shared: Option<Rc<SharedData>>,
     /// The variables of the VM.
@@ -94,6 +97,7 @@ impl Gateway {
             active,
             now: Duration::from_secs(NOW),
             certificate: None,
+            peer: None,
             shared: None,
             variables: BTreeMap::new(),
             waiters: Cell::new(0),
@@ -226,6 +230,10 @@ impl Gateway {
 impl Host for Gateway {
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn peer_address(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     fn shared(&self) -> Option<&dyn SharedStore> {

@@ -30,6 +30,7 @@ mod path_corpus;
 mod reasons;
 mod route_laws;
 mod scope_matching;
+mod sender;
 mod step_up;
 mod tenant_isolation;
 mod token_endpoint;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::providers::{read_algorithms, read_secret};
+use super::sender;
 use crate::authenticate::nonce::MIN_SECRET_BYTES;
 use crate::authenticate::proof::{ProofRules, PublicOrigin};
 use crate::config::reader::Cursor;
@@ -23,7 +24,7 @@ enum Mode {
 }
 
 /// Reads `dpop`: None where it is off, or where there is an error.
-pub fn read(cursor: &Cursor<'_>, clock_skew: Duration) -> Option<Dpop> {
+pub fn read(cursor: &Cursor<'_>, clock_skew: Duration, is_fapi2: bool) -> Option<Dpop> {
     let fields = cursor.map(&["mode", "public_origin", "algorithms", "max_age", "nonce"])?;
     let mode = fields.required("mode").and_then(|mode| {
         mode.choice(&[("off", Mode::Off), ("optional", Mode::Optional), ("required", Mode::Required)])
@@ -44,6 +45,12 @@ pub fn read(cursor: &Cursor<'_>, clock_skew: Duration) -> Option<Dpop> {
             }
             symmetric.is_none()
         }),
+    };
+    let algorithms = match is_fapi2 {
+        true => {
+            algorithms.map(|algorithms| sender::narrow(fields.optional("algorithms").as_ref(), algorithms))
+        }
+        false => algorithms,
     };
     let max_age = fields.duration("max_age", SECOND..=10 * MINUTE, MINUTE);
     let nonce = fields.optional("nonce").map(|nonce| read_nonce(&nonce));

@@ -6,6 +6,7 @@ mod metadata;
 mod providers;
 mod revoked;
 mod scopes;
+mod sender;
 mod step_up;
 mod suites;
 mod tenants;
@@ -22,6 +23,7 @@ use crate::authenticate::IssuerIndex;
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, ResolutionRules};
 use crate::credential::CredentialPlaces;
 use crate::ids::ProviderId;
+use crate::issuer::certificate::CertificateHeader;
 use crate::issuer::provider::Provider;
 use crate::policy::{Audit, AuditedDecisions, Policy, Property, Unmatched};
 
@@ -113,8 +115,15 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let mut credentials: Vec<&str> =
         providers.places.iter().flat_map(|places| &places.from_headers).map(|(name, _)| &**name).collect();
     let takes_proofs = providers.providers.iter().flatten().any(|provider| provider.dpop.is_some());
+    let binds_tokens =
+        takes_proofs || providers.providers.iter().flatten().any(|provider| provider.requires_bound_tokens);
     // A proof goes where its token goes, and nobody else may send what looks like one.
     credentials.extend(takes_proofs.then_some("dpop"));
+    let certificate_headers: Vec<CertificateHeader> = {
+        let all = providers.providers.iter().flatten();
+        all.filter_map(|provider| provider.certificate_header.clone()).collect()
+    };
+    credentials.extend(certificate_headers.iter().map(|header| header.form.name()));
     credentials.sort_unstable();
     credentials.dedup();
     let mut headers_read = suites.matched_headers();
@@ -153,6 +162,8 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         default_introspection,
         places,
         takes_proofs,
+        binds_tokens,
+        certificate_headers,
         tenants: tenants.table,
         resolution,
         catalog,

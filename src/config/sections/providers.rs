@@ -7,7 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::terms::{claim_path, claim_paths, exact_host, header_name, http_token, required_values};
-use super::{dpop, revoked};
+use super::{dpop, revoked, sender};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, Profile, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::document::Value;
@@ -44,6 +44,7 @@ const KEYS: &[&str] = &[
     "from_params",
     "token_cache",
     "dpop",
+    "certificate_header",
 ];
 
 const REVOKED: &str = "revoked";
@@ -146,6 +147,8 @@ fn read_provider(
     let required_claims = fields.optional("required_claims").and_then(|list| list.list_of(false, claim_path));
     let required_values = fields.optional("required_values").and_then(|map| required_values(&map));
     let profile = fields.optional("profile").and_then(|cursor| cursor.choice(&PROFILES));
+    let is_fapi2 = profile == Some(None);
+    let profile = profile.flatten();
     let clock_skew = fields.duration("clock_skew", Duration::ZERO..=10 * MINUTE, MINUTE);
     let require_expiration = fields.boolean("require_expiration", true);
 
@@ -170,7 +173,13 @@ fn read_provider(
     if let Some(profile) = profile {
         check_profile(profile, fields);
     }
-    let algorithms = algorithms.unwrap_or_default();
+    if is_fapi2 {
+        sender::check_fapi2(fields);
+    }
+    let mut algorithms = algorithms.unwrap_or_default();
+    if is_fapi2 {
+        algorithms = sender::narrow(fields.optional("algorithms").as_ref(), algorithms);
+    }
     let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
     let fetched = remote.as_ref().or(discovery.as_ref());
     if let (Some(algorithm), Some(list), Some(_)) = (symmetric, fields.optional("algorithms"), fetched) {
@@ -229,7 +238,9 @@ fn read_provider(
         Some(introspects)
     });
     let revoked = fields.optional(REVOKED).map(|cursor| revoked::read(&cursor));
-    let dpop = fields.optional("dpop").map(|cursor| dpop::read(&cursor, clock_skew));
+    let dpop = fields.optional("dpop").map(|cursor| dpop::read(&cursor, clock_skew, is_fapi2));
+    let certificate_header =
+        fields.optional("certificate_header").map(|cursor| sender::read_certificate_header(&cursor));
     let token_cache = fields.optional("token_cache").and_then(|cache| cache.map(&["max_entries"]));
     let token_cache_entries = token_cache.map_or(DEFAULT_CACHE_ENTRIES, |cache| read_max_entries(&cache));
     // Everything is read by now, so that no error hides another.
@@ -259,6 +270,11 @@ fn read_provider(
             Some(revoked) => Some(revoked?),
         },
         dpop: dpop.flatten(),
+        certificate_header: match certificate_header {
+            None => None,
+            Some(header) => Some(header?),
+        },
+        requires_bound_tokens: is_fapi2,
         token_cache_entries,
         digest: digest(name, cursor.value(), resolution_claims.filter(|_| inherits).map(Cursor::value)),
     })
@@ -272,7 +288,8 @@ fn read_max_entries(fields: &Fields<'_>) -> usize {
     fields.integer("max_entries", 0..=MOST_CACHE_ENTRIES, DEFAULT_CACHE_ENTRIES as u32) as usize
 }
 
-const PROFILES: [(&str, Profile); 1] = [("rfc9068", Profile::Rfc9068)];
+/// Those of JWTs, and FAPI 2.0, which is one of the whole request (Security Profile section 5.3.4).
+const PROFILES: [(&str, Option<Profile>); 2] = [("rfc9068", Some(Profile::Rfc9068)), ("fapi2", None)];
 
 /// What would take back what a profile asks for.
 fn check_profile(profile: Profile, fields: &Fields<'_>) {

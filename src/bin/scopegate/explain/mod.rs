@@ -10,6 +10,7 @@ mod remedy;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -84,6 +85,9 @@ pub struct Arguments {
     /// SHA-256 of the client's certificate in DER, 64 hex digits (RFC 8705).
     #[arg(long, value_name = "HEX", value_parser = parse_digest)]
     client_certificate_sha256: Option<[u8; 32]>,
+    /// The address of the connection's peer, for `certificate_header`.
+    #[arg(long, value_name = "ADDRESS")]
+    peer_address: Option<IpAddr>,
     /// The moment of the request, in RFC 3339 or seconds since the epoch; default the clock's.
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     now: Option<Duration>,
@@ -112,6 +116,8 @@ pub struct Scene {
     introspection: Option<Vec<u8>>,
     body: Option<Vec<u8>>,
     client_certificate: Option<[u8; 32]>,
+    /// The address of the connection's peer.
+    peer_address: Option<IpAddr>,
     now: Duration,
 }
 
@@ -124,11 +130,17 @@ struct Decided {
 }
 
 /// The tool's own environment, and no other worker.
-struct Environment;
+struct Environment {
+    peer_address: Option<IpAddr>,
+}
 
 impl Host for Environment {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn peer_address(&self) -> Option<IpAddr> {
+        self.peer_address
     }
 
     fn shared(&self) -> Option<&dyn SharedStore> {
@@ -187,7 +199,7 @@ fn decide(policy: Policy, scene: &Scene) -> Decided {
         let mut surroundings = Surroundings {
             verifier: &PureVerifier,
             client_certificate: &|| scene.client_certificate,
-            host: &Environment,
+            host: &Environment { peer_address: scene.peer_address },
             now: scene.now,
             waiter: Waiter { id: WaiterId(1), bytes: 0 },
             can_log: true,
@@ -267,6 +279,7 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
     }
     let mut scene = Scene {
         client_certificate: arguments.client_certificate_sha256,
+        peer_address: arguments.peer_address,
         now: arguments.now.unwrap_or_else(clock::now),
         ..Scene::default()
     };
@@ -314,8 +327,14 @@ fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
         policy.provider_of_issuer(issuer).map(|(id, _)| id)
     });
     let mut places: Vec<_> = policy.places.iter().collect();
-    places.sort_by_key(|(place, _, providers)| {
-        (!provider.is_some_and(|id| providers.contains(id)), *place != PlaceRef::Header("authorization"))
+    let has_proof = scene.headers.iter().any(|(name, _)| name == "dpop");
+    places.sort_by_key(|(place, prefix, providers)| {
+        (
+            !provider.is_some_and(|id| providers.contains(id)),
+            *place != PlaceRef::Header("authorization"),
+            // A proof comes with a token under its own scheme (RFC 9449 section 7.1).
+            prefix.trim_end().eq_ignore_ascii_case("dpop") != has_proof,
+        )
     });
     let Some((place, prefix, _)) = places.first() else { return };
     match place {

@@ -228,6 +228,7 @@ impl Generator {
             introspection: introspection.filter(|answer| !answer.is_empty()),
             body,
             client_certificate: None,
+            peer_address: None,
             now: Duration::from_secs(NOW),
         }
     }
