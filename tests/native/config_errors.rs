@@ -403,7 +403,7 @@ fn errors_of_profiles() {
     check(&[
         (
             provider("profile: rfc9086"),
-            &["providers.corp.profile: `rfc9086` is none of `rfc9068`; did you mean `rfc9068`?"],
+            &["providers.corp.profile: `rfc9086` is none of `rfc9068`, `fapi2`; did you mean `rfc9068`?"],
         ),
         (
             profile("token_types: [JWT], require_expiration: false"),
