@@ -191,9 +191,9 @@ impl Claims {
     /// the checks whose reasons come before that of a malformed claim, and for nothing else.
     pub(super) fn read_leniently(members: Object, paths: &ClaimPaths) -> (Self, Option<TokenError>) {
         let mut fault = None;
-        let expires_at = keep_fault(numeric_date(&members, "exp"), &mut fault);
-        let not_before = keep_fault(numeric_date(&members, "nbf"), &mut fault);
-        let issued_at = keep_fault(numeric_date(&members, "iat"), &mut fault);
+        let expires_at = keep_fault(top_level(&members, "exp", numeric_date), &mut fault);
+        let not_before = keep_fault(top_level(&members, "nbf", numeric_date), &mut fault);
+        let issued_at = keep_fault(top_level(&members, "iat", numeric_date), &mut fault);
         let audiences = keep_fault(top_level(&members, "aud", audiences), &mut fault);
         let issuer = keep_fault(top_level(&members, "iss", boxed_text), &mut fault);
         let subject = keep_fault(first_present(&members, &paths.subject, boxed_non_empty_text), &mut fault);
@@ -330,22 +330,20 @@ fn boxed_non_empty_text(value: &Value) -> Option<Box<str>> {
     non_empty_text(value).map(|text| text.into_owned().into())
 }
 
-/// A NumericDate (RFC 7519 section 2): seconds since the epoch, a fraction allowed.
-fn numeric_date(members: &Object, name: &'static str) -> Result<Option<Duration>, TokenError> {
-    top_level(members, name, |value| {
-        /// Beyond this a JSON number is not exact (RFC 8259 section 6), and no date is meant.
-        const MAX_SECONDS: u64 = 1 << 53;
-        match value {
-            Value::Number(number) => match number.as_u64() {
-                Some(seconds) => (seconds <= MAX_SECONDS).then(|| Duration::from_secs(seconds)),
-                None => number
-                    .as_f64()
-                    .filter(|seconds| *seconds <= MAX_SECONDS as f64)
-                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            },
-            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
-        }
-    })
+/// A NumericDate (RFC 7519 section 2), since the epoch: seconds, a fraction allowed. None for anything else.
+pub fn numeric_date(value: &Value) -> Option<Duration> {
+    /// Beyond this a JSON number is not exact (RFC 8259 section 6), and no date is meant.
+    const MAX_SECONDS: u64 = 1 << 53;
+    match value {
+        Value::Number(number) => match number.as_u64() {
+            Some(seconds) => (seconds <= MAX_SECONDS).then(|| Duration::from_secs(seconds)),
+            None => number
+                .as_f64()
+                .filter(|seconds| *seconds <= MAX_SECONDS as f64)
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        },
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// RFC 7519 section 4.1.3: an array of strings, or one string.

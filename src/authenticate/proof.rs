@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::claims::numeric_date;
 use super::nonce::Nonces;
+use super::token::{CompactParts, extension};
 use crate::jose::json::{Object, Value, parse_object};
 use crate::jose::{Algorithm, AlgorithmSet, Key, KeyFingerprint, SignatureVerifier, base64url};
 use crate::route::normalize_host;
@@ -170,13 +172,17 @@ pub fn check(
     verifier: &dyn SignatureVerifier,
     now: Duration,
 ) -> Result<Proof, ProofError> {
-    let parts = Parts::split(text)?;
+    if text.len() > MAX_PROOF_BYTES {
+        return Err(ProofError::Malformed);
+    }
+    let parts = CompactParts::split(text).ok_or(ProofError::Malformed)?;
+    let signature = base64url::decode(parts.signature).ok_or(ProofError::Malformed)?;
     let header = parse(parts.header)?;
     let (algorithm, key) = read_header(&header, rules.algorithms)?;
     if key.fingerprint() != request.thumbprint {
         return Err(ProofError::OtherKey);
     }
-    if !verifier.verify(algorithm, &key, parts.signing_input, &parts.signature) {
+    if !verifier.verify(algorithm, &key, parts.signing_input, &signature) {
         return Err(ProofError::SignatureInvalid);
     }
     let claims = parse(parts.payload)?;
@@ -191,7 +197,7 @@ pub fn check(
     if text_claim(&claims, "ath")? != base64url::encode(&Sha256::digest(request.token)) {
         return Err(ProofError::Mismatch("ath"));
     }
-    let issued_at = numeric_date(&claims, "iat")?;
+    let issued_at = claims.get("iat").and_then(numeric_date).ok_or(ProofError::Claim("iat"))?;
     let good_until = match nonces {
         // The nonce says when the proof was made, by this gateway's clock and not by the client's.
         Some(nonces) => claims
@@ -220,35 +226,6 @@ fn id(thumbprint: &KeyFingerprint, identifier: &str) -> [u8; 16] {
     id
 }
 
-/// A compact JWS (RFC 7515 section 7.1).
-struct Parts<'t> {
-    header: &'t [u8],
-    payload: &'t [u8],
-    signing_input: &'t [u8],
-    signature: Vec<u8>,
-}
-
-impl<'t> Parts<'t> {
-    fn split(text: &'t [u8]) -> Result<Self, ProofError> {
-        if text.len() > MAX_PROOF_BYTES {
-            return Err(ProofError::Malformed);
-        }
-        let mut parts = text.split(|byte| *byte == b'.');
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(header), Some(payload), Some(signature), None) => {
-                let signing_input = text.get(..header.len() + 1 + payload.len());
-                Ok(Self {
-                    header,
-                    payload,
-                    signing_input: signing_input.ok_or(ProofError::Malformed)?,
-                    signature: base64url::decode(signature).ok_or(ProofError::Malformed)?,
-                })
-            }
-            _ => Err(ProofError::Malformed),
-        }
-    }
-}
-
 fn parse(segment: &[u8]) -> Result<Object, ProofError> {
     base64url::decode(segment).and_then(|bytes| parse_object(&bytes).ok()).ok_or(ProofError::Malformed)
 }
@@ -256,10 +233,8 @@ fn parse(segment: &[u8]) -> Result<Object, ProofError> {
 /// `typ`, `alg` and `jwk` (RFC 9449 section 4.2); nothing else of the header is read, unless it must be understood (RFC
 /// 7515 section 4.1.11).
 fn read_header(header: &Object, algorithms: AlgorithmSet) -> Result<(Algorithm, Key), ProofError> {
-    for extension in ["crit", "b64"] {
-        if header.contains_key(extension) {
-            return Err(ProofError::HeaderMember(extension));
-        }
+    if let Some(extension) = extension(header) {
+        return Err(ProofError::HeaderMember(extension));
     }
     let text = |name| header.get(name).and_then(Value::as_str).ok_or(ProofError::HeaderMember(name));
     if !text("typ")?.eq_ignore_ascii_case("dpop+jwt") {
@@ -280,11 +255,4 @@ fn read_header(header: &Object, algorithms: AlgorithmSet) -> Result<(Algorithm, 
 fn text_claim<'c>(claims: &'c Object, name: &'static str) -> Result<&'c str, ProofError> {
     let text = claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     text.ok_or(ProofError::Claim(name))
-}
-
-/// A NumericDate (RFC 7519 section 2), a fraction allowed.
-fn numeric_date(claims: &Object, name: &'static str) -> Result<Duration, ProofError> {
-    let seconds = claims.get(name).and_then(Value::as_f64);
-    let date = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    date.ok_or(ProofError::Claim(name))
 }

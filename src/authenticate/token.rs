@@ -55,6 +55,31 @@ fn encodes_object(segment: &[u8]) -> bool {
     })
 }
 
+/// The parts of a compact JWS (RFC 7515 section 7.1) as they came.
+pub(super) struct CompactParts<'t> {
+    pub signing_input: &'t [u8],
+    pub header: &'t [u8],
+    pub payload: &'t [u8],
+    /// With whatever more parts there are: no base64url holds a dot.
+    pub signature: &'t [u8],
+}
+
+impl<'t> CompactParts<'t> {
+    /// None where there are fewer than three.
+    pub fn split(token: &'t [u8]) -> Option<Self> {
+        let (header, rest) = split_at_dot(token)?;
+        let (payload, signature) = split_at_dot(rest)?;
+        let signing_input = token.get(..header.len() + 1 + payload.len())?;
+        Some(Self { signing_input, header, payload, signature })
+    }
+}
+
+/// An extension in a JOSE header, none of which is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked
+/// critical to be one, but an issuer that sends it unmarked signed something else than what would be verified.
+pub(super) fn extension(header: &Object) -> Option<&'static str> {
+    ["crit", "b64"].into_iter().find(|extension| header.contains_key(*extension))
+}
+
 /// What is read of a JOSE header (RFC 7515 section 4.1).
 #[derive(Debug)]
 struct Header {
@@ -68,12 +93,8 @@ impl Header {
     fn parse(segment: &[u8]) -> Result<Self, TokenError> {
         let header = base64url::decode(segment).and_then(|header| parse_object(&header).ok());
         let header = header.ok_or(TokenError::Malformed(Part::Header))?;
-        // No extension is understood (RFC 7515 section 4.1.11). `b64` (RFC 7797) must be marked critical to be one,
-        // but an issuer that sends it unmarked signed something else than what would be verified.
-        for extension in ["crit", "b64"] {
-            if header.get(extension).is_some() {
-                return Err(TokenError::HeaderMember(extension));
-            }
+        if let Some(extension) = extension(&header) {
+            return Err(TokenError::HeaderMember(extension));
         }
         let text = |name| match header.get(name) {
             None => Ok(None),
@@ -136,19 +157,18 @@ impl<'t> Jws<'t> {
         parse_header: impl FnOnce(&[u8]) -> Result<Rc<Header>, TokenError>,
     ) -> Result<Self, TokenError> {
         let no_parts = || TokenError::Malformed(Part::Token);
-        let (header, rest) = split_at_dot(token).ok_or_else(no_parts)?;
-        let (payload, signature) = split_at_dot(rest).ok_or_else(no_parts)?;
-        let signing_input = token.get(..header.len() + 1 + payload.len()).ok_or_else(no_parts)?;
+        let parts = CompactParts::split(token).ok_or_else(no_parts)?;
         let parse = || {
             Ok(Self {
-                signing_input,
-                header: parse_header(header)?,
-                payload: base64url::decode(payload).ok_or(TokenError::Malformed(Part::Payload))?,
-                signature: base64url::decode(signature).ok_or(TokenError::Malformed(Part::Signature))?,
+                signing_input: parts.signing_input,
+                header: parse_header(parts.header)?,
+                payload: base64url::decode(parts.payload).ok_or(TokenError::Malformed(Part::Payload))?,
+                signature: base64url::decode(parts.signature)
+                    .ok_or(TokenError::Malformed(Part::Signature))?,
             })
         };
         // A fourth part, which no base64url is, comes before whatever else is wrong.
-        parse().map_err(|error| if signature.contains(&b'.') { no_parts() } else { error })
+        parse().map_err(|error| if parts.signature.contains(&b'.') { no_parts() } else { error })
     }
 
     /// Verifies the signature with a key of the set: the fingerprint of the key, and the payload.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::authenticate::claims::numeric_date;
 use crate::jose::json::{Object, Value};
 
 /// What an operation asks of the authentication that its token comes from.
@@ -25,10 +26,7 @@ impl StepUp {
         let acr = claims.get("acr").and_then(Value::as_str);
         let is_acr = self.acr_values.is_empty()
             || acr.is_some_and(|acr| self.acr_values.iter().any(|wanted| **wanted == *acr));
-        let authenticated_at = claims
-            .get("auth_time")
-            .and_then(Value::as_f64)
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let authenticated_at = claims.get("auth_time").and_then(numeric_date);
         let is_recent = self.max_age.is_none_or(|max_age| {
             authenticated_at.is_some_and(|time| {
                 now <= time.saturating_add(max_age).saturating_add(clock_skew)

@@ -223,7 +223,7 @@ impl RootContext for Root {
         let now = host::now();
         request::refuse_bodiless(self.id, now);
         let Some(active) = &self.active else { return };
-        active.may_hold(with_vm(|vm| vm.held_bytes()));
+        active.make_room_for_held(with_vm(|vm| vm.held_bytes()));
         metrics::show_memory(active);
         if let Some(reload) = self.reload.take() {
             self.reload = reload.audit(active, now);

@@ -270,11 +270,12 @@ fn advance(id: u32, mut paused: Paused) -> Action {
             respond(id, &answer)
         }
         Step::AwaitBody => {
-            let (count, bytes) = with_vm(|vm| (vm.held.len(), vm.held_bytes()));
-            if count >= policy.max_waiting_requests || !active.may_hold(bytes + headers_bytes) {
+            let (count, bytes) = with_vm(|vm| (vm.held.len(), vm.held_bytes() + headers_bytes));
+            if count >= policy.max_waiting_requests || !active.may_hold(bytes) {
                 paused.exchange.deliver_body(Err(Fault::Overloaded));
                 return advance(id, paused);
             }
+            active.make_room_for_held(bytes);
             with_vm(|vm| vm.held.insert(id, Held { paused, bodiless_since: Some(now) }));
             Action::Pause
         }

@@ -15,7 +15,8 @@ use crate::policy::{Policy, Properties, Property};
 thread_local! {
     /// The second that lines are being counted in, how many were written in it, how many were left out since the last.
     static LINES: Cell<(u64, u32, u64)> = const { Cell::new((0, 0, 0)) };
-    /// What the property `log` is written in, kept for the next request.
+    /// What the property `log` is written in, kept for the next request: made anew each time, it takes 2,300 of 21,400
+    /// executed instructions more.
     static BUFFER: Cell<String> = const { Cell::new(String::new()) };
 }
 

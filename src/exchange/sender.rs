@@ -1,6 +1,7 @@
 //! Whether a request comes from whom its token is bound to: by the client's certificate (RFC 8705) or by a key that it
 //! proves to hold (RFC 9449).
 
+use super::trace::TraceSink;
 use super::walk::{Halt, Walk};
 use crate::authenticate::claims::Confirmation;
 use crate::authenticate::proof::{self, Proof, ProofError, ProvenRequest};
@@ -12,8 +13,6 @@ use crate::issuer::dpop::Dpop;
 use crate::issuer::provider::Provider;
 use crate::jose::KeyFingerprint;
 use crate::respond::{ChallengeDetails, Reason, Rejection};
-
-use super::trace::TraceSink;
 
 impl<T: TraceSink> Walk<'_, '_, '_, T> {
     /// Whether the sender is the one that the token is bound to, and the scheme the one that goes with it: what is bound

@@ -359,13 +359,14 @@ impl ActivePolicy {
     }
 
     /// Whether token requests that wait for their bodies may hold `bytes` altogether: a quarter of the memory budget at
-    /// most, since they cannot be given up for others. If so, the caches make room for them.
+    /// most, since they cannot be given up for others.
     pub fn may_hold(&self, bytes: usize) -> bool {
-        let may = bytes <= self.policy.memory_budget / 4;
-        if may {
-            self.budget.reserve(bytes.saturating_add(self.proofs.borrow().bytes()));
-        }
-        may
+        bytes <= self.policy.memory_budget / 4
+    }
+
+    /// Has the caches leave room for the `bytes` that token requests hold now, and for the proofs that are remembered.
+    pub fn make_room_for_held(&self, bytes: usize) {
+        self.budget.reserve(bytes.saturating_add(self.proofs.borrow().bytes()));
     }
 
     /// Remembers a JWT that was verified.
