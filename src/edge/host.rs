@@ -79,10 +79,10 @@ pub fn shares_data() -> bool {
     property(&["plugin_vm_id"]).is_some_and(|vm_id| !vm_id.is_empty())
 }
 
-/// Sets how often the root context is called.
-pub fn set_tick_period(period: Duration) {
-    // A host without ticks refreshes no keys in the background; requests still fetch them.
-    raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX));
+/// Sets how often the root context is called. False where the host has no ticks: it refreshes no keys in the background;
+/// requests still fetch them.
+pub fn set_tick_period(period: Duration) -> bool {
+    raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
 }
 
 /// Makes an HTTP call. The token under which its response will come, or the status by which the host refuses.
@@ -321,9 +321,9 @@ mod raw {
         returned(|data, size| unsafe { proxy_dequeue_shared_queue(queue, data, size) }).is_some()
     }
 
-    /// Sets how often the root context is called, in milliseconds.
-    pub fn set_tick_period(period: u32) {
-        let _ = unsafe { proxy_set_tick_period_milliseconds(period) };
+    /// Sets how often the root context is called, in milliseconds. False where the host refuses.
+    pub fn set_tick_period(period: u32) -> bool {
+        unsafe { proxy_set_tick_period_milliseconds(period) == OK }
     }
 
     /// The host's number for the metric of this name, made if there is none yet.

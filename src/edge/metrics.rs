@@ -2,7 +2,11 @@
 //!
 //! Every name begins with `scopegate`; labels stand in the name as `.label.value`, for `stats_tags` of the bootstrap to
 //! take out. A label only ever takes values of the configuration, since a host keeps a metric for as long as the VM
-//! lives. Each is defined when it is first needed, and its number is remembered, so that counting is one call.
+//! lives. Each is defined when it is first needed, and its number is remembered.
+//!
+//! What requests count is added up here, and passed on to the host at each tick, when another policy takes over, and when
+//! a root context ends: 1,000 instructions of Envoy for each counter of each of 59,000 that a warm request adds. A VM that
+//! traps takes with it what it counted since its last tick.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -26,13 +30,30 @@ thread_local! {
 struct Metrics {
     /// Numbers of metrics, by name.
     by_name: SeededMap<String, u32>,
-    /// Numbers of the counters that requests need, under the policy of this generation.
-    by_what: SeededMap<u64, u32>,
+    /// The counters that requests need, under the policy of this generation.
+    by_what: SeededMap<u64, Counter>,
     generation: u64,
+    /// Whether the host calls back now and then. Where it does not, each count is passed on at once.
+    ticks: bool,
     /// The gauges of memory, as they were shown last.
     memory: [usize; 3],
     /// Gauges of the keys that the newest policy fetches.
     keys: HashSet<String>,
+}
+
+/// A counter of the host, and what is still to be added to it.
+struct Counter {
+    number: u32,
+    pending: i64,
+}
+
+impl Counter {
+    /// Passes on what was counted.
+    fn flush(&mut self) {
+        if self.pending > 0 {
+            host::increment_metric(self.number, std::mem::take(&mut self.pending));
+        }
+    }
 }
 
 /// What a request counts, in the numbering of its policy.
@@ -72,21 +93,42 @@ impl Metrics {
     /// Counts `what`; `name` is worked out at its first time under this policy.
     fn count(&mut self, what: Counted, name: impl FnOnce() -> String) {
         let key = what.key();
-        let number = self.by_what.get(&key).copied().or_else(|| {
-            let number = self.number(MetricType::Counter, format!("scopegate.{}", name()))?;
-            self.by_what.insert(key, number);
-            Some(number)
-        });
-        add(number, 1);
+        let counter = match self.by_what.get_mut(&key) {
+            Some(counter) => counter,
+            None => {
+                let number = self.number(MetricType::Counter, format!("scopegate.{}", name()));
+                let Some(number) = number else { return };
+                self.by_what.entry(key).or_insert(Counter { number, pending: 0 })
+            }
+        };
+        counter.pending += 1;
+        if !self.ticks {
+            counter.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.by_what.values_mut().for_each(Counter::flush);
     }
 
     /// Forgets the numbers that depend on a policy's own numbering.
     fn enter(&mut self, generation: u64) {
         if self.generation != generation {
+            self.flush();
             self.generation = generation;
             self.by_what.clear();
         }
     }
+}
+
+/// Passes on to the host what requests have counted.
+pub fn flush() {
+    METRICS.with_borrow_mut(Metrics::flush);
+}
+
+/// Notes whether the host calls back now and then.
+pub fn set_ticks(ticks: bool) {
+    METRICS.with_borrow_mut(|metrics| metrics.ticks = ticks);
 }
 
 /// Counts a decision, by outcome, reason and tenant, and by outcome and suite.

@@ -150,7 +150,7 @@ impl Root {
         };
         if self.tick_period != period {
             self.tick_period = period;
-            host::set_tick_period(period);
+            metrics::set_ticks(host::set_tick_period(period));
         }
     }
 }
@@ -212,7 +212,7 @@ impl RootContext for Root {
         }
         self.reload = Some(audit::Reload::begin(&active));
         self.tick_period = SHORT_TICK;
-        host::set_tick_period(SHORT_TICK);
+        metrics::set_ticks(host::set_tick_period(SHORT_TICK));
         metrics::enter_policy(&active);
         self.active = Some(active);
         true
@@ -221,6 +221,7 @@ impl RootContext for Root {
     /// Looks after keys and lost responses.
     fn on_tick(&mut self) {
         let now = host::now();
+        metrics::flush();
         request::refuse_bodiless(self.id, now);
         let Some(active) = &self.active else { return };
         active.make_room_for_held(with_vm(|vm| vm.held_bytes()));
@@ -256,8 +257,10 @@ impl RootContext for Root {
 
 impl Drop for Root {
     /// Requests of a newer configuration may wait for a call that this root context made: the next one that looks after
-    /// its calls makes it again. No call of the host from here: the SDK is amid taking the context out.
+    /// its calls makes it again. What was counted is passed on, in case it is the last of its VM. No call of the host that
+    /// may call back from here: the SDK is amid taking the context out.
     fn drop(&mut self) {
+        metrics::flush();
         if let Some(callouts) = self.callouts.take() {
             with_vm(|vm| vm.ended.push((self.id, callouts)));
         }

@@ -168,6 +168,10 @@ pub struct State {
     /// Fails every call but these.
     pub fail_all_but: Option<(u32, &'static [&'static str])>,
     pub calls: BTreeMap<&'static str, u32>,
+    /// Metrics by name: what counters came to, what gauges were set to last.
+    pub metrics: BTreeMap<String, i64>,
+    /// The names of metrics, in the order of their numbers.
+    pub metric_names: Vec<String>,
     pub logs: Vec<(u32, String)>,
     /// What no module should do.
     pub violations: Vec<String>,
@@ -205,6 +209,11 @@ impl State {
             REQUEST_TRAILERS => self.stream().map(|stream| &mut stream.trailers).ok_or(status::BAD_ARGUMENT),
             _ => Err(status::BAD_ARGUMENT),
         }
+    }
+
+    fn metric(&mut self, number: u32) -> Result<&mut i64, u32> {
+        let name = self.metric_names.get(number as usize).ok_or(status::NOT_FOUND)?;
+        Ok(self.metrics.entry(name.clone()).or_default())
     }
 
     fn fault(&self, name: &str) -> Option<u32> {
@@ -615,25 +624,40 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
     define_metrics(linker)
 }
 
-/// Metrics are taken and forgotten; names are the module's to choose.
 fn define_metrics(linker: &mut Linker<State>) -> Result<(), Error> {
     linker.func_wrap(
         "env",
         "proxy_define_metric",
         |caller: Caller<'_, State>, _kind: u32, name: u32, name_size: u32, id_at: u32| {
             serve(caller, "proxy_define_metric", |guest| {
-                guest.read(name, name_size)?;
-                let id = guest.state().calls["proxy_define_metric"];
-                guest.write_number(id_at, id)
+                let name = guest.text(name, name_size)?;
+                let names = &mut guest.state().metric_names;
+                let number = names.len() as u32;
+                names.push(name);
+                guest.write_number(id_at, number)
             })
         },
     )?;
-    linker.func_wrap("env", "proxy_increment_metric", |caller: Caller<'_, State>, _: u32, _: i64| {
-        serve(caller, "proxy_increment_metric", |_| Ok(()))
-    })?;
-    linker.func_wrap("env", "proxy_record_metric", |caller: Caller<'_, State>, _: u32, _: u64| {
-        serve(caller, "proxy_record_metric", |_| Ok(()))
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_increment_metric",
+        |caller: Caller<'_, State>, metric: u32, offset: i64| {
+            serve(caller, "proxy_increment_metric", |guest| {
+                *guest.state().metric(metric)? += offset;
+                Ok(())
+            })
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_record_metric",
+        |caller: Caller<'_, State>, metric: u32, value: u64| {
+            serve(caller, "proxy_record_metric", |guest| {
+                *guest.state().metric(metric)? = i64::try_from(value).unwrap_or(i64::MAX);
+                Ok(())
+            })
+        },
+    )?;
     Ok(())
 }
 

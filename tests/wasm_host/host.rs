@@ -435,6 +435,8 @@ fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
         is_lost: false,
         fail_all_but: None,
         calls: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+        metric_names: Vec::new(),
         logs: Vec::new(),
         violations: Vec::new(),
     }

@@ -9,6 +9,7 @@ mod abi;
 mod audit;
 mod bound_tokens;
 mod cost;
+mod counters;
 mod crypto;
 mod decisions;
 mod dpop;
