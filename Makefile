@@ -66,6 +66,9 @@ demo: build setup ## Drive real requests through a real Envoy and show each deci
 run: build setup ## Start the same servers and leave them running until Ctrl-C
 	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs --stay
 
+# The packages whose tests are run.
+TESTED := --package scopegate --package scopegate-fuzz
+
 .PHONY: test
 test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
@@ -73,14 +76,36 @@ test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
+		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast $(TESTED); \
 	else \
-		set -x; cargo test --locked --no-fail-fast; \
+		set -x; cargo test --locked --no-fail-fast $(TESTED); \
 	fi
 
 .PHONY: soak
 soak: build setup ## Reload the filter 200 times under load and judge every decision; flood it beyond its memory
 	cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1
+
+# libFuzzer needs no other toolchain without its sanitizers: code without `unsafe` has little for them to find.
+FUZZ_TARGETS ?= $(shell sed -nE 's/.*Target \{ name: "([a-z_]+)".*/\1/p' tests/fuzz/lib.rs)
+FUZZ_SECONDS ?= 3600
+FUZZ := target/fuzz
+.PHONY: fuzz
+fuzz: export PATH := $(PATH):$(CURDIR)/.env/fuzz/bin
+fuzz: export CARGO_PROFILE_RELEASE_LTO := off
+fuzz: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
+fuzz: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 3
+fuzz: rust ## Fuzz each kind of input for an hour; FUZZ_TARGETS='token path' and FUZZ_SECONDS=60 choose
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked --root .env/fuzz cargo-fuzz@0.13.2
+	cargo run --quiet --locked --package scopegate-fuzz --bin seeds -- $(FUZZ)/corpus
+	cargo fuzz build --fuzz-dir tests/fuzz --target-dir $(FUZZ) --sanitizer none --features libfuzzer targets
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ)/found/$$target; \
+		findings=tests/fuzz/findings/$$target; \
+		echo "fuzz $$target"; \
+		SCOPEGATE_FUZZ=$$target $(FUZZ)/$$(rustc -vV | sed -n 's/^host: //p')/release/targets \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=$(FUZZ)/found/$$target/ $(FUZZ)/corpus/$$target $$(ls -d $$findings 2>/dev/null); \
+	done
 
 .PHONY: bench
 bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)

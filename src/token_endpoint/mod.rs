@@ -23,7 +23,7 @@ pub use endpoint::{
     is_taken_for,
 };
 pub use fault::{ErrorCode, Fault};
-pub use form::FormFault;
+pub use form::{Form, FormFault};
 
 /// The longest body of a token request that is looked at, in bytes.
 pub const MAX_BODY_BYTES: usize = 65_536;

@@ -250,6 +250,15 @@ pub struct SharedData {
 }
 
 impl SharedData {
+    /// Puts `value` in the place of all that is shared, as a hostile neighbour might.
+    #[allow(dead_code, reason = "the fuzzer's targets use it")]
+    pub fn replace_all(&self, value: &[u8]) {
+        for (known, version) in self.values.borrow_mut().values_mut() {
+            *known = value.to_vec();
+            *version += 1;
+        }
+    }
+
     /// All that is shared, in bytes.
     pub fn bytes(&self) -> usize {
         self.values.borrow().values().map(|(value, _)| value.len()).sum()
