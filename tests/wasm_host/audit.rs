@@ -1,5 +1,7 @@
 //! What a decision leaves behind: properties for access logs and later filters, and the line of the filter's own log.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::abi::{HeaderMap, Stream};
@@ -264,4 +266,23 @@ fn a_line_that_is_not_written_costs_nothing() {
     let written = executed(json!({"decisions": "all", "max_per_second": 1000}));
     assert!(limited <= unwanted + 100, "{limited} where a line is left out, {unwanted} where none is wanted");
     assert!(written > limited + 1000, "{written} where a line is written, {limited} where it is left out");
+}
+
+#[test]
+fn a_second_has_no_more_lines_than_the_limit_and_the_next_says_how_many_were_left_out() {
+    let proxy = &mut Proxy::new();
+    let mut vm = proxy.vm();
+    let root = vm.configure(&with(configuration(), json!({"decisions": "all", "max_per_second": 3})));
+    let count =
+        |vm: &Vm| vm.state().logs.iter().filter(|(_, line)| line.contains(r#""event":"decision""#)).count();
+    for _ in 0..5 {
+        passed(vm.decide(root, good_request()));
+    }
+    assert_eq!(count(&vm), 3);
+    assert_eq!(audit_line(&vm).get("suppressed"), None);
+    proxy.pass(Duration::from_secs(1));
+    passed(vm.decide(root, good_request()));
+    assert_eq!((count(&vm), &audit_line(&vm)["suppressed"]), (4, &json!(2)));
+    passed(vm.decide(root, good_request()));
+    assert_eq!((count(&vm), audit_line(&vm).get("suppressed")), (5, None));
 }
