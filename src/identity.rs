@@ -183,20 +183,25 @@ impl Identity {
             AudienceRule::OneOf(_) => self.principal.audiences.is_none(),
         };
         for audience in self.principal.audiences.as_deref().unwrap_or_default() {
-            if let Some(named) = policy.tenants.with_audience(audience) {
+            let of_tenants = policy.tenants.with_audience(audience);
+            if let Some(named) = of_tenants {
                 note(EvidenceKind::Audience, audience, named);
                 named.iter().for_each(|tenant| tenants.add(*tenant));
             }
-            if let AudienceRule::OneOf(patterns) = &provider.rules.audiences {
-                for pattern in patterns {
-                    is_meant_for_us |=
-                        pattern.matches(audience, &|name| policy.tenants.named(name).is_some());
-                    if let Some(name) = pattern.tenant_name(audience) {
-                        let named = policy.tenants.named(name);
-                        note(EvidenceKind::Audience, audience, named.as_slice());
-                        named.into_iter().for_each(|tenant| tenants.add(tenant));
-                    }
+            let AudienceRule::OneOf(patterns) = &provider.rules.audiences else { continue };
+            let (mut is_ours, mut has_name) = (false, false);
+            for pattern in patterns {
+                is_ours |= pattern.matches(audience, &|name| policy.tenants.named(name).is_some());
+                if let Some(name) = pattern.tenant_name(audience) {
+                    let named = policy.tenants.named(name);
+                    note(EvidenceKind::Audience, audience, named.as_slice());
+                    named.into_iter().for_each(|tenant| tenants.add(tenant));
+                    has_name = true;
                 }
+            }
+            is_meant_for_us |= is_ours;
+            if has_name && !is_ours && of_tenants.is_none() {
+                tenants.add_unknown();
             }
         }
         if !is_meant_for_us {

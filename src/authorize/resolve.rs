@@ -198,10 +198,12 @@ impl TokenEvidence {
         } else if speaks_for > 0 {
             kinds = kinds.with(EvidenceKind::Issuer);
         }
-        if !audiences.0.is_empty() {
+        if !audiences.tenants.is_empty() {
             kinds = kinds.with(EvidenceKind::Audience);
-            naming.push(&audiences.0);
+            naming.push(&audiences.tenants);
         }
+        // A token for a tenant that is gone is not one for the tenant that happens to be left.
+        unknown |= audiences.names_unknown && naming.is_empty() && listed.is_none();
         let registered =
             principal.client.as_deref().map_or(&[][..], |client| table.registered(provider, client));
         if let Some(client) = principal.client.as_deref() {
@@ -297,14 +299,22 @@ pub type NoteEvidence<'n> = &'n mut dyn FnMut(EvidenceKind, &str, &[TenantId]);
 /// The tenants that a token's audiences name: by `tenants[].audiences` and by the provider's `{tenant}`
 /// patterns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AudienceTenants(Vec<TenantId>);
+pub struct AudienceTenants {
+    tenants: Vec<TenantId>,
+    names_unknown: bool,
+}
 
 impl AudienceTenants {
     /// Adds a tenant that an audience names.
     pub fn add(&mut self, tenant: TenantId) {
-        if !self.0.contains(&tenant) {
-            self.0.push(tenant);
+        if !self.tenants.contains(&tenant) {
+            self.tenants.push(tenant);
         }
+    }
+
+    /// Notes that an audience names a tenant that is not configured.
+    pub fn add_unknown(&mut self) {
+        self.names_unknown = true;
     }
 }
 

@@ -15,6 +15,10 @@
 #[allow(dead_code, reason = "the native tests use all of it")]
 mod gateway;
 
+#[path = "../native/scene.rs"]
+#[allow(dead_code, reason = "the native tests use all of it")]
+mod scene;
+
 mod configuration;
 mod exchange;
 mod request;

@@ -90,8 +90,13 @@ pub struct Gateway {
 impl Gateway {
     /// Puts `config` in force; it must be valid.
     pub fn new(config: &Value) -> Self {
+        Self::of_text(&config.to_string())
+    }
+
+    /// Puts the configuration in `text` in force; it must be valid.
+    pub fn of_text(text: &str) -> Self {
         let mut worker = Worker::default();
-        let active = worker.activate(policy(config));
+        let active = worker.activate(policy(text));
         Self {
             worker: RefCell::new(worker),
             active,
@@ -106,7 +111,7 @@ impl Gateway {
 
     /// Puts another configuration in force.
     pub fn reload(&mut self, config: &Value) {
-        self.active = self.worker.borrow_mut().activate(policy(config));
+        self.active = self.worker.borrow_mut().activate(policy(&config.to_string()));
     }
 
     /// The outcome of a request that no issuer has to be asked for.
@@ -282,10 +287,10 @@ impl SharedStore for SharedData {
     }
 }
 
-fn policy(config: &Value) -> scopegate::policy::Policy {
-    match parse_json(config.to_string().as_bytes()) {
+fn policy(text: &str) -> scopegate::policy::Policy {
+    match parse_json(text.as_bytes()) {
         Ok(loaded) => loaded.policy,
-        Err(errors) => panic!("{errors}\n{config:#}"),
+        Err(errors) => panic!("{errors}\n{text}"),
     }
 }
 

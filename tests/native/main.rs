@@ -9,6 +9,7 @@
 )]
 
 mod gateway;
+mod scene;
 
 mod audit;
 mod config_errors;
@@ -22,6 +23,7 @@ mod guide;
 mod issuer_races;
 mod issuers;
 mod jws_corpus;
+mod laws;
 mod manifest;
 mod memory;
 mod metadata;

@@ -1,5 +1,9 @@
 //! What one VM remembers stays within its budget, and no flood takes another issuer's part of it.
 
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::gateway::{Begun, Call, Gateway, Reply, provider, token};
@@ -126,4 +130,67 @@ fn a_smaller_budget_holds_at_once_and_for_what_was_learnt_before() {
     gateway.reload(&smaller);
     let (used, limit) = gateway.active.memory();
     assert!(used <= limit && limit == 1 << 20, "{used} of {limit}");
+}
+
+/// What may happen to a VM.
+#[derive(Clone, Debug)]
+enum Event {
+    Jwt(u16),
+    Good(usize, u16),
+    Junk(usize, u16),
+    Outage(usize, u16),
+    Reload,
+    Time(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let number = 0..2_000_u16;
+    prop_oneof![
+        number.clone().prop_map(Event::Jwt),
+        (0..3_usize, number.clone()).prop_map(|(issuer, number)| Event::Good(issuer, number)),
+        (0..3_usize, number.clone()).prop_map(|(issuer, number)| Event::Junk(issuer, number)),
+        (0..3_usize, number).prop_map(|(issuer, number)| Event::Outage(issuer, number)),
+        Just(Event::Reload),
+        (1..90_u64).prop_map(Event::Time),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_events_takes_more_than_the_budget(events in vec(event(), 300)) {
+        let mut config = config(3);
+        config["memory_budget"] = json!("1MiB");
+        let mut gateway = Gateway::new(&config);
+        for event in events {
+            let large = |number: u16| junk(number.into());
+            match event {
+                Event::Jwt(number) => {
+                    let claims = json!({"tenant_id": "acme", "jti": number, "note": "x".repeat(4096)});
+                    gateway.call(&Call::get("/").bearer(&token(claims)));
+                }
+                Event::Good(issuer, number) => {
+                    gateway.call_answered(&opaque(issuer, &large(number)), &mut |_| active(issuer));
+                }
+                Event::Junk(issuer, number) => {
+                    gateway.call_answered(&opaque(issuer, &large(number)), &mut |_| inactive());
+                }
+                Event::Outage(issuer, number) => {
+                    gateway.call_answered(&opaque(issuer, &large(number)), &mut |_| Ok((500, String::new())));
+                }
+                Event::Reload => {
+                    // Another provider is there, with a fair part of its own, or is gone again.
+                    let another = config["providers"].as_object_mut().unwrap().remove("another");
+                    if another.is_none() {
+                        config["providers"]["another"] = provider(json!({"issuer": "https://another.example"}));
+                    }
+                    gateway.reload(&config);
+                }
+                Event::Time(seconds) => gateway.now += Duration::from_secs(seconds),
+            }
+            let (used, limit) = gateway.active.memory();
+            prop_assert!(limit == 1 << 20 && used <= limit, "{used} of {limit}");
+        }
+    }
 }

@@ -124,6 +124,33 @@ fn a_provider_that_speaks_for_one_tenant_names_it() {
 }
 
 #[test]
+fn a_token_for_a_tenant_that_is_gone_is_not_one_for_the_tenant_that_is_left() {
+    let audiences = json!(["api", "https://api.example/{tenant}", "https://api.example/shared"]);
+    let with = |resolution: Value, tenants: Value| {
+        let mut config = file(tenants, resolution);
+        config["providers"] = json!({"idp": provider(json!({"audiences": audiences}))});
+        config
+    };
+    let of_ten = || json!({"aud": ["api", "https://api.example/tenant10"]});
+    let both = json!([{"id": "tenant1"}, {"id": "tenant10"}]);
+    assert_cases(&with(json!({}), both), &[(of_ten(), "/", None, "tenant10")]);
+    assert_cases(
+        &with(json!({"default": "tenant1"}), json!([{"id": "tenant1"}])),
+        &[
+            (of_ten(), "/", None, "tenant_unknown"),
+            (json!({"aud": ["api", "https://api.example/tenant1"]}), "/", None, "tenant1"),
+            // What else names the tenant is believed; what the provider lists whole is no tenant's name.
+            (merge(of_ten(), json!({"tenant_id": "tenant1"})), "/", None, "tenant1"),
+            (json!({"aud": ["api", "https://api.example/shared"]}), "/", None, "tenant1"),
+            (json!({"aud": "api"}), "/", None, "tenant1"),
+        ],
+    );
+    let registered = json!([{"id": "tenant1", "applications": [{"client_id": "shop"}]}]);
+    let of_shop = merge(of_ten(), json!({"client_id": "shop"}));
+    assert_cases(&with(json!({}), registered), &[(of_shop, "/", None, "tenant_unknown")]);
+}
+
+#[test]
 fn an_issuer_with_tenant_names_it_by_id_or_alias() {
     let mut config = file(two_tenants(), json!({}));
     config["providers"] = json!({"kc": provider(json!({"issuer": "https://kc.example/realms/{tenant}"}))});
@@ -1089,6 +1116,11 @@ fn model(file: &GenFile, token: &GenToken, request: &GenRequest) -> Result<usize
         || speaks_for.len() == 1
         || !audience_tenants.is_empty()
         || registered.len() == 1;
+    // A token for a tenant that is gone is nobody else's.
+    let is_silent = token.claims.is_empty() && issuer_tenant.is_none() && audience_tenants.is_empty();
+    if is_silent && token.audience_names.iter().any(|name| file.named(name).is_none()) {
+        return Err("tenant_unknown");
+    }
     if !names_something {
         let own_token = token.subject.is_none() || token.subject == token.client;
         if file.accept_from_request && own_token && !asked.is_empty() {
