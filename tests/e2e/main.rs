@@ -30,6 +30,7 @@ mod prometheus;
 mod reload;
 mod resource;
 mod sabotage;
+mod second_opinion;
 mod servers;
 mod soak;
 mod systems;
