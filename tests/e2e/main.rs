@@ -13,6 +13,7 @@
 mod issuer;
 
 mod audit;
+mod chaos;
 mod corpus;
 mod decisions;
 mod deploy;

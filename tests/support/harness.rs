@@ -285,6 +285,8 @@ pub struct Options {
     pub patience: Duration,
     /// Wait until it is ready; without it, only until its admin interface answers.
     pub ready: bool,
+    /// Hand bodies over while headers are held, which guarded token endpoints need.
+    pub holds_headers: bool,
     /// The filter's code, where it is not the file that was built.
     pub code: Option<PathBuf>,
     /// Deliver the filter by extension configuration discovery from a file, so that [`Gateway::reload`] can change it.
@@ -310,6 +312,7 @@ impl Default for Options {
             runner: Vec::new(),
             patience: PATIENCE,
             ready: true,
+            holds_headers: false,
             code: None,
             reloadable: false,
             listener_drains_in: None,
@@ -680,6 +683,7 @@ pub fn wasm_filter(configuration: &Value, options: &Options) -> Value {
             "name": FILTER,
             "root_id": FILTER,
             "failure_policy": "FAIL_RELOAD",
+            "allow_on_headers_stop_iteration": options.holds_headers,
             "reload_config": {"backoff": {"base_interval": "0.1s"}},
             "vm_config": {
                 "vm_id": options.vm_id,
