@@ -77,6 +77,12 @@ pub struct Wanted<'t> {
     pub at_hand_tried: bool,
 }
 
+/// Whether what began at `begun` and ends at `end` lasts at `now`. Where the clock has gone back by more than [`GRACE`]
+/// since it began, it is over: else it would last until the clock comes by again.
+pub fn lasts(begun: Duration, end: Duration, now: Duration) -> bool {
+    now < end && begun <= now.saturating_add(GRACE)
+}
+
 /// Why keys are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -102,7 +108,7 @@ impl RemoteKeys {
             return Need::Keys(Arc::clone(keys));
         }
         waiting_or(match self.refetch_ended {
-            Some(ended) if now < ended.saturating_add(REFETCH_INTERVAL) => {
+            Some(ended) if lasts(ended, ended.saturating_add(REFETCH_INTERVAL), now) => {
                 if self.failures > 0 {
                     // The issuer could not be asked: that the token is bad is not known.
                     Need::Unavailable { retry_in: self.retry_at.saturating_sub(now) }
@@ -121,8 +127,8 @@ impl RemoteKeys {
 
     /// Whether a fetch should begin in the background now.
     pub fn is_due(&self, now: Duration) -> bool {
-        let is_wanted = self.failures > 0 || now >= self.refresh_at;
-        self.in_flight.is_none() && is_wanted && now >= self.retry_at
+        let is_wanted = self.failures > 0 || !lasts(self.fetched_at, self.refresh_at, now);
+        self.in_flight.is_none() && is_wanted && !self.backs_off(now)
     }
 
     /// Whether a fetch has begun that is not over.
@@ -230,11 +236,15 @@ impl RemoteKeys {
 
     /// Whether the fetch in flight is past its deadline, so that its answer will not come.
     pub fn is_overdue(&self, now: Duration) -> bool {
-        self.in_flight.is_some_and(|fetch| now >= fetch.deadline)
+        self.in_flight.is_some_and(|fetch| !lasts(fetch.begun, fetch.deadline, now))
+    }
+
+    fn backs_off(&self, now: Duration) -> bool {
+        lasts(self.retry_at.saturating_sub(LONGEST_BACKOFF), self.retry_at, now)
     }
 
     fn fetch_unless_backing_off(&self, cause: Cause, now: Duration) -> Need {
-        if now < self.retry_at {
+        if self.backs_off(now) {
             Need::Unavailable { retry_in: self.retry_at.saturating_sub(now) }
         } else {
             Need::Fetch(cause)
@@ -307,6 +317,20 @@ mod tests {
         assert!(matches!(remote.need(&wanted(Some("a")), at(1)), Need::Wait));
         remote.succeed(key_set("a"), Duration::from_secs(600), 0, at(2));
         assert!(matches!(remote.need(&wanted(Some("a")), at(3)), Need::Keys(_)));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_prolongs_nothing() {
+        let back = Duration::from_secs(900_000);
+        let mut remote = with_keys("a");
+        assert!(!remote.is_due(at(0) - GRACE) && remote.is_due(back));
+        remote.begin(Cause::Unverified, TIMEOUT, at(0));
+        assert!(!remote.is_overdue(at(0) - GRACE) && remote.is_overdue(back));
+        remote.fail(255, at(0));
+        assert!(!remote.is_due(at(0)) && remote.is_due(back));
+        let unknown = || wanted(Some("b"));
+        assert!(matches!(remote.need(&unknown(), at(0)), Need::Unavailable { .. }));
+        assert!(matches!(remote.need(&unknown(), back), Need::Fetch(Cause::Unverified)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::discovery::introspection_endpoint;
 use super::fault::IssuerFault;
 use super::judge::{Asked, IntrospectionOutcome, conclude};
-use super::keys::{Cause, GRACE, MAX_FETCHES, Need, RemoteKeys, Wanted, read_key_set};
+use super::keys::{Cause, GRACE, MAX_FETCHES, Need, RemoteKeys, Wanted, lasts, read_key_set};
 use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{HttpUri, Provider, ProviderKeys};
 use super::question::Question;
@@ -238,9 +238,11 @@ impl Refused {
         }
     }
 
-    /// What it says at `now` under the policy of this generation; None where it says nothing any more.
-    fn at(&self, now: Duration, generation: u64) -> Option<IntrospectionOutcome> {
-        let is_current = now < Duration::from_millis(self.until_milliseconds)
+    /// What it says at `now` under the policy of this generation; None where it says nothing any more. It was remembered
+    /// for `lifetime` at most.
+    fn at(&self, now: Duration, lifetime: Duration, generation: u64) -> Option<IntrospectionOutcome> {
+        let until = Duration::from_millis(self.until_milliseconds);
+        let is_current = lasts(until.saturating_sub(lifetime), until, now)
             && (self.under == 0 || self.under == generation);
         is_current.then(|| IntrospectionOutcome::Refused {
             rejection: Rejection { about: self.about.clone(), ..self.reason.into() },
@@ -261,6 +263,7 @@ struct RemoteKeySet {
 
 /// An introspection call in flight.
 struct PendingIntrospection {
+    begun: Duration,
     deadline: Duration,
     /// The identity that a verified JWT has by itself, where JWTs are introspected too.
     jwt: Option<Rc<Identity>>,
@@ -471,11 +474,15 @@ impl ActivePolicy {
         let (Some(rules), Some(state)) = (rules, self.state(provider)) else { return fault };
         let mut state = state.borrow_mut();
         let key = question.key();
-        if let Some((identity, _)) = state.active.lookup(key.as_bytes()).filter(|(_, until)| now < *until) {
+        let still_lasts = |until: Duration| lasts(until.saturating_sub(rules.max_ttl), until, now);
+        let active = state.active.lookup(key.as_bytes());
+        if let Some((identity, _)) = active.filter(|(_, until)| still_lasts(*until)) {
             return AnswerNow::Known(IntrospectionOutcome::Active(Rc::clone(identity)));
         }
         let refused = state.inactive.lookup(&self.digest.of(key.as_bytes()));
-        if let Some(outcome) = refused.and_then(|refused| refused.at(now, self.policy.generation)) {
+        if let Some(outcome) =
+            refused.and_then(|refused| refused.at(now, rules.negative_ttl, self.policy.generation))
+        {
             return AnswerNow::Known(outcome);
         }
         // A call whose requests have all gone away still holds its place: the issuer is working on it.
@@ -489,7 +496,12 @@ impl ActivePolicy {
             Some(pending) => pending.waiting.push(waiter.id),
             None => {
                 let deadline = now.saturating_add(rules.timeout).saturating_add(GRACE);
-                let pending = PendingIntrospection { deadline, jwt: jwt.cloned(), waiting: vec![waiter.id] };
+                let pending = PendingIntrospection {
+                    begun: now,
+                    deadline,
+                    jwt: jwt.cloned(),
+                    waiting: vec![waiter.id],
+                };
                 state.pending.insert(key.into(), pending);
                 state.pending_bytes += token_bytes;
                 let Question { token, tenant } = question;
@@ -527,7 +539,8 @@ impl ActivePolicy {
             }
             let overdue_tokens: Vec<Box<str>> = {
                 let state = state.borrow();
-                let overdue = state.pending.iter().filter(|(_, pending)| now >= pending.deadline);
+                let overdue =
+                    state.pending.iter().filter(|(_, pending)| !lasts(pending.begun, pending.deadline, now));
                 overdue.map(|(key, _)| key.clone()).collect()
             };
             for key in overdue_tokens {

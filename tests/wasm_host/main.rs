@@ -8,6 +8,7 @@
 mod abi;
 mod audit;
 mod bound_tokens;
+mod clock;
 mod cost;
 mod counters;
 mod crypto;
