@@ -4,6 +4,8 @@
 //! call is an entry into the VM: some 5,000 instructions a request in Envoy for those that would do nothing. The file for
 //! Envoy does without them. Other hosts refuse a file that lacks one, so the portable file keeps them all.
 //!
+//! The portable file says so in its data, and does without what some hosts trap on.
+//!
 //! Custom sections (names, producers) are left out of both.
 
 use std::collections::BTreeSet;
@@ -30,6 +32,10 @@ const KEPT: [&str; 13] = [
     "proxy_on_delete",
 ];
 
+/// What the file says of itself (`src/edge/host.rs`), and what it is to say.
+const FILE: &[u8; 24] = b"scopegate-file: envoy   ";
+const PORTABLE: &[u8; 24] = b"scopegate-file: portable";
+
 /// Which of the two files is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -51,9 +57,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 const USAGE: &str = "usage: finish-wasm envoy|portable BUILT FINISHED";
 
 fn finish(bytes: &[u8], kind: Kind) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut bytes = bytes.to_vec();
+    let mut places = bytes.windows(FILE.len()).enumerate().filter(|(_, window)| window == FILE);
+    let (Some((place, _)), None) = (places.next(), places.next()) else {
+        return Err("the module has to say once which file it is".into());
+    };
+    if kind == Kind::Portable {
+        bytes[place..place + PORTABLE.len()].copy_from_slice(PORTABLE);
+    }
     let mut module = Module::new();
     let mut missing = BTreeSet::from(KEPT);
-    for payload in Parser::new(0).parse_all(bytes) {
+    for payload in Parser::new(0).parse_all(&bytes) {
         let payload = payload?;
         match &payload {
             Payload::ExportSection(exports) => {
