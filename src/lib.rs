@@ -1,4 +1,4 @@
-//! Multi-tenant OAuth2 scope enforcement for Envoy and any proxy-wasm host.
+//! Multi-tenant OAuth2 scope enforcement for Envoy, and as far as they go for other proxy-wasm hosts.
 //!
 //! The way of a request, and where each step lives:
 //!

@@ -4,7 +4,7 @@
 
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { sha256, tar } from "./archive.mjs";
@@ -27,6 +27,10 @@ const write = (file, bytes) => writeFileSync(join(output, file), bytes);
 // Envoy reads a wasm file under another name only: its content is in the name.
 const wasmName = `${name}-${sha256(wasm).slice(0, 12)}.wasm`;
 write(wasmName, wasm);
+// For hosts that are not Envoy; `cp scopegate-*.wasm` is to find the other one.
+const portable = readFileSync(join(dirname(values.wasm), "scopegate-portable.wasm"));
+mkdirSync(join(output, "other-hosts"));
+write(`other-hosts/${name.replace("scopegate", "scopegate-portable")}-${sha256(portable).slice(0, 12)}.wasm`, portable);
 const host = /^host: (.+)$/m.exec(execFileSync("rustc", ["-vV"], { encoding: "utf8" }))[1];
 copyFileSync(tool, join(output, `${name}-${host}`));
 chmodSync(join(output, `${name}-${host}`), 0o755);

@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 pub use document::Mark;
 pub use error::{ConfigError, ConfigErrors, Warning};
+pub use sections::DEFAULT_MEMORY_BUDGET;
 
 use crate::policy::Policy;
 

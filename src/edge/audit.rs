@@ -62,7 +62,13 @@ enum Teller {
 impl Reload {
     /// Notes that `active` is the newest policy of this plugin.
     pub fn begin(active: &Rc<ActivePolicy>) -> Self {
-        let text = |path| host::property(&[path]).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        // Of a plugin's name some hosts' workers crash.
+        let text = |path| {
+            (!host::is_portable())
+                .then(|| host::property(&[path]))
+                .flatten()
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
         let plugin = [text("plugin_name"), text("plugin_root_id")].map(Option::unwrap_or_default).join("/");
         let shares = host::shares_data();
         HISTORY.with_borrow_mut(|history| history.newest.insert(plugin.clone(), Rc::clone(active)));

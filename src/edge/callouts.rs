@@ -100,7 +100,9 @@ impl Callouts {
         let shares = host::shares_data();
         let host = Host { shares };
         IssuerCalls::prepare(active, &host);
-        Self { queue: host::register_queue(&name), calls: IssuerCalls::default(), host }
+        // Some hosts trap on queues.
+        let queue = (!host::is_portable()).then(|| host::register_queue(&name)).flatten();
+        Self { queue, calls: IssuerCalls::default(), host }
     }
 
     /// The queue whose messages call the root context.

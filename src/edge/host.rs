@@ -76,13 +76,17 @@ pub fn property(path: &[&str]) -> Option<Vec<u8>> {
 
 /// Whether the workers of this proxy may share data: a blank `vm_id` is one namespace with every other plugin.
 pub fn shares_data() -> bool {
-    property(&["plugin_vm_id"]).is_some_and(|vm_id| !vm_id.is_empty())
+    !is_portable() && property(&["plugin_vm_id"]).is_some_and(|vm_id| !vm_id.is_empty())
 }
 
-/// Sets how often the root context is called. False where the host has no ticks: it refreshes no keys in the background;
-/// requests still fetch them.
+/// Sets how often the root context is called. False where the host has no ticks.
 pub fn set_tick_period(period: Duration) -> bool {
     raw::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
+}
+
+/// Whether this is the portable file, which does without what some hosts trap on.
+pub fn is_portable() -> bool {
+    raw::file().ends_with(b"portable")
 }
 
 /// Makes an HTTP call. The token under which its response will come, or the status by which the host refuses.
@@ -109,6 +113,21 @@ pub fn set_effective_context(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()
 }
 
+/// Whether one context can act for another. A host that only says so says it of a context that there cannot be, too.
+pub fn has_effective_contexts() -> bool {
+    const NOBODY: u32 = u32::MAX;
+    const NOT_FOUND: u32 = 1;
+    const BAD_ARGUMENT: u32 = 2;
+    [NOT_FOUND, BAD_ARGUMENT].contains(&raw::set_effective_context(NOBODY))
+}
+
+/// Whether the host makes HTTP calls, found out by one to nowhere. The SDK panics of an error other than these two.
+pub fn has_callouts() -> bool {
+    const BAD_ARGUMENT: u32 = 2;
+    const INTERNAL_FAILURE: u32 = 10;
+    [BAD_ARGUMENT, INTERNAL_FAILURE].contains(&raw::call_to_nowhere())
+}
+
 /// The functions of the host that the SDK's wrappers do not do for.
 mod raw {
     #![allow(
@@ -123,7 +142,15 @@ mod raw {
     use crate::respond::Answer;
 
     /// Each function returns a status.
-    const OK: u32 = 0;
+    pub const OK: u32 = 0;
+
+    /// Which of the files this is: `tools/finish-wasm` writes `portable` into the other one.
+    static FILE: [u8; 24] = *b"scopegate-file: envoy   ";
+
+    /// As it stands in the file, not as the compiler knows it.
+    pub fn file() -> [u8; 24] {
+        unsafe { std::ptr::read_volatile(&raw const FILE) }
+    }
 
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
@@ -197,6 +224,19 @@ mod raw {
         fn proxy_enqueue_shared_queue(queue: u32, value: *const u8, value_size: usize) -> u32;
         fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
         fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        fn proxy_set_effective_context(context: u32) -> u32;
+        fn proxy_http_call(
+            upstream: *const u8,
+            upstream_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            body: *const u8,
+            body_size: usize,
+            trailers: *const u8,
+            trailers_size: usize,
+            timeout: u32,
+            token: *mut u32,
+        ) -> u32;
         fn proxy_define_metric(kind: MetricType, name: *const u8, name_size: usize, metric: *mut u32) -> u32;
         fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
         fn proxy_record_metric(metric: u32, value: u64) -> u32;
@@ -324,6 +364,20 @@ mod raw {
     /// Sets how often the root context is called, in milliseconds. False where the host refuses.
     pub fn set_tick_period(period: u32) -> bool {
         unsafe { proxy_set_tick_period_milliseconds(period) == OK }
+    }
+
+    /// Makes the following calls speak of another context; the status.
+    pub fn set_effective_context(context: u32) -> u32 {
+        unsafe { proxy_set_effective_context(context) }
+    }
+
+    /// The status of an HTTP call without upstream and headers.
+    pub fn call_to_nowhere() -> u32 {
+        let mut token = 0;
+        let (nothing, empty) = (null(), 0);
+        unsafe {
+            proxy_http_call(nothing, empty, nothing, empty, nothing, empty, nothing, empty, 1, &raw mut token)
+        }
     }
 
     /// The host's number for the metric of this name, made if there is none yet.

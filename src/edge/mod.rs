@@ -12,6 +12,7 @@ mod callouts;
 mod host;
 mod memcmp;
 mod metrics;
+mod portable;
 mod request;
 mod signature;
 mod telemetry;
@@ -25,12 +26,14 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
 use crate::collections::seeded_hash::{SeededMap, SeededState};
-use crate::config;
+use crate::config::{self, DEFAULT_MEMORY_BUDGET};
 use crate::edge::callouts::Callouts;
-use crate::edge::request::{Held, Paused, RequestContext};
+use crate::edge::request::{Held, Paused, RequestContext, Wake};
 use crate::issuer::calls::Resumed;
 use crate::issuer::provider::ProviderKeys;
 use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, WaiterId, Worker};
+use crate::policy::Policy;
+use crate::policy::host::{Offers, Unserved, unserved};
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));
@@ -90,13 +93,25 @@ struct Root {
     active: Option<Rc<ActivePolicy>>,
     callouts: Option<Callouts>,
     tick_period: Duration,
+    /// Whether the host calls it from time to time.
+    ticks: bool,
+    /// Whether requests can wait: something wakes this context, and it lets them go on.
+    wakes: bool,
     /// What this configuration changed is still to be told.
     reload: Option<audit::Reload>,
 }
 
 impl Root {
     fn new(id: u32) -> Self {
-        Self { id, active: None, callouts: None, tick_period: Duration::ZERO, reload: None }
+        Self {
+            id,
+            active: None,
+            callouts: None,
+            tick_period: Duration::ZERO,
+            ticks: false,
+            wakes: false,
+            reload: None,
+        }
     }
 
     /// Makes the calls that requests and root contexts that ended have left.
@@ -132,11 +147,30 @@ impl Root {
         self.choose_tick_period();
     }
 
+    /// Asks for ticks, and finds out what the host offers of what `policy` needs.
+    fn take_ticks(&mut self, policy: &mut Policy) -> Offers {
+        if !host::is_portable() {
+            self.tick_period = SHORT_TICK;
+            self.ticks = host::set_tick_period(SHORT_TICK);
+            // What else is missing shows where it is needed, and refuses there: a worker that refused what the first
+            // thread accepted would let its requests through.
+            return Offers { ticks: true, callouts: true, effective_contexts: true, shared_data: true };
+        }
+        if policy.memory_budget == DEFAULT_MEMORY_BUDGET {
+            policy.memory_budget = portable::MEMORY_BUDGET;
+        }
+        self.ticks = portable::needs_ticks(policy) && host::set_tick_period(portable::TICK);
+        portable::offers(policy, self.ticks)
+    }
+
     fn has_resumed(&self) -> bool {
         with_vm(|vm| vm.resumed.get(&self.id).is_some_and(|resumed| !resumed.is_empty()))
     }
 
     fn choose_tick_period(&mut self) {
+        if host::is_portable() {
+            return;
+        }
         let is_busy = self.callouts.as_ref().is_some_and(Callouts::is_waiting_for_others)
             || self.has_resumed()
             || self.reload.is_some();
@@ -153,6 +187,15 @@ impl Root {
             metrics::set_ticks(host::set_tick_period(period));
         }
     }
+}
+
+/// Logs what the host cannot serve. Whether there is anything.
+fn tell_unserved(policy: &Policy, offers: Offers) -> bool {
+    let unserved = unserved(policy, offers);
+    for Unserved { path, message } in &unserved {
+        host::log(LogLevel::Error, &format!("scopegate: {}: {message}", path.join(".")));
+    }
+    !unserved.is_empty()
 }
 
 impl Context for Root {
@@ -182,7 +225,7 @@ impl RootContext for Root {
             );
             return true;
         };
-        let loaded = match config::parse_plugin(&bytes) {
+        let mut loaded = match config::parse_plugin(&bytes) {
             Ok(loaded) => loaded,
             Err(errors) => {
                 host::log(LogLevel::Error, &format!("scopegate: the configuration is refused:\n{errors}"));
@@ -203,6 +246,11 @@ impl RootContext for Root {
                  it saw by itself, and one of the others takes a proof again",
             );
         }
+        let offers = self.take_ticks(&mut loaded.policy);
+        metrics::set_ticks(self.ticks);
+        if host::is_portable() && tell_unserved(&loaded.policy, offers) {
+            return false;
+        }
         let active = with_vm(|vm| {
             vm.worker.keep_room_for_reload(bytes.len());
             vm.worker.activate(loaded.policy)
@@ -210,9 +258,15 @@ impl RootContext for Root {
         if asks_issuers {
             self.callouts = Some(Callouts::new(&active));
         }
+        let queue = self.callouts.as_ref().and_then(Callouts::queue);
+        self.wakes = offers.effective_contexts && (self.ticks || queue.is_some());
+        if !host::is_portable() && !self.wakes {
+            tell_unserved(&active.policy, Offers { ticks: false, ..offers });
+        }
         self.reload = Some(audit::Reload::begin(&active));
-        self.tick_period = SHORT_TICK;
-        metrics::set_ticks(host::set_tick_period(SHORT_TICK));
+        if host::is_portable() && !self.ticks {
+            self.reload = self.reload.take().and_then(|reload| reload.audit(&active, host::now()));
+        }
         metrics::enter_policy(&active);
         self.active = Some(active);
         true
@@ -251,7 +305,8 @@ impl RootContext for Root {
     /// The context of a request that begins under this configuration.
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let queue = self.callouts.as_ref().and_then(Callouts::queue);
-        Some(Box::new(RequestContext::new(id, self.id, queue, self.active.clone())))
+        let wake = Wake { root: self.id, queue, works: self.wakes };
+        Some(Box::new(RequestContext::new(id, wake, self.active.clone())))
     }
 }
 

@@ -10,33 +10,49 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 use super::callouts::HostStore;
 use super::host::{self, HeaderMap};
 use super::signature::HostVerifier;
-use super::{telemetry, with_vm};
+use super::{portable, telemetry, with_vm};
 use crate::collections::shared_store::SharedStore;
-use crate::exchange::{self, Exchange, HeaderEdits, Request, Step, Surroundings};
+use crate::exchange::{self, Exchange, Facts, HeaderEdits, Request, Step, Surroundings};
 use crate::http::header_pairs::HeaderPairs;
 use crate::http::headers::values;
 use crate::issuer::certificate::{parse_digest, peer_address};
 use crate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Waiter, WaiterId};
 use crate::policy::Policy;
-use crate::respond::Answer;
+use crate::respond::{Answer, Rejection};
 use crate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 /// The context that the host makes for each request.
 pub struct RequestContext {
     id: u32,
-    root: u32,
-    queue: Option<u32>,
+    wake: Wake,
     active: Option<Rc<ActivePolicy>>,
     has_begun: bool,
+}
+
+/// How the root context is told of a request that waits.
+#[derive(Clone, Copy)]
+pub struct Wake {
+    /// The root context.
+    pub root: u32,
+    /// Its queue; without one it looks at its next tick.
+    pub queue: Option<u32>,
+    /// Whether anything ever wakes it, and lets the request go on. Where nothing does, no request waits.
+    pub works: bool,
 }
 
 /// A request that waits for an issuer, or for its own body.
 pub struct Paused {
     exchange: Exchange,
     headers: HeaderMap,
-    root: u32,
-    queue: Option<u32>,
+    wake: Wake,
     body_size: usize,
+}
+
+impl Paused {
+    /// Whether the effective context is this request's: the portable file does not take the host's word for it.
+    fn is_effective(&mut self) -> bool {
+        !host::is_portable() || self.headers.pairs().is_some_and(|headers| portable::is_request_of(&headers))
+    }
 }
 
 /// A token request that is held, headers and all, until its body is complete.
@@ -58,8 +74,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 impl RequestContext {
     /// A request that begins under `active`.
-    pub fn new(id: u32, root: u32, queue: Option<u32>, active: Option<Rc<ActivePolicy>>) -> Self {
-        Self { id, root, queue, active, has_begun: false }
+    pub fn new(id: u32, wake: Wake, active: Option<Rc<ActivePolicy>>) -> Self {
+        Self { id, wake, active, has_begun: false }
     }
 }
 
@@ -67,16 +83,22 @@ impl Context for RequestContext {}
 
 impl HttpContext for RequestContext {
     /// Decides the request, or leaves it waiting.
-    fn on_http_request_headers(&mut self, _header_count: usize, ends_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, header_count: usize, ends_stream: bool) -> Action {
         let comes_again = std::mem::replace(&mut self.has_begun, true);
         // Without a configuration or headers there is nothing to decide with, and nothing passes. Nor do headers that
         // come twice.
         let active = self.active.clone().filter(|_| !comes_again);
-        let (Some(active), Some(headers)) = (active, HeaderMap::read(MapType::HttpRequestHeaders)) else {
+        let (Some(active), Some(mut headers)) = (active, HeaderMap::read(MapType::HttpRequestHeaders)) else {
             return fail(self.id);
         };
+        if host::is_portable() {
+            let Some(headers) = headers.pairs() else { return fail(self.id) };
+            if let Err(rejection) = portable::check(&headers, header_count, &active.policy) {
+                return refuse(self.id, &Request::new(&headers), &rejection, &active);
+            }
+        }
         let exchange = Exchange::new(active);
-        let paused = Paused { exchange, headers, root: self.root, queue: self.queue, body_size: 0 };
+        let paused = Paused { exchange, headers, wake: self.wake, body_size: 0 };
         let action = advance(self.id, paused);
         if ends_stream && is_held(self.id) { deliver_body(self.id, 0, Ok(Vec::new())) } else { action }
     }
@@ -158,6 +180,12 @@ fn fail(id: u32) -> Action {
     respond(id, &answer)
 }
 
+/// Refuses a request before anything is known of it.
+fn refuse(id: u32, request: &Request<'_>, rejection: &Rejection, active: &ActivePolicy) -> Action {
+    telemetry::record(request, &Facts::refused(Some(rejection.reason)), active, host::now());
+    respond(id, &active.answers.to(rejection, request.is_grpc))
+}
+
 /// Answers a request, once and for all.
 fn respond(id: u32, answer: &Answer) -> Action {
     with_vm(|vm| vm.answered.insert(id));
@@ -182,7 +210,7 @@ fn forget(id: u32) {
 pub fn refuse_bodiless(root: u32, now: Duration) {
     let is_late = |held: &Held| {
         let patience_ends = held.bodiless_since.map(|since| since.saturating_add(BODY_PATIENCE));
-        held.paused.root == root && patience_ends.is_some_and(|end| now >= end)
+        held.paused.wake.root == root && patience_ends.is_some_and(|end| now >= end)
     };
     let late: Vec<u32> =
         with_vm(|vm| vm.held.iter().filter(|(_, held)| is_late(held)).map(|(id, _)| *id).collect());
@@ -195,7 +223,9 @@ pub fn refuse_bodiless(root: u32, now: Duration) {
          are held? Envoy does so with `allow_on_headers_stop_iteration: true` in the plugin's configuration",
     );
     for id in late {
-        if host::set_effective_context(id) {
+        let is_effective =
+            || with_vm(|vm| vm.held.get_mut(&id).is_some_and(|held| held.paused.is_effective()));
+        if host::set_effective_context(id) && is_effective() {
             deliver_body(id, 0, Err(Fault::NoBody));
         }
     }
@@ -209,7 +239,7 @@ pub fn resume_requests(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOu
     }
     for (WaiterId(id), outcome) in resumed {
         let Some(mut paused) = with_vm(|vm| vm.paused.remove(&id)) else { continue };
-        if !host::set_effective_context(id) {
+        if !host::set_effective_context(id) || !paused.is_effective() {
             continue;
         }
         paused.exchange.deliver(outcome);
@@ -223,7 +253,7 @@ pub fn resume_requests(root: u32, resumed: Vec<(WaiterId, Option<IntrospectionOu
 /// Lets the exchange decide and does what it says, in the effective context.
 fn advance(id: u32, mut paused: Paused) -> Action {
     let mut calls = Vec::new();
-    let Paused { exchange, headers, root, queue, body_size } = &mut paused;
+    let Paused { exchange, headers, wake, body_size } = &mut paused;
     let headers_bytes = headers.len();
     let Some(headers) = headers.pairs() else { return fail(id) };
     let request = Request::new(&headers);
@@ -234,22 +264,23 @@ fn advance(id: u32, mut paused: Paused) -> Action {
         host: &VmHost,
         now,
         can_log: telemetry::can_log(&exchange.active().policy, now),
-        waiter: Waiter { id: WaiterId(id), bytes: headers_bytes },
+        waiter: Waiter { id: WaiterId(id), bytes: if wake.works { headers_bytes } else { Waiter::NO_ROOM } },
         calls: &mut calls,
     };
     let step = exchange.advance(&request, &mut surroundings);
     let active = Rc::clone(exchange.active());
     let policy = &active.policy;
-    leave_calls(*root, *queue, &active, calls);
+    leave_calls(*wake, &active, calls);
     match step {
         Step::Forward(forward) => {
             telemetry::record(&request, &forward.facts, &active, now);
-            let mut edits = HostEdits { all_done: true };
+            let changed = host::is_portable().then(|| portable::Changed::new(request.headers));
+            let mut edits = HostEdits { all_done: true, changed };
             forward.edit(&request, policy, &mut edits);
             if let Some(body) = &forward.body {
                 edits.all_done &= host::replace_request_body(*body_size, body);
             }
-            if edits.all_done {
+            if edits.all_done && edits.changed.is_none_or(|changed| changed.holds()) {
                 return Action::Continue;
             }
             // What the upstream must not see could not be taken out.
@@ -269,6 +300,11 @@ fn advance(id: u32, mut paused: Paused) -> Action {
             let answer = fault.answer(&policy.realm, has_authorization, policy.strip_failure_response);
             respond(id, &answer)
         }
+        Step::AwaitBody if !wake.works => {
+            // Nothing would ever refuse it if its body never came.
+            paused.exchange.deliver_body(Err(Fault::NoBody));
+            advance(id, paused)
+        }
         Step::AwaitBody => {
             let (count, bytes) = with_vm(|vm| (vm.held.len(), vm.held_bytes() + headers_bytes));
             if count >= policy.max_waiting_requests || !active.may_hold(bytes) {
@@ -287,7 +323,7 @@ fn advance(id: u32, mut paused: Paused) -> Action {
 }
 
 /// Leaves calls for the root context, and tells it. A request that is answered may leave one too.
-fn leave_calls(root: u32, queue: Option<u32>, active: &Rc<ActivePolicy>, calls: Vec<IssuerCall>) {
+fn leave_calls(Wake { root, queue, .. }: Wake, active: &Rc<ActivePolicy>, calls: Vec<IssuerCall>) {
     if calls.is_empty() {
         return;
     }
@@ -327,18 +363,30 @@ fn client_certificate() -> Option<[u8; 32]> {
 
 struct HostEdits {
     all_done: bool,
+    /// What the host has to have afterwards, where that is looked at.
+    changed: Option<portable::Changed>,
 }
 
 impl HeaderEdits for HostEdits {
     fn remove(&mut self, name: &[u8]) {
         self.all_done &= host::remove_header(MapType::HttpRequestHeaders, name);
+        if let Some(changed) = &mut self.changed {
+            changed.remove(name);
+        }
     }
 
     fn set(&mut self, name: &str, value: &[u8]) {
         self.all_done &= host::set_request_header(name.as_bytes(), value);
+        if let Some(changed) = &mut self.changed {
+            changed.remove(name.as_bytes());
+            changed.add(name.as_bytes(), value);
+        }
     }
 
     fn add(&mut self, name: &str, value: &[u8]) {
         self.all_done &= host::add_request_header(name.as_bytes(), value);
+        if let Some(changed) = &mut self.changed {
+            changed.add(name.as_bytes(), value);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proxy_wasm::types::LogLevel;
 
 use super::host;
-use super::{audit, metrics};
+use super::{audit, metrics, portable};
 use crate::exchange::log_json;
 use crate::exchange::{Facts, Record, Request};
 use crate::issuer::ActivePolicy;
@@ -46,6 +46,9 @@ pub fn record(request: &Request<'_>, facts: &Facts, active: &ActivePolicy, now: 
 ///
 /// If the host refuses, an access-log field is empty; if it was `decision`, the tripwire denies the request.
 fn set_properties(record: &Record<'_>, wanted: Properties) {
+    if !portable::may_set_properties() {
+        return;
+    }
     host::set_property("scopegate.decision", record.decision.as_bytes());
     if wanted.contains(Property::Log) {
         let mut log = BUFFER.take();

@@ -34,6 +34,23 @@ pub struct Facts {
     pub cache_use: Option<CacheUse>,
 }
 
+impl Facts {
+    /// Of a request that is refused before anything else is known of it.
+    pub fn refused(reason: Option<Reason>) -> Self {
+        Self {
+            decision: Decision::Deny,
+            reason,
+            stage: Stage::Path,
+            operation: None,
+            identity: None,
+            standing: None,
+            token_digest: None,
+            token_request: None,
+            cache_use: None,
+        }
+    }
+}
+
 /// What was learned about a token request.
 #[derive(Debug, Default)]
 pub struct TokenRequestFacts {

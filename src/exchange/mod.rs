@@ -142,17 +142,7 @@ impl Exchange {
         surroundings: &mut Surroundings<'_>,
         trace: &mut impl TraceSink,
     ) -> Step {
-        let mut facts = Facts {
-            decision: Decision::Deny,
-            reason: None,
-            stage: Stage::Path,
-            operation: None,
-            identity: None,
-            standing: None,
-            token_digest: None,
-            token_request: None,
-            cache_use: None,
-        };
+        let mut facts = Facts::refused(None);
         trace.record(Trace::start_over);
         let active = Rc::clone(&self.active);
         let mut walk = Walk {

@@ -40,8 +40,13 @@ pub struct WaiterId(pub u32);
 pub struct Waiter {
     /// Its number.
     pub id: WaiterId,
-    /// What it occupies meanwhile, in bytes.
+    /// What it occupies meanwhile, in bytes. There is never room for [`Self::NO_ROOM`].
     pub bytes: usize,
+}
+
+impl Waiter {
+    /// Of a request that may not wait, since nothing would ever let it go on.
+    pub const NO_ROOM: usize = usize::MAX;
 }
 
 /// Who waits in this VM.

@@ -3,6 +3,7 @@
 mod best_request;
 pub mod difference;
 pub mod guarded_headers;
+pub mod host;
 pub mod metadata;
 pub mod reach;
 

@@ -19,6 +19,16 @@ const MODELS = {
   "networking.istio.io/v1alpha3": ["@kubernetes-models/istio/networking.istio.io/v1alpha3", istioFilters],
 };
 
+// No package has the schema of TrafficExtension yet (Istio 1.30). Its `wasm` has the members that WasmPlugin has beside these.
+const OF_THE_EXTENSION = ["selector", "targetRefs", "phase", "priority", "match"];
+function asWasmPlugin(place, { spec: { wasm, ...spec } = {}, ...rest }) {
+  const unknown = Object.keys(spec).filter((member) => !OF_THE_EXTENSION.includes(member));
+  const own = Object.keys(wasm ?? {}).filter((member) => OF_THE_EXTENSION.includes(member));
+  for (const member of [...unknown, ...own]) mistakes.push(`${place}: \`${member}\` stands in the wrong place`);
+  if (!wasm) mistakes.push(`${place}: no \`wasm\``);
+  return { ...rest, kind: "WasmPlugin", spec: { ...spec, ...wasm } };
+}
+
 const mistakes = [];
 const resources = process.argv.slice(2).flatMap((file) =>
   parseAllDocuments(readFileSync(file, "utf8"), { strict: true, uniqueKeys: true }).map((document, index) => {
@@ -29,7 +39,15 @@ const resources = process.argv.slice(2).flatMap((file) =>
 );
 
 const typed = [];
-for (const { place, value } of resources) {
+for (let { place, value } of resources) {
+  if (value?.apiVersion === "v1" && value.kind === "ConfigMap") {
+    const texts = Object.values(value.data ?? {});
+    if (!value.metadata?.name || texts.length === 0 || texts.some((text) => typeof text !== "string")) {
+      mistakes.push(`${place}: a ConfigMap has a name, and texts in \`data\``);
+    }
+    continue;
+  }
+  if (value?.kind === "TrafficExtension") value = asWasmPlugin(place, value);
   const [module, models] = MODELS[value?.apiVersion] ?? [];
   const Model = models?.[value.kind];
   if (!Model || !value.metadata?.name) {

@@ -69,7 +69,7 @@ fn the_files_of_each_platform_are_what_the_tool_renders() {
     let directory = scratch("rendered");
     successful(Command::new("deploy/render.sh").args([TOOL, "deploy/policy.yaml"]).arg(&directory));
     let rendered = files(&directory);
-    assert_eq!(rendered.len(), 4);
+    assert_eq!(rendered.len(), 5);
     for (name, text) in rendered {
         let committed = fs::read(Path::new(ROOT).join("deploy").join(&name)).unwrap();
         assert!(
@@ -117,13 +117,16 @@ fn the_capabilities_are_what_the_module_calls_and_is_called_by() {
 #[test]
 fn the_resources_of_istio_and_envoy_gateway_are_valid_and_mistakes_in_them_are_found() {
     let deploy = &Path::new(ROOT).join("deploy");
-    let good: Vec<PathBuf> = ["istio", "envoy-gateway"]
+    let good: Vec<PathBuf> = ["istio", "istio-traffic-extension", "envoy-gateway"]
         .iter()
         .flat_map(|directory| {
-            files(&deploy.join(directory)).into_keys().map(move |name| deploy.join(directory).join(name))
+            let names = files(&deploy.join(directory)).into_keys();
+            names
+                .filter(|name| name != "kustomization.yaml")
+                .map(move |name| deploy.join(directory).join(name))
         })
         .collect();
-    assert_eq!(good.len(), 5);
+    assert_eq!(good.len(), 6);
     let directory = scratch("mistakes");
     let mistakes = [
         ("istio/scopegate.yaml", "failStrategy:", "failStratgy:", "failStratgy"),
@@ -134,6 +137,8 @@ fn the_resources_of_istio_and_envoy_gateway_are_valid_and_mistakes_in_them_are_f
             "operation: BEFORE",
             "data/spec/configPatches/0/patch/operation",
         ),
+        ("istio-traffic-extension/scopegate.yaml", "failStrategy:", "failStratgy:", "failStratgy"),
+        ("istio-traffic-extension/scopegate.yaml", "  phase: AUTHN", "  url: x", "wrong place"),
         ("istio/issuer.yaml", "mode: SIMPLE", "mode: PLAIN", "data/spec/trafficPolicy/tls"),
         ("istio/issuer.yaml", "kind: ServiceEntry", "kind: ServiceEntries", "no known kind"),
         ("envoy-gateway/scopegate.yaml", "failOpen: false", "failOpen: \"no\"", "data/spec/wasm/0/failOpen"),

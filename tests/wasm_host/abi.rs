@@ -9,6 +9,7 @@ use std::time::Duration;
 use wasmi::{Caller, Error, Linker, Memory, TypedFunc};
 
 use super::crypto;
+use super::profile::{Contexts, Profile, Removal};
 
 /// Statuses of the ABI.
 pub mod status {
@@ -136,6 +137,8 @@ pub struct CalloutAnswer {
 
 /// One VM, as its host sees it.
 pub struct State {
+    /// What kind of host this is.
+    pub profile: Profile,
     pub vm: usize,
     pub shared: Rc<RefCell<Shared>>,
     pub memory: Option<Memory>,
@@ -173,6 +176,8 @@ pub struct State {
     /// The names of metrics, in the order of their numbers.
     pub metric_names: Vec<String>,
     pub logs: Vec<(u32, String)>,
+    /// Calls of which the host would have crashed.
+    pub traps: Vec<&'static str>,
     /// What no module should do.
     pub violations: Vec<String>,
 }
@@ -200,6 +205,23 @@ impl State {
             }
             Some(_) | None => Err(status::BAD_ARGUMENT),
         }
+    }
+
+    /// The headers as the host shows them to the module.
+    fn shown_headers(&mut self) -> Result<HeaderMap, u32> {
+        let profile = self.profile;
+        let mut headers = self.request_headers()?.clone();
+        if let Some(limit) = profile.header_limit {
+            headers.truncate(limit);
+        }
+        if profile.normalises_path {
+            for (name, value) in &mut headers {
+                if name == b":path" {
+                    *value = normalised(value);
+                }
+            }
+        }
+        Ok(headers)
     }
 
     /// The headers or trailers of the stream in force, as long as they may be changed.
@@ -282,6 +304,13 @@ fn serve(
     if let Some(status) = caller.data().fault(name) {
         return status;
     }
+    let state = caller.data_mut();
+    if state.profile.traps_on(name) {
+        state.traps.push(name);
+    }
+    if !state.profile.has(name) {
+        return status::UNIMPLEMENTED;
+    }
     work(&mut Guest { caller: &mut caller }).err().unwrap_or(status::OK)
 }
 
@@ -341,6 +370,23 @@ pub fn define(linker: &mut Linker<State>) -> Result<(), Error> {
     define_surroundings(linker)?;
     define_shared(linker)?;
     define_wasi(linker)
+}
+
+/// A path with its escapes decoded and its dot segments gone, as nginx hands it over.
+fn normalised(path: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(path);
+    let (path, query) = text.split_once('?').map_or((&*text, None), |(path, query)| (path, Some(query)));
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let mut segments = Vec::new();
+    for segment in decoded.split('/').skip(1) {
+        match segment {
+            "." | "" => {}
+            ".." => drop(segments.pop()),
+            other => segments.push(other),
+        }
+    }
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    format!("/{}{query}", segments.join("/")).into_bytes()
 }
 
 fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
@@ -405,6 +451,9 @@ fn define_streams(linker: &mut Linker<State>) -> Result<(), Error> {
     })?;
     linker.func_wrap("env", "proxy_set_effective_context", |caller: Caller<'_, State>, context: u32| {
         serve(caller, "proxy_set_effective_context", |guest| {
+            if guest.state().profile.contexts == Contexts::Pretended {
+                return Ok(());
+            }
             if !guest.state().exists(context) {
                 return Err(status::BAD_ARGUMENT);
             }
@@ -459,7 +508,10 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
                         let raw = guest.state().stream().and_then(|stream| stream.raw_headers.clone());
                         match raw {
                             Some(raw) => raw.ok_or(status::NOT_FOUND)?,
-                            None => serialize(guest.state().request_headers()?),
+                            None => {
+                                let shown = guest.state().shown_headers()?;
+                                serialize(&shown)
+                            }
                         }
                     }
                     REQUEST_TRAILERS => serialize(guest.state().request_map(map)?),
@@ -509,6 +561,9 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
         |caller: Caller<'_, State>, map: u32, name: u32, name_size: u32| {
             serve(caller, "proxy_remove_header_map_value", |guest| {
                 let name = guest.read(name, name_size)?;
+                if guest.state().profile.removal == Removal::Pretended {
+                    return Ok(());
+                }
                 guest.state().request_map(map)?.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
                 Ok(())
             })
@@ -565,9 +620,17 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
         |caller: Caller<'_, State>, path: u32, path_size: u32, pointer_at: u32, size_at: u32| {
             serve(caller, "proxy_get_property", |guest| {
                 let path = guest.read(path, path_size)?;
+                let state = guest.state();
+                if state.profile.traps_on_properties_of_plugins && path.starts_with(b"plugin_") {
+                    state.traps.push("proxy_get_property of a plugin");
+                }
                 let value = match path.as_slice() {
                     b"connection\0sha256_peer_certificate_digest" => {
                         guest.state().stream().and_then(|stream| stream.certificate.clone())
+                    }
+                    b"request\0path" => {
+                        let headers = guest.state().request_headers()?;
+                        headers.iter().find(|(name, _)| name == b":path").map(|(_, value)| value.clone())
                     }
                     b"plugin_vm_id" => Some(guest.state().vm_id.clone().into_bytes()),
                     _ => None,
@@ -616,6 +679,9 @@ fn define_surroundings(linker: &mut Linker<State>) -> Result<(), Error> {
             serve(caller, "proxy_set_tick_period_milliseconds", |guest| {
                 let state = guest.state();
                 let root = state.current;
+                if state.profile.sets_ticks_once && state.tick_periods.contains_key(&root) {
+                    state.traps.push("proxy_set_tick_period_milliseconds again");
+                }
                 state.tick_periods.insert(root, period);
                 Ok(())
             })

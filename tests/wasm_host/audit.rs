@@ -264,7 +264,10 @@ fn a_line_that_is_not_written_costs_nothing() {
     let unwanted = executed(json!({"decisions": "none"}));
     let limited = executed(json!({"decisions": "all", "max_per_second": 0}));
     let written = executed(json!({"decisions": "all", "max_per_second": 1000}));
-    assert!(limited <= unwanted + 100, "{limited} where a line is left out, {unwanted} where none is wanted");
+    assert!(
+        limited <= unwanted + unwanted / 100,
+        "{limited} where a line is left out, {unwanted} where none is wanted"
+    );
     assert!(written > limited + 1000, "{written} where a line is written, {limited} where it is left out");
 }
 

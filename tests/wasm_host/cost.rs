@@ -36,6 +36,8 @@ fn a_request_costs_what_is_written_down() {
         "warm in a large configuration": cost(&medium, &get(&good), 200),
         "cold RS256": cost(&uncached, &get(&good), 200),
         "cold ES256": cost(&uncached, &get(&es256), 200),
+        "cold RS256 without the host's crypto": pure_cost(&uncached, &get(&good)),
+        "cold ES256 without the host's crypto": pure_cost(&uncached, &get(&es256)),
         "bad signature": cost(&small, &get(&bad), 401),
         "no token": cost(&small, &anonymous("GET", PATH), 401),
         "no scope": cost(&small, &request("DELETE", PATH, &good), 403),
@@ -65,7 +67,17 @@ fn cost(configuration: &Value, headers: &HeaderMap, status: u32) -> Value {
 
 /// The same, where each request has headers of its own.
 fn cost_of(configuration: &Value, headers: impl Fn(u64) -> HeaderMap, status: u32) -> Value {
+    cost_in(Proxy::new().metered_vm(), configuration, headers, status)
+}
+
+/// The cost of a request that passes where the host verifies no signatures.
+fn pure_cost(configuration: &Value, headers: &HeaderMap) -> Value {
     let mut vm = Proxy::new().metered_vm();
+    vm.state_mut().offers_verify_signature = false;
+    cost_in(vm, configuration, |_| headers.clone(), 200)
+}
+
+fn cost_in(mut vm: Vm, configuration: &Value, headers: impl Fn(u64) -> HeaderMap, status: u32) -> Value {
     let root = vm.configure(configuration);
     let mut number = 0;
     let mut decide = |vm: &mut Vm| {

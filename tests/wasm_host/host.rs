@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use wasmi::{Engine, Instance, Linker, Module, Store, WasmParams, WasmResults};
 
 use super::abi::{self, Callout, CalloutAnswer, HeaderMap, LocalReply, Phase, Shared, State, Stream};
+use super::profile::Profile;
 
 /// 2026-01-01: when every proxy of these tests starts.
 pub const NOW: u64 = 1_767_225_600;
@@ -45,6 +46,13 @@ impl Proxy {
     pub fn vm(&mut self) -> Vm {
         self.vms += 1;
         Vm::new(module(), self.vms, Rc::clone(&self.shared))
+    }
+
+    /// A VM of a host of this kind, with the file that is for it.
+    pub fn vm_of(&mut self, profile: Profile) -> Vm {
+        self.vms += 1;
+        let module = if profile.is_envoy() { module() } else { portable_module() };
+        Vm::of(profile, module, self.vms, Rc::clone(&self.shared))
     }
 
     /// As [`Self::vm`], which counts what the module executes: see [`Vm::executed`].
@@ -77,6 +85,16 @@ pub struct Vm {
 
 impl Vm {
     fn new(module: &Module, vm: usize, shared: Rc<RefCell<Shared>>) -> Self {
+        Self::of(Profile::ENVOY, module, vm, shared)
+    }
+
+    /// A VM of a host of this kind. One that lacks an export is not loaded where the host insists on it.
+    pub fn of(profile: Profile, module: &Module, vm: usize, shared: Rc<RefCell<Shared>>) -> Self {
+        if profile.insists_on_exports {
+            for export in LIFECYCLE {
+                assert!(module.exports().any(|known| known.name() == export), "no `{export}`: not loaded");
+            }
+        }
         let mut store = Store::new(module.engine(), new_state(vm, shared));
         // Refused where the engine does not meter.
         let _ = store.set_fuel(u64::MAX);
@@ -94,6 +112,7 @@ impl Vm {
         linker.allow_shadowing(true);
         abi::define(&mut linker).unwrap();
         let instance = linker.instantiate_and_start(&mut store, module).unwrap();
+        store.data_mut().profile = profile;
         store.data_mut().memory = instance.get_memory(&store, "memory");
         store.data_mut().allocate = instance.get_typed_func(&store, "proxy_on_memory_allocate").ok();
         let mut vm = Self { store, instance, next_context: 1, secrets: Vec::new() };
@@ -381,6 +400,7 @@ impl Drop for Vm {
             return;
         }
         assert_eq!(self.state().violations, Vec::<String>::new());
+        assert_eq!(self.state().traps, Vec::<&str>::new(), "the host would have crashed");
         for (id, stream) in &self.state().streams {
             assert!(
                 stream.replies.len() <= 1 && stream.resumed <= 1,
@@ -398,6 +418,18 @@ impl Drop for Vm {
     }
 }
 
+/// What hosts other than Envoy insist on.
+const LIFECYCLE: [&str; 8] = [
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_tick",
+    "proxy_on_done",
+    "proxy_on_log",
+    "proxy_on_delete",
+    "proxy_on_response_headers",
+];
+
 /// An answer to a callout.
 pub fn response(status: u16, body: &str) -> CalloutAnswer {
     let headers = vec![
@@ -414,6 +446,7 @@ pub fn no_response() -> CalloutAnswer {
 
 fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
     State {
+        profile: Profile::ENVOY,
         vm,
         shared,
         memory: None,
@@ -438,6 +471,7 @@ fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
         metrics: BTreeMap::new(),
         metric_names: Vec::new(),
         logs: Vec::new(),
+        traps: Vec::new(),
         violations: Vec::new(),
     }
 }
@@ -445,21 +479,30 @@ fn new_state(vm: usize, shared: Rc<RefCell<Shared>>) -> State {
 /// The module, compiled once.
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| compile(false))
+    MODULE.get_or_init(|| compile(&path(), false))
+}
+
+/// The module for other hosts, compiled once.
+pub fn portable_module() -> &'static Module {
+    static MODULE: OnceLock<Module> = OnceLock::new();
+    MODULE.get_or_init(|| compile(&path().with_file_name("scopegate-portable.wasm"), false))
 }
 
 /// The module, compiled once so that what it executes is counted.
 fn metered_module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| compile(true))
+    MODULE.get_or_init(|| compile(&path(), true))
 }
 
-fn compile(metered: bool) -> Module {
-    let path = std::env::var_os("SCOPEGATE_WASM").map_or_else(
+fn path() -> PathBuf {
+    std::env::var_os("SCOPEGATE_WASM").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/wasm32-wasip1/release/scopegate.wasm"),
         PathBuf::from,
-    );
-    let bytes = std::fs::read(&path)
+    )
+}
+
+fn compile(path: &Path, metered: bool) -> Module {
+    let bytes = std::fs::read(path)
         .unwrap_or_else(|error| panic!("{}: {error}; `make build` makes it", path.display()));
     let mut config = wasmi::Config::default();
     config.compilation_mode(wasmi::CompilationMode::LazyTranslation);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use scopegate::config::{ConfigErrors, Mark, Warning, lint};
 use serde_json::json;
 
+use crate::check_host::{self, Host, HostFinding};
 use crate::envoy_file::unset_properties;
 use crate::source::{NO_CONFIGURATION, Source};
 use crate::terminal::{Style, Terminal, shown};
@@ -22,6 +23,7 @@ Examples:
   scopegate check filter-config/teamcenter.yaml
   scopegate check --deny-warnings --format json gateway.yaml
   scopegate check envoy.yaml
+  scopegate check --host nginx gateway.yaml
   helm template gateway | yq .data.config | scopegate check -")]
 pub struct Arguments {
     /// The configuration, YAML or JSON, or an Envoy file around it.
@@ -29,6 +31,9 @@ pub struct Arguments {
     /// Treat warnings as errors in the exit code.
     #[arg(long)]
     deny_warnings: bool,
+    /// Report what the filter cannot do on this host, too.
+    #[arg(long, value_enum, value_name = "HOST")]
+    host: Option<Host>,
     /// How to report.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -54,7 +59,7 @@ struct Finding {
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let source = Source::read(&arguments.file)?;
-    let (findings, omitted) = findings(&source);
+    let (findings, omitted) = findings(&source, arguments.host);
     let errors = findings.iter().filter(|finding| finding.is_error).count() + omitted;
     let warnings = findings.iter().filter(|finding| !finding.is_error).count();
     let text = match arguments.format {
@@ -66,7 +71,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
 }
 
 /// Errors and warnings in the order of the file, and how many more errors were only counted.
-fn findings(source: &Source) -> (Vec<Finding>, usize) {
+fn findings(source: &Source, host: Option<Host>) -> (Vec<Finding>, usize) {
     let mut findings = Vec::new();
     let mut omitted = 0;
     let mut report = |errors: &ConfigErrors| {
@@ -79,6 +84,7 @@ fn findings(source: &Source) -> (Vec<Finding>, usize) {
         }));
     };
     let mut warnings = Vec::new();
+    let mut of_host = Vec::new();
     match source.documents() {
         Err(errors) => report(&errors),
         Ok(documents) => {
@@ -96,6 +102,9 @@ fn findings(source: &Source) -> (Vec<Finding>, usize) {
                                 report(&errors);
                             }
                         }
+                        if let Some(host) = host {
+                            of_host.extend(check_host::findings(host, &document, &loaded.policy));
+                        }
                         warnings.extend(loaded.warnings);
                         warnings.extend(lint::lint(&document, &loaded.policy));
                         warnings.extend(unset_properties(&source.text, loaded.policy.audit));
@@ -104,6 +113,12 @@ fn findings(source: &Source) -> (Vec<Finding>, usize) {
             }
         }
     }
+    findings.extend(of_host.into_iter().map(|HostFinding { is_error, path, mark, message }| Finding {
+        is_error,
+        path,
+        mark,
+        message,
+    }));
     findings.extend(warnings.into_iter().map(|warning| Finding {
         is_error: false,
         path: warning.path,

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod check;
+mod check_host;
 mod clock;
 mod diff;
 mod document_text;

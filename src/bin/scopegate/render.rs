@@ -76,6 +76,8 @@ enum Form {
     Ecds,
     /// Istio: a WasmPlugin, and an EnvoyFilter with the tripwire.
     Istio,
+    /// Istio 1.30 or newer: the same with a TrafficExtension, which supersedes WasmPlugin.
+    IstioTrafficExtension,
     /// Envoy Gateway: an EnvoyExtensionPolicy, and an EnvoyPatchPolicy with the tripwire.
     EnvoyGateway,
 }
@@ -94,7 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
         Form::Json => format!("{}\n", json(&document.value)),
         Form::Envoy => envoy(arguments, &policy, &document),
         Form::Ecds => ecds(arguments, &policy, &document),
-        Form::Istio => istio(arguments, &policy, &document),
+        Form::Istio | Form::IstioTrafficExtension => istio(arguments, &policy, &document),
         Form::EnvoyGateway => envoy_gateway(arguments, &policy, &document),
     };
     let mut output = CommandOutput::yes(text);
@@ -164,20 +166,27 @@ fn istio(arguments: &Arguments, policy: &Policy, document: &Node<'_>) -> String 
     let labels = || map([(key.as_str(), string(value.as_str()))]);
     let metadata =
         |name: &'static str| metadata(name, arguments.namespace.as_deref().unwrap_or("istio-system"));
-    let mut spec =
-        vec![("selector", map([("matchLabels", labels())])), ("url", string(arguments.image.as_str()))];
-    spec.extend(arguments.sha256.as_deref().map(|digest| ("sha256", string(digest))));
-    spec.extend([("phase", string("AUTHN")), ("failStrategy", string("FAIL_RELOAD"))]);
+    let mut wasm = vec![("url", string(arguments.image.as_str()))];
+    wasm.extend(arguments.sha256.as_deref().map(|digest| ("sha256", string(digest))));
+    wasm.push(("failStrategy", string("FAIL_RELOAD")));
     let environment = environment(policy);
     if !environment.is_empty() {
         let variables =
             environment.into_iter().map(|name| map([("name", string(name)), ("valueFrom", string("HOST"))]));
-        spec.push(("vmConfig", map([("env", list(variables))])));
+        wasm.push(("vmConfig", map([("env", list(variables))])));
     }
-    spec.push(("pluginConfig", document.value.clone()));
+    wasm.push(("pluginConfig", document.value.clone()));
+    let mut spec = vec![("selector", map([("matchLabels", labels())])), ("phase", string("AUTHN"))];
+    let kind = if arguments.form == Form::IstioTrafficExtension {
+        spec.push(("wasm", map(wasm)));
+        "TrafficExtension"
+    } else {
+        spec.extend(wasm);
+        "WasmPlugin"
+    };
     let plugin = map([
         ("apiVersion", string("extensions.istio.io/v1alpha1")),
-        ("kind", string("WasmPlugin")),
+        ("kind", string(kind)),
         ("metadata", metadata("scopegate")),
         ("spec", map(spec)),
     ]);

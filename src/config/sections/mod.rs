@@ -53,7 +53,8 @@ const KEYS: &[&str] = &[
 
 /// What a VM may remember, in bytes. A VM has 256 MiB; the rest is for configurations.
 const MEMORY_BUDGETS: RangeInclusive<u32> = 1 << 20..=128 << 20;
-const DEFAULT_MEMORY_BUDGET: u32 = 64 << 20;
+/// What it may where the configuration does not say.
+pub const DEFAULT_MEMORY_BUDGET: usize = 64 << 20;
 
 /// Checks `document` as a whole. `digest` is that of the bytes it was read from.
 pub fn policy(document: &Node<'_>, digest: [u8; 32]) -> Result<Loaded, ConfigErrors> {
@@ -174,7 +175,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         unmatched,
         max_token_bytes: max_token_bytes as usize,
         max_waiting_requests: max_waiting_requests as usize,
-        memory_budget: memory_budget.unwrap_or(DEFAULT_MEMORY_BUDGET) as usize,
+        memory_budget: memory_budget.map_or(DEFAULT_MEMORY_BUDGET, |bytes| bytes as usize),
         forward,
         bypass_cors_preflight,
         strip_failure_response,
