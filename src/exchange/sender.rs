@@ -73,15 +73,19 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
         let active = self.active;
         let host = self.surroundings.host;
         let seen = remember(proof, host.shared(), &mut active.proofs.borrow_mut(), self.surroundings.now);
+        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
         let refused = match seen {
-            Seen::Fresh => return Ok(()),
+            Seen::Fresh => {
+                self.next_nonce =
+                    dpop.filter(|_| proof.nonce_is_ageing).and_then(|dpop| self.fresh_nonce(dpop));
+                return Ok(());
+            }
             Seen::Before => Reason::ProofReplayed.into(),
             Seen::Full => Rejection::about(
                 Reason::ProofReplayed,
                 "too many proofs are remembered to tell whether this one came",
             ),
         };
-        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
         Err(Halt::Reject(match dpop {
             Some(dpop) => self.with_nonce(refused, dpop, false),
             None => refused,
@@ -169,10 +173,15 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
 
     /// A refusal that brings a fresh nonce, where the provider has nonces.
     fn with_nonce(&self, rejection: Rejection, dpop: &Dpop, needs_nonce: bool) -> Rejection {
-        let variable = |name: &str| self.surroundings.host.variable(name);
-        let nonces = dpop.nonce.as_ref().and_then(|rules| rules.nonces(&variable));
-        let nonce = nonces.map(|nonces| nonces.fresh(self.surroundings.now));
+        let nonce = self.fresh_nonce(dpop);
         let details = ChallengeDetails { is_dpop: true, needs_nonce, nonce, ..ChallengeDetails::default() };
         Rejection { challenge: Some(Box::new(details)), ..rejection }
+    }
+
+    /// The nonce to give out now; None where the provider has none.
+    fn fresh_nonce(&self, dpop: &Dpop) -> Option<Box<str>> {
+        let variable = |name: &str| self.surroundings.host.variable(name);
+        let nonces = dpop.nonce.as_ref()?.nonces(&variable)?;
+        Some(nonces.fresh(self.surroundings.now))
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Walk<'w, 'r, 's, T> {
     pub(super) came_by_dpop: bool,
     /// The proof that was checked, and not taken note of yet.
     pub(super) proof: Option<Proof>,
+    /// The nonce that the client is given with the upstream's response.
+    pub(super) next_nonce: Option<Box<str>>,
     pub(super) trace: &'w mut T,
 }
 

@@ -211,6 +211,7 @@ impl Gateway {
                     decision: forward.facts.decision,
                     reason: forward.facts.reason,
                     tenant: tenant_of(&forward.facts),
+                    next_nonce: forward.next_nonce.as_deref().map(str::to_owned),
                 })
             }
             Step::Tell(answer, _) => Outcome::Told(*answer),
@@ -309,6 +310,8 @@ pub struct Passed {
     pub decision: Decision,
     pub reason: Option<Reason>,
     pub tenant: Option<String>,
+    /// `DPoP-Nonce` of the upstream's response.
+    pub next_nonce: Option<String>,
 }
 
 /// An answer.

@@ -11,7 +11,7 @@ use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// What a host needs of the filter.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 14] = [
     "memory",
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -24,6 +24,7 @@ const KEPT: [&str; 13] = [
     "proxy_on_request_headers",
     "proxy_on_request_body",
     "proxy_on_request_trailers",
+    "proxy_on_response_headers",
     "proxy_on_delete",
 ];
 
