@@ -71,7 +71,7 @@ test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
-test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
+test: lint build setup .env/deploy .env/interop $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -111,7 +111,7 @@ fmt: ## Format the code
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules
+	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules tests/interop/node_modules
 
 .PHONY: setup
 setup: $(ENVOY_READY) .env/node ## Install Envoy and the servers that demo and tests run against
@@ -141,7 +141,8 @@ node:
 
 .env/node: $(SERVERS)/package-lock.json
 .env/deploy: tests/deploy/package-lock.json
-.env/node .env/deploy: | node
+.env/interop: tests/interop/package-lock.json
+.env/node .env/deploy .env/interop: | node
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@

@@ -10,9 +10,11 @@
     reason = "a test may fail loudly and has time-outs of its own"
 )]
 
+mod certificate;
 mod issuer;
 
 mod audit;
+mod client_certificates;
 mod corpus;
 mod decisions;
 mod deploy;
@@ -23,6 +25,7 @@ mod introspection;
 mod issuers;
 mod keys;
 mod management_server;
+mod mcp;
 mod memory;
 mod metrics;
 mod never_open;
