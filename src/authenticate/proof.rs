@@ -42,6 +42,16 @@ pub struct PublicOrigin {
     port: u16,
 }
 
+impl fmt::Display for PublicOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match (&*self.scheme, self.port) {
+            ("https", 443) | ("http", 80) => Ok(()),
+            (_, port) => write!(f, ":{port}"),
+        }
+    }
+}
+
 impl PublicOrigin {
     /// Reads `https://host` with an optional port. None for anything else.
     pub fn parse(text: &str) -> Option<Self> {

@@ -108,13 +108,13 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
     pub(super) fn unfounded_certificates(&self) -> Vec<&'static str> {
         let all = &self.active.policy.certificate_headers;
         let mut unfounded = Vec::new();
-        for name in all.iter().map(|header| header.form.name()) {
+        for name in all.iter().flat_map(|header| header.form.names()).copied() {
             if unfounded.contains(&name) || values(self.request.headers, name).next().is_none() {
                 continue;
             }
             let (address, own) =
                 (self.surroundings.host.peer_address(), (self.surroundings.client_certificate)());
-            let mut of_name = all.iter().filter(|header| header.form.name() == name);
+            let mut of_name = all.iter().filter(|header| header.form.names().contains(&name));
             if !of_name.any(|header| header.is_from(address, own)) {
                 unfounded.push(name);
             }

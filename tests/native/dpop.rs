@@ -136,6 +136,17 @@ fn scheme_and_binding_agree_or_the_request_is_refused() {
 }
 
 #[test]
+fn two_schemes_at_once_are_no_credential() {
+    // Section 7.2: a client must not send a token in more than one way.
+    let gateway = gateway(json!({}));
+    let bound = bound();
+    let both =
+        Call::get("/read/1").bearer(&token(json!({}))).header("authorization", format!("DPoP {bound}"));
+    let outcome = gateway.call(&both.header("dpop", proof(&bound, "1", json!({}))));
+    assert_refused(&outcome, Reason::CredentialAmbiguous);
+}
+
+#[test]
 fn with_the_mode_off_a_bound_token_is_refused_as_one_that_nobody_can_prove() {
     let token = bound();
     for config in [config(json!({"mode": "off"})), config(json!({"mode": "off", "public_origin": ORIGIN}))] {

@@ -7,6 +7,7 @@ mod explanation;
 mod narrate;
 mod nearby;
 mod remedy;
+mod sender;
 #[cfg(test)]
 mod tests;
 
