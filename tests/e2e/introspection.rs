@@ -712,3 +712,40 @@ fn an_issuer_that_is_not_there_at_all_is_a_503_at_once() {
     assert_unavailable(&gateway.send(&read_with("one")), "no such cluster");
     assert_unavailable(&gateway.send(&read_with("one")), "the VM lives");
 }
+
+#[test]
+fn a_real_servers_signed_responses_are_verified_over_a_rotation_and_plain_ones_are_none() {
+    // RFC 9701.
+    let issuer = AuthorizationServer::start(None);
+    let mut configuration = decisions::configuration(&issuer);
+    let corp = configuration["providers"]["corp"].as_object_mut().expect("a provider");
+    corp.remove("local_jwks");
+    corp.insert(
+        "remote_jwks".to_owned(),
+        json!({"uri": format!("{ISSUER}/jwks.json"), "cluster": "idp", "timeout": "5s"}),
+    );
+    corp.insert(
+        "introspection".to_owned(),
+        json!({
+            "uri": format!("{ISSUER}/oauth/introspect"), "cluster": "idp", "timeout": "5s", "signed": true,
+            "client_auth": {"method": "client_secret_basic", "client_id": "gateway", "client_secret": {"value": "gateway-secret"}},
+        }),
+    );
+    let gateway = Gateway::start(&configuration, &Options { concurrency: 2, ..options(issuer.port) });
+    let opaque = || issuer.token("tenant1-sync", "billing:read", "urn:billing:opaque");
+    let call = |token: &str| gateway.send(&Request::get("/tenant1/invoices").bearer(token));
+    let first = call(&opaque());
+    assert_eq!(first.upstream_saw("x-client-id"), ["tenant1-sync"], "{} {}", first.text(), gateway.log());
+    assert_eq!(call("not-a-token").decision(), (401, "token_inactive".to_owned()));
+
+    // The response of a key that is not known yet is verified with those that are fetched for it.
+    issuer.rotate_keys(&json!({"keep_old": false}));
+    let asked = issuer.count("introspection");
+    assert_eq!(call(&opaque()).status, 200, "{}", gateway.log());
+    assert_eq!(issuer.count("introspection"), asked + 1);
+
+    let plain = json!({"active": true, "aud": "billing-api", "client_id": "tenant1-sync", "tenant_id": "tenant1", "scope": "billing:read"});
+    issuer.behave(&json!({"endpoint": "introspection", "body": plain}));
+    assert_eq!(call(&opaque()).decision(), (503, "introspection_unavailable".to_owned()));
+    wait_until("it is told why", || gateway.log().contains("it is no signed response (RFC 9701)"));
+}

@@ -149,8 +149,13 @@ impl Gateway {
             }
             IssuerCall::Introspect { provider, token, tenant } => {
                 let question = Question { token, tenant: tenant.as_deref() };
+                let opened = self.active.open_response(*provider, question, reply, &PureVerifier, self.now);
+                let plain = match &opened {
+                    Ok((status, body)) => Ok((*status, &**body)),
+                    Err(fault) => Err(fault.clone()),
+                };
                 let (waiters, verdict) =
-                    self.active.introspection_reply(*provider, question, reply, self.now);
+                    self.active.introspection_reply(*provider, question, plain, self.now);
                 if waiters.contains(&pending.waiter) {
                     pending.exchange.deliver(Some(verdict));
                 }

@@ -142,6 +142,7 @@ class Realm {
         devInteractions: { enabled: config.interactive === true },
         registration: { enabled: config.interactive === true },
         introspection: { enabled: true, allowedPolicy: () => true },
+        jwtIntrospection: { enabled: true }, // RFC 9701, for those who ask for it
         revocation: { enabled: true, allowedPolicy: () => true },
         resourceIndicators: {
           enabled: true,

@@ -253,7 +253,12 @@ fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Opti
             let question = Question { token: &token, tenant: tenant.as_deref() };
             let body = scene.introspection.as_deref();
             let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let (_, verdict) = active.introspection_reply(provider, question, reply, scene.now);
+            let opened = active.open_response(provider, question, reply, &PureVerifier, scene.now);
+            let plain = match &opened {
+                Ok((status, body)) => Ok((*status, &**body)),
+                Err(fault) => Err(fault.clone()),
+            };
+            let (_, verdict) = active.introspection_reply(provider, question, plain, scene.now);
             let fault = match &verdict {
                 IntrospectionOutcome::Fault(fault) => Some(fault.clone()),
                 IntrospectionOutcome::Active(_) | IntrospectionOutcome::Refused { .. } => None,
