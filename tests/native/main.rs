@@ -36,5 +36,6 @@ mod tenant_isolation;
 mod token_endpoint;
 mod tool;
 mod tool_schema;
+mod tool_test;
 mod warm_path;
 mod wycheproof;

@@ -14,8 +14,10 @@ mod explain;
 mod import_openapi;
 mod matrix;
 mod render;
+mod scene;
 mod source;
 mod terminal;
+mod test;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -39,13 +41,15 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is well: no errors, the request passes, no difference
-  1  the answer is no: errors (or denied warnings), the request is refused, or a difference with --exit-code
+  0  all is well: no errors, the request passes, every case is as expected, no difference
+  1  the answer is no: errors (or denied warnings), the request is refused, a case is not as expected,
+     or a difference with --exit-code
   2  there is no answer: wrong usage, a file that cannot be read, a configuration with errors where one is needed";
 
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Test(test::Arguments),
     Explain(Box<explain::Arguments>),
     Diff(diff::Arguments),
     Matrix(matrix::Arguments),
@@ -111,6 +115,7 @@ impl Command {
     fn run(self, terminal: &Terminal) -> Result<CommandOutput, Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, terminal),
+            Self::Test(arguments) => test::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
             Self::Diff(arguments) => diff::run(&arguments, terminal),
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),

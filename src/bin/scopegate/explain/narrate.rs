@@ -23,9 +23,10 @@ use serde_json::Value;
 use super::explanation::{Edits, ExplainedStep, Explanation};
 use super::nearby::{methods_here, nearby};
 use super::remedy::remedy;
-use super::{Decided, End, Scene, lossy, sender};
+use super::sender;
 use crate::catalog::operation_name;
 use crate::clock;
+use crate::scene::{Decided, End, Scene, lossy};
 use crate::terminal::shown;
 
 const STAGES: [Stage; 8] = [

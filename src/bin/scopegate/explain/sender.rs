@@ -8,9 +8,9 @@ use scopegate::identity::Identity;
 use scopegate::issuer::provider::Provider;
 use serde_json::Value;
 
-use super::Scene;
 use super::narrate::Details;
 use crate::catalog::sender_text;
+use crate::scene::Scene;
 
 /// Adds it to what the step about the token tells.
 pub fn tell(

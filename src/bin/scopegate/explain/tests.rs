@@ -3,9 +3,15 @@
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use std::rc::Rc;
+
 use scopegate::config::parse_yaml;
-use scopegate::exchange::NoHost;
 use scopegate::exchange::trace::StepOutcome;
+use scopegate::exchange::{Exchange, NoHost, Request, Step, Surroundings};
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::{ActivePolicy, IssuerCall, IssuerFault, Waiter, WaiterId, Worker};
+use scopegate::jose::PureVerifier;
+use scopegate::token_endpoint::Fault;
 use serde_json::{Value, json};
 
 use super::*;
@@ -230,6 +236,7 @@ impl Generator {
             client_certificate: None,
             peer_address: None,
             now: Duration::from_secs(NOW),
+            variables: None,
         }
     }
 }
