@@ -19,6 +19,7 @@ mod filter_config;
 mod first_day;
 mod forwarding;
 mod guide;
+mod issuer_pages;
 mod issuer_races;
 mod issuers;
 mod jws_corpus;

@@ -20,7 +20,7 @@ fn config(resource: &str) -> Value {
         tenant
     };
     let mut aliased = tenant("globex", "realms", &["read"]);
-    aliased["aliases"] = json!(["gx"]);
+    aliased["aliases"] = json!(["gx", "g.x"]);
     json!({
         "version": 1, "realm": "gw",
         "providers": {
@@ -124,6 +124,8 @@ fn what_is_no_resource_of_a_tenant_is_answered_like_any_other_path() {
         ("api.example.com", PATH),
         ("acme.evil.example", PATH),
         ("a.acme.api.example.com", PATH),
+        // `{tenant}` is one label, whatever a tenant is called.
+        ("g.x.api.example.com", PATH),
         ("acme.api.example.com", "/.well-known/oauth-protected-resource/x"),
         ("acme.api.example.com", "/.well-known/oauth-protected-resources"),
         ("acme.api.example.com", "/.well-known"),

@@ -12,6 +12,7 @@ mod document_text;
 mod envoy_file;
 mod explain;
 mod import_openapi;
+mod init;
 mod matrix;
 mod render;
 mod scene;
@@ -48,6 +49,7 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Check(check::Arguments),
     Test(test::Arguments),
     Explain(Box<explain::Arguments>),
@@ -114,6 +116,7 @@ impl From<String> for Failure {
 impl Command {
     fn run(self, terminal: &Terminal) -> Result<CommandOutput, Failure> {
         match self {
+            Self::Init(arguments) => init::run(&arguments),
             Self::Check(arguments) => check::run(&arguments, terminal),
             Self::Test(arguments) => test::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
