@@ -107,7 +107,7 @@ test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: export SCOPEGATE_PYTHON = $(CURDIR)/.env/second-opinion/bin/python
 test: export SCOPEGATE_KUBERNETES = $(KUBERNETES_BINARIES)
 test: ## Check formatting, lints and documentation, then run every test, real Envoy included
-	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY)
+	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/interop .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast $(TESTED); \
 	else \
@@ -174,7 +174,7 @@ fmt: ## Format the code
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules
+	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules tests/interop/node_modules
 
 .PHONY: setup
 setup: $(ENVOY_READY) .env/node ## Install Envoy and the servers that demo and tests run against
@@ -210,7 +210,8 @@ node:
 
 .env/node: $(SERVERS)/package-lock.json
 .env/deploy: tests/deploy/package-lock.json
-.env/node .env/deploy: | node
+.env/interop: tests/interop/package-lock.json
+.env/node .env/deploy .env/interop: | node
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@

@@ -37,7 +37,7 @@ impl Nonces {
 
     /// Until when `nonce` is good; None where it is not good at `now`. One that another proxy gave out, whose clock is
     /// ahead by `skew` at most, is good too.
-    pub fn good_until(&self, nonce: &str, skew: Duration, now: Duration) -> Option<Duration> {
+    pub fn judge(&self, nonce: &str, skew: Duration, now: Duration) -> Option<GoodNonce> {
         let bytes = base64url::decode(nonce)?;
         let period = u64::from_be_bytes(bytes.first_chunk().copied()?);
         let lifetime = self.lifetime.as_secs().max(1);
@@ -51,8 +51,20 @@ impl Nonces {
             authenticator(secret, self.lifetime, period)
                 .is_some_and(|expected| expected.verify_slice(mac).is_ok())
         };
-        self.secrets.iter().any(|secret| is_ours(secret)).then_some(end)
+        let is_ours = self.secrets.iter().any(|secret| is_ours(secret));
+        // Another one is given out since.
+        let is_ageing = now >= begin.saturating_add(Duration::from_secs(lifetime));
+        is_ours.then_some(GoodNonce { until: end, is_ageing })
     }
+}
+
+/// A nonce that is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoodNonce {
+    /// Until when.
+    pub until: Duration,
+    /// Whether the half of its time is over, so that the client is given the next one (RFC 9449 section 8.2).
+    pub is_ageing: bool,
 }
 
 fn encode(secret: &[u8], lifetime: Duration, period: u64) -> String {
@@ -92,21 +104,24 @@ mod tests {
     fn a_nonce_is_good_in_its_lifetime_and_the_next_one() {
         let nonces = nonces(SECRET, None);
         let nonce = nonces.fresh(at(3_100));
-        for (now, good) in [(2_939, false), (2_940, true), (3_000, true), (3_599, true), (3_600, false)] {
-            let expected = good.then_some(at(3_600));
-            assert_eq!(nonces.good_until(&nonce, SKEW, at(now)), expected, "{now}");
+        for (now, good) in
+            [(2_939, false), (2_940, true), (3_299, true), (3_300, true), (3_599, true), (3_600, false)]
+        {
+            let expected = good.then_some(GoodNonce { until: at(3_600), is_ageing: now >= 3_300 });
+            assert_eq!(nonces.judge(&nonce, SKEW, at(now)), expected, "{now}");
         }
         let last_moment = Duration::from_millis(3_599_999);
-        assert_eq!(nonces.good_until(&nonce, SKEW, last_moment), Some(at(3_600)));
+        let expected = GoodNonce { until: at(3_600), is_ageing: true };
+        assert_eq!(nonces.judge(&nonce, SKEW, last_moment), Some(expected));
     }
 
     #[test]
     fn a_secret_is_rotated_without_loss() {
         let old = nonces(SECRET, None);
         let new = nonces(OTHER, Some(SECRET));
-        assert!(new.good_until(&old.fresh(at(3_100)), SKEW, at(3_100)).is_some());
-        assert!(new.good_until(&new.fresh(at(3_100)), SKEW, at(3_100)).is_some());
-        assert_eq!(old.good_until(&new.fresh(at(3_100)), SKEW, at(3_100)), None);
+        assert!(new.judge(&old.fresh(at(3_100)), SKEW, at(3_100)).is_some());
+        assert!(new.judge(&new.fresh(at(3_100)), SKEW, at(3_100)).is_some());
+        assert_eq!(old.judge(&new.fresh(at(3_100)), SKEW, at(3_100)), None);
     }
 
     #[test]
@@ -117,14 +132,14 @@ mod tests {
         for place in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();
             bytes[place / 8] ^= 1 << (place % 8);
-            assert_eq!(nonces.good_until(&base64url::encode(&bytes), SKEW, at(3_100)), None, "{place}");
+            assert_eq!(nonces.judge(&base64url::encode(&bytes), SKEW, at(3_100)), None, "{place}");
         }
         for cut in 0..bytes.len() {
-            assert_eq!(nonces.good_until(&base64url::encode(&bytes[..cut]), SKEW, at(3_100)), None);
+            assert_eq!(nonces.judge(&base64url::encode(&bytes[..cut]), SKEW, at(3_100)), None);
         }
-        assert_eq!(nonces.good_until("", SKEW, at(3_100)), None);
+        assert_eq!(nonces.judge("", SKEW, at(3_100)), None);
         let longer = Nonces::new(SECRET, None, at(301)).unwrap();
-        assert_eq!(longer.good_until(&nonce, SKEW, at(3_100)), None);
+        assert_eq!(longer.judge(&nonce, SKEW, at(3_100)), None);
     }
 
     #[test]

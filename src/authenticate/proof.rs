@@ -42,6 +42,16 @@ pub struct PublicOrigin {
     port: u16,
 }
 
+impl fmt::Display for PublicOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match (&*self.scheme, self.port) {
+            ("https", 443) | ("http", 80) => Ok(()),
+            (_, port) => write!(f, ":{port}"),
+        }
+    }
+}
+
 impl PublicOrigin {
     /// Reads `https://host` with an optional port. None for anything else.
     pub fn parse(text: &str) -> Option<Self> {
@@ -109,6 +119,8 @@ pub struct Proof {
     pub id: [u8; 16],
     /// Until when it would be good, so that it has to be remembered until then.
     pub good_until: Duration,
+    /// Whether its nonce is one that another has followed since.
+    pub nonce_is_ageing: bool,
 }
 
 /// Why a proof is refused.
@@ -198,22 +210,23 @@ pub fn check(
         return Err(ProofError::Mismatch("ath"));
     }
     let issued_at = claims.get("iat").and_then(numeric_date).ok_or(ProofError::Claim("iat"))?;
-    let good_until = match nonces {
+    let (good_until, nonce_is_ageing) = match nonces {
         // The nonce says when the proof was made, by this gateway's clock and not by the client's.
         Some(nonces) => claims
             .get("nonce")
             .and_then(Value::as_str)
-            .and_then(|nonce| nonces.good_until(nonce, rules.clock_skew, now))
+            .and_then(|nonce| nonces.judge(nonce, rules.clock_skew, now))
+            .map(|nonce| (nonce.until, nonce.is_ageing))
             .ok_or(ProofError::NonceNeeded)?,
         None => {
             let good_until = issued_at.saturating_add(rules.max_age);
             if now > good_until || issued_at > now.saturating_add(rules.clock_skew) {
                 return Err(ProofError::NotNow);
             }
-            good_until
+            (good_until, false)
         }
     };
-    Ok(Proof { id: id(request.thumbprint, identifier), good_until })
+    Ok(Proof { id: id(request.thumbprint, identifier), good_until, nonce_is_ageing })
 }
 
 /// What tells a proof from every other one of any key.

@@ -311,6 +311,11 @@ impl SignedToken {
         self.header.key_id.as_deref()
     }
 
+    /// What it says, for whoever judges it by other rules than those of access tokens.
+    pub fn claims(&self) -> &Object {
+        &self.claims
+    }
+
     /// Validates the claims at `now` (since the Unix epoch). `is_tenant` knows the ids and aliases of the configured
     /// tenants. Where several faults meet, the error is the one whose reason comes first in [`Reason::ALL`].
     pub fn validate(

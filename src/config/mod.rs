@@ -12,15 +12,15 @@
 //! [`parse_plugin`] is a pure function of its bytes: every worker comes to the same result.
 
 pub mod document;
-mod duration;
+pub mod duration;
 pub mod error;
 pub mod lint;
 mod moment;
 mod protobuf;
-mod reader;
+pub mod reader;
 mod sections;
 mod size;
-mod suggestion;
+pub mod suggestion;
 #[cfg(feature = "yaml")]
 mod yaml;
 

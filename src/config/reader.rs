@@ -163,6 +163,11 @@ impl<'d> Cursor<'d> {
         self.place.to_string()
     }
 
+    /// Where it begins in its text; None in JSON.
+    pub fn mark(&self) -> Option<Mark> {
+        self.node.mark()
+    }
+
     /// Reports an error here.
     pub fn error(&self, message: impl fmt::Display) {
         self.error_at(self.node.mark(), message);

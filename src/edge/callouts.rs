@@ -7,10 +7,12 @@ use proxy_wasm::types::{BufferType, LogLevel, Status};
 
 use super::host;
 use super::metrics;
+use super::signature::HostVerifier;
 use crate::issuer::calls::{CallKind, Environment, Event, IssuerCalls, Resumed};
 use crate::issuer::peers::SharedStore;
 use crate::issuer::{ActivePolicy, IssuerCall};
 use crate::issuer::{HttpCall, IssuerFault};
+use crate::jose::SignatureVerifier;
 
 /// The calls in flight of one root context.
 pub struct Callouts {
@@ -41,6 +43,10 @@ impl SharedStore for HostStore {
 impl Environment for Host {
     fn now(&self) -> Duration {
         host::now()
+    }
+
+    fn verifier(&self) -> &dyn SignatureVerifier {
+        &HostVerifier
     }
 
     fn jitter(&self) -> u8 {

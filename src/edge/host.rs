@@ -26,7 +26,7 @@ use crate::http::headers::Header;
 pub use self::raw::{
     add_request_header, buffer, call_foreign_function, define_metric, dequeue, enqueue, increment_metric,
     log, record_metric, register_queue, remove_header, send_local_response, set_property, set_request_header,
-    set_shared_data, shared_data,
+    set_response_header, set_shared_data, shared_data,
 };
 
 /// Headers or trailers as the host has written them, in one buffer.
@@ -264,7 +264,15 @@ mod raw {
 
     /// Sets a request header, in place of all of its name. False where the host refuses.
     pub fn set_request_header(name: &[u8], value: &[u8]) -> bool {
-        let map = MapType::HttpRequestHeaders;
+        set_header(MapType::HttpRequestHeaders, name, value)
+    }
+
+    /// Sets a header of the upstream's response, in place of all of its name. False where the host refuses.
+    pub fn set_response_header(name: &[u8], value: &[u8]) -> bool {
+        set_header(MapType::HttpResponseHeaders, name, value)
+    }
+
+    fn set_header(map: MapType, name: &[u8], value: &[u8]) -> bool {
         unsafe {
             proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK
         }

@@ -54,6 +54,8 @@ struct Vm {
     held: SeededMap<u32, Held>,
     /// Requests that were answered and are not over yet.
     answered: HashSet<u32, SeededState>,
+    /// Nonces that go to clients with the upstream's responses, by context id.
+    next_nonces: SeededMap<u32, Box<str>>,
     /// Calls that requests left, by the id of the root context that makes them.
     calls: SeededMap<u32, Vec<(Rc<ActivePolicy>, IssuerCall)>>,
     /// Requests to resume, by the id of the root context that resumes them.

@@ -123,6 +123,18 @@ impl HttpContext for RequestContext {
         }
     }
 
+    /// Gives the client the next nonce. Hosts call this for each response, whatever is configured; it looks at nothing
+    /// unless a nonce is to be given.
+    fn on_http_response_headers(&mut self, _header_count: usize, _ends_stream: bool) -> Action {
+        if let Some(nonce) = with_vm(|vm| vm.next_nonces.remove(&self.id)) {
+            // RFC 9449 section 8.2: a cache must not give it to others. Where the host refuses, the client is asked for
+            // a nonce later.
+            let _ = host::set_response_header(b"dpop-nonce", nonce.as_bytes())
+                && host::set_response_header(b"cache-control", b"no-store");
+        }
+        Action::Continue
+    }
+
     /// Removes what no trailer may say to the upstream, of a request that waits too: a host does not ask again when it
     /// goes on.
     fn on_http_request_trailers(&mut self, _trailer_count: usize) -> Action {
@@ -198,6 +210,7 @@ fn forget(id: u32) {
     let paused = with_vm(|vm| {
         vm.held.remove(&id);
         vm.answered.remove(&id);
+        vm.next_nonces.remove(&id);
         vm.paused.remove(&id)
     });
     if let Some(paused) = paused {
@@ -281,6 +294,9 @@ fn advance(id: u32, mut paused: Paused) -> Action {
                 edits.all_done &= host::replace_request_body(*body_size, body);
             }
             if edits.all_done && edits.changed.is_none_or(|changed| changed.holds()) {
+                if let Some(nonce) = forward.next_nonce {
+                    with_vm(|vm| vm.next_nonces.insert(id, nonce));
+                }
                 return Action::Continue;
             }
             // What the upstream must not see could not be taken out.

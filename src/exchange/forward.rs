@@ -28,6 +28,8 @@ pub struct Forward {
     pub(super) credential: Option<CredentialPlace>,
     /// Headers that tell of a certificate and are of nobody who may.
     pub(super) unfounded: Vec<&'static str>,
+    /// What the client is to get as `DPoP-Nonce` with the upstream's response (RFC 9449 sections 8.2 and 9).
+    pub next_nonce: Option<Box<str>>,
 }
 
 /// Where the credential stood, for its removal.

@@ -156,11 +156,13 @@ impl Exchange {
             may_wait: self.waits < MAX_WAITS,
             came_by_dpop: false,
             proof: None,
+            next_nonce: None,
             trace,
         };
         let outcome = walk.walk();
         let body = walk.replaced_body.take();
         let came_by_dpop = walk.came_by_dpop;
+        let next_nonce = walk.next_nonce.take();
         let unfounded = if outcome.is_ok() { walk.unfounded_certificates() } else { Vec::new() };
         trace.record(|trace| match &outcome {
             Ok(_) => {
@@ -174,7 +176,7 @@ impl Exchange {
             Err(Halt::Await | Halt::AwaitBody) => {}
         });
         match outcome {
-            Ok(credential) => Step::Forward(Forward { facts, body, credential, unfounded }),
+            Ok(credential) => Step::Forward(Forward { facts, body, credential, unfounded, next_nonce }),
             Err(Halt::AwaitBody) => Step::AwaitBody,
             Err(Halt::Tell(answer)) => {
                 facts.decision = Decision::Allow;

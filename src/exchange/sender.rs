@@ -73,15 +73,19 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
         let active = self.active;
         let host = self.surroundings.host;
         let seen = remember(proof, host.shared(), &mut active.proofs.borrow_mut(), self.surroundings.now);
+        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
         let refused = match seen {
-            Seen::Fresh => return Ok(()),
+            Seen::Fresh => {
+                self.next_nonce =
+                    dpop.filter(|_| proof.nonce_is_ageing).and_then(|dpop| self.fresh_nonce(dpop));
+                return Ok(());
+            }
             Seen::Before => Reason::ProofReplayed.into(),
             Seen::Full => Rejection::about(
                 Reason::ProofReplayed,
                 "too many proofs are remembered to tell whether this one came",
             ),
         };
-        let dpop = active.policy.provider(provider).and_then(|provider| provider.dpop.as_ref());
         Err(Halt::Reject(match dpop {
             Some(dpop) => self.with_nonce(refused, dpop, false),
             None => refused,
@@ -104,13 +108,13 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
     pub(super) fn unfounded_certificates(&self) -> Vec<&'static str> {
         let all = &self.active.policy.certificate_headers;
         let mut unfounded = Vec::new();
-        for name in all.iter().map(|header| header.form.name()) {
+        for name in all.iter().flat_map(|header| header.form.names()).copied() {
             if unfounded.contains(&name) || values(self.request.headers, name).next().is_none() {
                 continue;
             }
             let (address, own) =
                 (self.surroundings.host.peer_address(), (self.surroundings.client_certificate)());
-            let mut of_name = all.iter().filter(|header| header.form.name() == name);
+            let mut of_name = all.iter().filter(|header| header.form.names().contains(&name));
             if !of_name.any(|header| header.is_from(address, own)) {
                 unfounded.push(name);
             }
@@ -169,10 +173,15 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
 
     /// A refusal that brings a fresh nonce, where the provider has nonces.
     fn with_nonce(&self, rejection: Rejection, dpop: &Dpop, needs_nonce: bool) -> Rejection {
-        let variable = |name: &str| self.surroundings.host.variable(name);
-        let nonces = dpop.nonce.as_ref().and_then(|rules| rules.nonces(&variable));
-        let nonce = nonces.map(|nonces| nonces.fresh(self.surroundings.now));
+        let nonce = self.fresh_nonce(dpop);
         let details = ChallengeDetails { is_dpop: true, needs_nonce, nonce, ..ChallengeDetails::default() };
         Rejection { challenge: Some(Box::new(details)), ..rejection }
+    }
+
+    /// The nonce to give out now; None where the provider has none.
+    fn fresh_nonce(&self, dpop: &Dpop) -> Option<Box<str>> {
+        let variable = |name: &str| self.surroundings.host.variable(name);
+        let nonces = dpop.nonce.as_ref()?.nonces(&variable)?;
+        Some(nonces.fresh(self.surroundings.now))
     }
 }

@@ -21,7 +21,7 @@ use crate::identity::{Identity, TenantStanding};
 use crate::ids::{OperationId, ProviderId};
 use crate::issuer::keys::Wanted;
 use crate::issuer::provider::Provider;
-use crate::issuer::{ActivePolicy, AnswerNow, Asked, IntrospectionOutcome, KeysNow, Question};
+use crate::issuer::{ActivePolicy, AnswerNow, Asked, IntrospectionOutcome, IssuerFault, KeysNow, Question};
 use crate::jose::KeySet;
 use crate::policy::{Policy, Unmatched};
 use crate::respond::{Answer, ChallengeDetails, Reason, Rejection};
@@ -45,6 +45,8 @@ pub(super) struct Walk<'w, 'r, 's, T> {
     pub(super) came_by_dpop: bool,
     /// The proof that was checked, and not taken note of yet.
     pub(super) proof: Option<Proof>,
+    /// The nonce that the client is given with the upstream's response.
+    pub(super) next_nonce: Option<Box<str>>,
     pub(super) trace: &'w mut T,
 }
 
@@ -640,8 +642,13 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
     }
 
     fn introspected(&mut self, provider: ProviderId, asked: Asked<'_>) -> Result<Rc<Identity>, Halt> {
-        if self.active.policy.provider(provider).is_some_and(Provider::discovers_introspection) {
-            // Its endpoint comes with its keys.
+        let needs_keys = |provider: &Provider| {
+            let introspection = provider.introspection.as_ref();
+            provider.discovers_introspection()
+                || introspection.is_some_and(|introspection| introspection.signed_for.is_some())
+        };
+        if self.active.policy.provider(provider).is_some_and(needs_keys) {
+            // Its endpoint comes with its keys; by them its response is verified.
             self.keys(provider, asked.question.tenant, &Wanted::default())?;
         }
         let generation = self.active.policy.generation;
@@ -668,6 +675,18 @@ impl<'w, T: TraceSink> Walk<'w, '_, '_, T> {
             }
         };
         self.facts.cache_use = Some(cache_use);
+        let answer = match answer {
+            AnswerNow::Known(IntrospectionOutcome::Fault(IssuerFault::Unverified(unverified))) => {
+                // A key may have been added since, or have replaced the one that was tried.
+                let (algorithm, key_id) = (unverified.algorithm, unverified.key_id.as_deref());
+                let wanted = Wanted { algorithm, key_id, at_hand_tried: true };
+                self.keys(provider, asked.question.tenant, &wanted)?;
+                let (verifier, now) = (self.surroundings.verifier, self.surroundings.now);
+                let response = &unverified.response;
+                AnswerNow::Known(self.active.judge_again(provider, asked, response, verifier, now))
+            }
+            answer @ (AnswerNow::Known(_) | AnswerNow::Wait | AnswerNow::Overloaded) => answer,
+        };
         match answer {
             AnswerNow::Known(IntrospectionOutcome::Active(identity)) => Ok(identity),
             AnswerNow::Known(IntrospectionOutcome::Refused { rejection, .. }) => Err(Halt::Reject(rejection)),

@@ -16,7 +16,7 @@ use super::peers::{self, Answered, Fetch, FetchDecision, FetchOutcome, News, Sha
 use super::provider::{Introspection, Provider, ProviderKeys};
 use super::{ActivePolicy, IntrospectionOutcome, IssuerCall, Question, WaiterId};
 use crate::ids::ProviderId;
-use crate::jose::SkippedKey;
+use crate::jose::{SignatureVerifier, SkippedKey};
 
 /// Who is resumed, with what they waited for.
 pub type Resumed = Vec<(WaiterId, Option<IntrospectionOutcome>)>;
@@ -33,6 +33,8 @@ pub trait Environment {
     fn shared(&self) -> Option<&dyn SharedStore>;
     /// Makes a call: its number, by which the answer comes, or why it cannot be made.
     fn call(&self, cluster: &str, call: &HttpCall, timeout: Duration) -> Result<u32, IssuerFault>;
+    /// Checks signatures.
+    fn verifier(&self) -> &dyn SignatureVerifier;
     /// Writes a line that operators should read.
     fn warn(&self, line: &str);
     /// Takes note of what happened, for statistics.
@@ -326,7 +328,12 @@ impl IssuerCalls {
             }
             IssuerCall::Introspect { provider: id, token, tenant } => {
                 let question = Question { token, tenant: tenant.as_deref() };
-                let (waiting, verdict) = active.introspection_reply(*id, question, reply.clone(), now);
+                let opened = active.open_response(*id, question, reply.clone(), environment.verifier(), now);
+                let plain = match &opened {
+                    Ok((status, body)) => Ok((*status, &**body)),
+                    Err(fault) => Err(fault.clone()),
+                };
+                let (waiting, verdict) = active.introspection_reply(*id, question, plain, now);
                 let (fault, answered) = match &verdict {
                     IntrospectionOutcome::Fault(fault) => (Some(fault.clone()), None),
                     IntrospectionOutcome::Active(_) => (None, Some(Answered::Good)),
@@ -468,7 +475,11 @@ fn consult(active: &ActivePolicy, call: &IssuerCall, environment: &dyn Environme
             let question = Question { token, tenant: tenant.as_deref() };
             let shared = peers::shared_answer(store, &rules.digest, &question.key());
             let adopted = shared.and_then(|(body, received_at)| {
-                active.adopt_answer(*provider, question, &body, received_at, environment.now())
+                let (verifier, now) = (environment.verifier(), environment.now());
+                // What is shared is signed as it came.
+                let opened = active.open_response(*provider, question, Ok((200, &body)), verifier, now);
+                let (_, plain) = opened.ok()?;
+                active.adopt_answer(*provider, question, &plain, received_at, now)
             });
             match adopted {
                 Some((waiting, verdict)) => Consulted::Answered(all(waiting, Some(verdict))),

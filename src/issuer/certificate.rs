@@ -45,6 +45,15 @@ impl CertificateForm {
         }
     }
 
+    /// All headers that tell of a client's certificate in this form: RFC 9440 section 2.3 has the chain beside it, which
+    /// nobody else may send either (section 2.4).
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::ClientCert => &["client-cert", "client-cert-chain"],
+            Self::ForwardedClientCert => &["x-forwarded-client-cert"],
+        }
+    }
+
     /// The digest of the certificate that the request's one header of this form tells of.
     pub fn digest(self, headers: Headers<'_>) -> Option<[u8; 32]> {
         let mut all = values(headers, self.name());

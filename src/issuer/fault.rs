@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::signed_response::Unverified;
 use crate::jose::json::printable;
 use crate::jose::key_set::KeySetError;
 
@@ -41,6 +42,12 @@ pub enum IssuerFault {
     MemberMalformed(Cow<'static, str>),
     /// The answer contradicts the JWT that it was asked about, in this.
     Contradiction(&'static str),
+    /// No signed response, where one was asked for: no JWS of its type, or by an algorithm that is not accepted.
+    NotSigned,
+    /// A signed response that no key at hand verifies.
+    Unverified(Unverified),
+    /// A signed response of which this claim is absent, or another's.
+    SignedMember(&'static str),
     /// The gateway's own secret is not in the environment.
     NoSecret,
     /// Issuer metadata whose `issuer` is not the provider's.
@@ -112,6 +119,11 @@ impl fmt::Display for IssuerFault {
             Self::ActiveNotBoolean => f.write_str("`active` is not a boolean"),
             Self::MemberMalformed(name) => write!(f, "`{name}` has the wrong type"),
             Self::Contradiction(what) => write!(f, "its {what} is not the JWT's"),
+            Self::NotSigned => f.write_str("it is no signed response (RFC 9701)"),
+            Self::Unverified(_) => f.write_str("its signature does not verify with the issuer's keys"),
+            Self::SignedMember(name) => {
+                write!(f, "`{name}` of the signed response is missing, or not what this gateway expects")
+            }
             Self::NoSecret => f.write_str("the client secret is not in the environment"),
             Self::MetadataOfAnother => f.write_str("`issuer` of the metadata is not the provider's"),
             Self::EndpointNotAllowed(name) => {

@@ -12,6 +12,7 @@ use super::fault::IssuerFault;
 use super::http_call::HttpCall;
 use super::provider::{ClientAuthentication, HttpUri, Introspection, SecretSource};
 use super::question::Question;
+use super::signed_response;
 use crate::authenticate::TokenError;
 use crate::authenticate::claims::Claims;
 use crate::authenticate::rules::{ClaimPaths, text_or_integer};
@@ -52,12 +53,14 @@ pub fn request(
             None
         }
     };
+    let accepted =
+        if introspection.signed_for.is_some() { signed_response::MEDIA_TYPE } else { "application/json" };
     let mut headers = vec![
         (":method", "POST".to_owned()),
         (":scheme", uri.scheme.to_string()),
         (":authority", uri.authority.to_string()),
         (":path", uri.path_for(question.tenant)),
-        ("accept", "application/json".to_owned()),
+        ("accept", accepted.to_owned()),
         ("content-type", "application/x-www-form-urlencoded".to_owned()),
     ];
     headers.extend(authorization.map(|value| ("authorization", value)));
@@ -145,6 +148,7 @@ mod tests {
             max_ttl: Duration::from_secs(60),
             negative_ttl: Duration::from_secs(10),
             max_response_bytes: 65536,
+            signed_for: None,
             required_members: Box::default(),
         }
     }

@@ -13,10 +13,12 @@ pub mod keys;
 pub mod peers;
 pub mod provider;
 mod question;
+mod signed_response;
 pub mod state;
 
 pub use fault::IssuerFault;
 pub use http_call::HttpCall;
 pub use judge::{Asked, IntrospectionOutcome};
 pub use question::Question;
+pub use signed_response::Unverified;
 pub use state::{ActivePolicy, AnswerNow, IssuerCall, KeysNow, Waiter, WaiterId, Worker};

@@ -138,6 +138,8 @@ pub struct Introspection {
     pub negative_ttl: Duration,
     /// How large a response may be, in bytes.
     pub max_response_bytes: usize,
+    /// Whether responses have to be signed (RFC 9701), and by which name of this gateway's their `aud` has to know it.
+    pub signed_for: Option<Box<str>>,
     /// Members that a response about an active token must have.
     pub required_members: Box<[Box<str>]>,
 }

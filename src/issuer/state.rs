@@ -6,6 +6,7 @@
 //! by `max_waiting_requests`, of which one provider holds at most half. All of it together is bounded in bytes by
 //! `memory_budget`, which the providers share fairly.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::{Rc, Weak};
@@ -19,6 +20,7 @@ use super::keys::{Cause, GRACE, MAX_FETCHES, Need, RemoteKeys, Wanted, lasts, re
 use super::peers::{KeysRecord, PeerUpdate};
 use super::provider::{HttpUri, Provider, ProviderKeys};
 use super::question::Question;
+use super::signed_response;
 use crate::authenticate::RecentHeaders;
 use crate::authenticate::replay::OwnProofs;
 use crate::collections::bounded_cache::BoundedCache;
@@ -27,7 +29,7 @@ use crate::collections::seeded_hash::SeededMap;
 use crate::collections::shared_budget::{Account, SharedBudget};
 use crate::identity::Identity;
 use crate::ids::ProviderId;
-use crate::jose::{KeySet, SkippedKey};
+use crate::jose::{KeySet, SignatureVerifier, SkippedKey};
 use crate::policy::Policy;
 use crate::respond::{Answers, Reason, Rejection};
 
@@ -463,6 +465,83 @@ impl ActivePolicy {
         }
         let tenant: Option<Box<str>> = tenant.map(Box::from);
         self.state(provider)?.borrow().key_sets.get(&tenant)?.introspection_endpoint.clone()
+    }
+
+    /// The keys of an issuer that are at hand, however old.
+    fn keys_at_hand(&self, provider: ProviderId, tenant: Option<&str>) -> Option<Arc<KeySet>> {
+        match &self.policy.provider(provider)?.keys {
+            ProviderKeys::Local(keys) => Some(Arc::clone(keys)),
+            ProviderKeys::None => None,
+            ProviderKeys::Remote(remote) => {
+                let tenant: Option<Box<str>> =
+                    tenant.filter(|_| remote.uri.path.contains("{tenant}")).map(Box::from);
+                self.state(provider)?.borrow().key_sets.get(&tenant)?.remote.at_hand().cloned()
+            }
+        }
+    }
+
+    /// A reply to an introspection call as one that is not signed: where the provider's are signed, what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, or why a signed one is not believed.
+    pub fn open_response<'r>(
+        &self,
+        provider: ProviderId,
+        question: Question<'_>,
+        reply: Result<(u16, &'r [u8]), IssuerFault>,
+        verifier: &dyn SignatureVerifier,
+        now: Duration,
+    ) -> Result<(u16, Cow<'r, [u8]>), IssuerFault> {
+        let (status, body) = reply?;
+        let rules = self.policy.provider(provider);
+        let introspection = rules.and_then(|rules| Some((rules, rules.introspection.as_ref()?)));
+        let Some((rules, introspection)) = introspection else { return Ok((status, Cow::Borrowed(body))) };
+        let audience = introspection.signed_for.as_deref().filter(|_| status == 200);
+        let Some(audience) = audience else { return Ok((status, Cow::Borrowed(body))) };
+        if body.len() > introspection.max_response_bytes {
+            return Err(IssuerFault::TooLarge);
+        }
+        let is_issuer = |issuer: &str| {
+            let found = self.policy.provider_of_issuer(issuer);
+            found.is_some_and(|(id, tenant)| {
+                let tenants = &self.policy.tenants;
+                let is_tenants = question.tenant.zip(tenant).is_none_or(|(asked, named)| {
+                    tenants.named(asked).is_some() && tenants.named(asked) == tenants.named(named)
+                });
+                id == provider && is_tenants
+            })
+        };
+        let keys = self.keys_at_hand(provider, question.tenant).unwrap_or_default();
+        let asked = (rules, introspection, audience);
+        let opened = signed_response::open(body, asked, &keys, &is_issuer, verifier, now)?;
+        Ok((status, Cow::Owned(opened)))
+    }
+
+    /// Judges a signed response again that no key at hand verified before.
+    pub fn judge_again(
+        &self,
+        provider: ProviderId,
+        Asked { question, jwt }: Asked<'_>,
+        response: &[u8],
+        verifier: &dyn SignatureVerifier,
+        now: Duration,
+    ) -> IntrospectionOutcome {
+        let rules = self.policy.provider(provider);
+        let rules = rules.and_then(|rules| Some((rules, rules.introspection.as_ref()?)));
+        let Some((rules, introspection)) = rules else {
+            return IntrospectionOutcome::Fault(IssuerFault::Unreachable);
+        };
+        let opened = self.open_response(provider, question, Ok((200, response)), verifier, now);
+        let reply = match &opened {
+            Ok((status, body)) => Ok((*status, &**body)),
+            Err(fault) => Err(fault.clone()),
+        };
+        let asked = Asked { question, jwt };
+        let (verdict, until) = conclude(&self.policy, rules, introspection, asked, reply, now, now);
+        // Nobody waits for it: whoever did has the response already.
+        self.end_introspection(provider, question, &verdict, until, now);
+        verdict
     }
 
     /// What introspection says of a token.

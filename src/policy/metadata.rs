@@ -12,6 +12,7 @@ use crate::authorize::Tenant;
 use crate::credential::PlaceRef;
 use crate::http::header_pairs::HeaderPairs;
 use crate::ids::ProviderId;
+use crate::issuer::provider::Provider;
 use crate::jose::{Algorithm, AlgorithmSet};
 use crate::respond::Answer;
 use crate::route::path::canonicalize;
@@ -216,6 +217,14 @@ fn document(resource: String, tenant: Option<(&str, &Tenant)>, policy: &Policy) 
         methods.extend(takes_from(is_query).then_some("query"));
     }
     put("bearer_methods_supported", json!(methods));
+    // Certificates count for every provider; it is said where they are asked for.
+    let asks_for_certificates = |provider: &Provider| {
+        let has_only_these = provider.requires_bound_tokens && provider.dpop.is_none();
+        provider.certificate_header.is_some() || has_only_these
+    };
+    if providers().any(asks_for_certificates) {
+        put("tls_client_certificate_bound_access_tokens", json!(true));
+    }
     let algorithms: AlgorithmSet = proofs().flat_map(|dpop| dpop.rules.algorithms.iter()).collect();
     if proofs().next().is_some() {
         let names: Vec<&str> = algorithms.iter().map(Algorithm::as_str).collect();

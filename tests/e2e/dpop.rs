@@ -135,4 +135,18 @@ fn a_client_library_takes_a_nonce_up_and_a_fleet_shares_its_secret() {
     let used = again(&answers[0]);
     assert_eq!(gateways[1].send(&used).status, 200);
     assert_eq!(gateways[1].send(&used).decision(), (401, "proof_replayed".to_owned()));
+
+    // RFC 9449 section 8.2: who calls on gets the next nonce with a good response, in the second half of the time of the one
+    // at hand: the second or the third call comes in it.
+    let mut hurried = configuration(issuer, &nonce);
+    hurried["providers"]["corp"]["dpop"]["nonce"]["lifetime"] = json!("10s");
+    assert!(gateways[0].reload(&hurried, &options()), "{}", gateways[0].log());
+    let mut calling = client("urn:billing", "ES256", &paths);
+    calling["pause"] = json!(5_000);
+    let answers = run(issuer, &gateways[0], &[calling]);
+    let calls = answers[0]["calls"].as_array().expect("calls");
+    let sent: Vec<&Value> = calls.iter().map(|call| &call["sent"]).collect();
+    assert_eq!(sent, [2, 1, 1], "{:#}", answers[0]);
+    assert!(calls.iter().all(|call| call["status"] == 200), "{:#}", answers[0]);
+    assert!(calls[0]["nonce"].is_null() && calls.iter().any(|call| call["nonce"].is_string()), "{calls:#?}");
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::decisions;
 use crate::issuer::{Behaviour, FaultyIssuer, Received, unused_port};
-use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, now, wait_until};
+use scopegate_testing::harness::{AuthorizationServer, Directory, Gateway, Options, now, wait_until};
 use scopegate_testing::http::{self, Connection, Request, Response};
 use scopegate_testing::mint::{Signer, jwks};
 
@@ -711,4 +711,98 @@ fn an_issuer_that_is_not_there_at_all_is_a_503_at_once() {
     let gateway = Gateway::start(&configuration, &Options::default());
     assert_unavailable(&gateway.send(&read_with("one")), "no such cluster");
     assert_unavailable(&gateway.send(&read_with("one")), "the VM lives");
+}
+
+#[test]
+fn a_real_servers_signed_responses_are_verified_over_a_rotation_and_plain_ones_are_none() {
+    // RFC 9701.
+    let issuer = AuthorizationServer::start(None);
+    let mut configuration = decisions::configuration(&issuer);
+    let corp = configuration["providers"]["corp"].as_object_mut().expect("a provider");
+    corp.remove("local_jwks");
+    corp.insert(
+        "remote_jwks".to_owned(),
+        json!({"uri": format!("{ISSUER}/jwks.json"), "cluster": "idp", "timeout": "5s"}),
+    );
+    corp.insert(
+        "introspection".to_owned(),
+        json!({
+            "uri": format!("{ISSUER}/oauth/introspect"), "cluster": "idp", "timeout": "5s", "signed": true,
+            "client_auth": {"method": "client_secret_basic", "client_id": "gateway", "client_secret": {"value": "gateway-secret"}},
+        }),
+    );
+    let gateway = Gateway::start(&configuration, &Options { concurrency: 2, ..options(issuer.port) });
+    let opaque = || issuer.token("tenant1-sync", "billing:read", "urn:billing:opaque");
+    let call = |token: &str| gateway.send(&Request::get("/tenant1/invoices").bearer(token));
+    let first = call(&opaque());
+    assert_eq!(first.upstream_saw("x-client-id"), ["tenant1-sync"], "{} {}", first.text(), gateway.log());
+    assert_eq!(call("not-a-token").decision(), (401, "token_inactive".to_owned()));
+
+    // The response of a key that is not known yet is verified with those that are fetched for it.
+    issuer.rotate_keys(&json!({"keep_old": false}));
+    let asked = issuer.count("introspection");
+    assert_eq!(call(&opaque()).status, 200, "{}", gateway.log());
+    assert_eq!(issuer.count("introspection"), asked + 1);
+
+    let plain = json!({"active": true, "aud": "billing-api", "client_id": "tenant1-sync", "tenant_id": "tenant1", "scope": "billing:read"});
+    issuer.behave(&json!({"endpoint": "introspection", "body": plain}));
+    assert_eq!(call(&opaque()).decision(), (503, "introspection_unavailable".to_owned()));
+    wait_until("it is told why", || gateway.log().contains("it is no signed response (RFC 9701)"));
+}
+
+/// Envoy's part in `docs/operations.md`: the cluster's own filters put the gateway's credential into each call, out of a file
+/// that Envoy watches.
+fn inject_credential(bootstrap: &mut Value, file: &std::path::Path) {
+    let documented = include_str!("../../docs/operations.md");
+    let (_, fragment) = documented.split_once("<!-- tested: injected-credential -->").expect("the fragment");
+    let (_, fragment) = fragment.split_once("```yaml\n").expect("YAML");
+    let (fragment, _) = fragment.split_once("```").expect("its end");
+    let fragment =
+        fragment.replace("/etc/envoy/scopegate/introspection-credential.yaml", &file.display().to_string());
+    let options =
+        scopegate::config::yaml_to_json(&fragment).unwrap_or_else(|errors| panic!("{errors}\n{fragment}"));
+    let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
+    let idp = clusters.iter_mut().find(|cluster| cluster["name"] == "idp").expect("the issuer's cluster");
+    for (name, value) in options.as_object().expect("a map") {
+        idp[name] = value.clone();
+    }
+}
+
+#[test]
+fn a_secret_that_envoy_injects_rotates_without_another_vm_and_stands_in_no_configuration() {
+    use base64::Engine as _;
+    let issuer = AuthorizationServer::shared();
+    let directory = Directory::new("secrets");
+    let write = |secret: &str| {
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("gateway:{secret}"));
+        let text = json!({"resources": [{
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            "name": "introspection-credential", "generic_secret": {"secret": {"inline_string": format!("Basic {basic}")}},
+        }]});
+        // Envoy watches for files that are moved into their place.
+        let new = directory.file("new", text.to_string().as_bytes());
+        let file = directory.0.join("introspection-credential.yaml");
+        std::fs::rename(new, &file).expect("to move the secret");
+        file
+    };
+    let file = write("an-old-secret");
+    let mut configuration = decisions::configuration(issuer);
+    configuration["providers"]["corp"]["introspection"] = json!({
+        "uri": format!("{}/oauth/introspect", issuer.issuer), "cluster": "idp", "timeout": "5s",
+        "client_auth": {"method": "none"},
+    });
+    let bootstrap = move |bootstrap: &mut Value| inject_credential(bootstrap, &file);
+    let gateway = Gateway::start(
+        &configuration,
+        &Options { concurrency: 2, bootstrap: Box::new(bootstrap), ..options(issuer.port) },
+    );
+    let token = issuer.token("tenant1-sync", "billing:read", "urn:billing:opaque");
+    let call = || gateway.send(&Request::get("/tenant1/invoices").bearer(&token));
+    assert_eq!(call().decision(), (503, "introspection_unavailable".to_owned()));
+    let vms = gateway.stats("wasm_vm.active");
+    write("gateway-secret");
+    wait_until("the new secret is sent", || call().status == 200);
+    assert_eq!(gateway.stats("wasm_vm.active"), vms);
+    let dump = http::send(gateway.admin_port, &Request::get("/config_dump")).text();
+    assert!(!dump.contains("gateway-secret") && !gateway.log().contains("gateway-secret"));
 }

@@ -10,10 +10,12 @@
     reason = "a test may fail loudly and has time-outs of its own"
 )]
 
+mod certificate;
 mod issuer;
 
 mod audit;
 mod chaos;
+mod client_certificates;
 mod corpus;
 mod decisions;
 mod deploy;
@@ -24,6 +26,7 @@ mod introspection;
 mod issuers;
 mod keys;
 mod management_server;
+mod mcp;
 mod memory;
 mod metrics;
 mod never_open;

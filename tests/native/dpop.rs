@@ -103,7 +103,8 @@ fn assert_passes(outcome: &Outcome) {
 fn a_token_passes_with_a_proof_of_the_key_that_it_is_bound_to() {
     let gateway = gateway(json!({}));
     let token = bound();
-    assert_passes(&gateway.call(&call(&token, &proof(&token, "1", json!({})))));
+    let passed = gateway.call(&call(&token, &proof(&token, "1", json!({})))).passed();
+    assert_eq!(passed.next_nonce, None);
     // Section 7.1: names of schemes are compared without case.
     let call = Call::get("/read/1").header("authorization", format!("dpop  {token}"));
     assert_passes(&gateway.call(&call.header("dpop", proof(&token, "2", json!({})))));
@@ -132,6 +133,17 @@ fn scheme_and_binding_agree_or_the_request_is_refused() {
             assert_eq!(outcome.refusal(), expected, "{mode} {scheme} {round} {outcome:?}");
         }
     }
+}
+
+#[test]
+fn two_schemes_at_once_are_no_credential() {
+    // Section 7.2: a client must not send a token in more than one way.
+    let gateway = gateway(json!({}));
+    let bound = bound();
+    let both =
+        Call::get("/read/1").bearer(&token(json!({}))).header("authorization", format!("DPoP {bound}"));
+    let outcome = gateway.call(&both.header("dpop", proof(&bound, "1", json!({}))));
+    assert_refused(&outcome, Reason::CredentialAmbiguous);
 }
 
 #[test]
@@ -454,6 +466,13 @@ fn a_nonce_is_asked_for_given_and_good_for_two_lifetimes() {
         let outcome = gateway.call(&with_nonce(json!(nonce), &format!("at-{seconds}")));
         assert_eq!(outcome.refusal().is_none(), good, "{seconds} {outcome:?}");
         if good {
+            // Section 8.2: the next one comes with the response, in the second half of the nonce's time only.
+            let next = outcome.passed().next_nonce;
+            assert_eq!(next.is_some(), seconds >= 300, "{seconds}");
+            assert_ne!(next.as_ref(), Some(&nonce));
+            if let Some(next) = next {
+                assert_passes(&gateway.call(&with_nonce(json!(next), &format!("next-{seconds}"))));
+            }
             assert_refused(
                 &gateway.call(&with_nonce(json!(nonce), &format!("at-{seconds}"))),
                 Reason::ProofReplayed,
@@ -552,7 +571,7 @@ fn what_is_remembered_of_proofs_is_bounded_and_nothing_is_forgotten_early() {
     let proof = |number: u32| {
         let mut id = [0; 16];
         id[12..].copy_from_slice(&number.to_be_bytes());
-        Proof { id, good_until: now + Duration::from_secs(60) }
+        Proof { id, good_until: now + Duration::from_secs(60), nonce_is_ageing: false }
     };
     let shared = SharedData::default();
     for (store, room) in [(None, 32), (Some(&shared as &dyn SharedStore), 128)] {
@@ -596,7 +615,7 @@ fn where_a_host_gives_nothing_back_each_worker_remembers_by_itself() {
     use scopegate::authenticate::proof::Proof;
     use scopegate::authenticate::replay::{OwnProofs, Seen, remember};
     let now = Duration::from_secs(NOW);
-    let proof = Proof { id: [7; 16], good_until: now + Duration::from_secs(60) };
+    let proof = Proof { id: [7; 16], good_until: now + Duration::from_secs(60), nonce_is_ageing: false };
     let mut own = OwnProofs::default();
     assert_eq!(remember(&proof, Some(&Forgetful), &mut own, now), Seen::Fresh);
     assert_eq!(remember(&proof, Some(&Forgetful), &mut own, now), Seen::Before);

@@ -205,16 +205,26 @@ fn examples(help: &str) -> Vec<String> {
 fn the_examples_of_every_help_can_be_pasted() {
     let home = scratch("paste");
     let place = |name: &str| home.join(name);
-    for directory in
-        ["filter-config", "scopegate", "bin", "etc/bash_completion.d", ".config/fish/completions", "zsh"]
-    {
+    for directory in [
+        "filter-config",
+        "gateway",
+        "scopegate",
+        "bin",
+        "etc/bash_completion.d",
+        ".config/fish/completions",
+        "zsh",
+    ] {
         fs::create_dir_all(place(directory)).unwrap();
     }
     fs::copy(Path::new(ROOT).join("filter-config/teamcenter.yaml"), place("filter-config/teamcenter.yaml"))
         .unwrap();
     fs::copy(Path::new(ROOT).join("envoy.yaml"), place("envoy.yaml")).unwrap();
-    for name in ["gateway.yaml", "old.yaml", "new.yaml", "filter-config/gateway.yaml"] {
+    for name in ["gateway.yaml", "old.yaml", "new.yaml", "filter-config/gateway.yaml", "gateway/books.yaml"] {
         fs::write(place(name), read(BOOKS)).unwrap();
+    }
+    let case = "cases: [{name: one, request: GET /acme/books, expect: credential_missing}]\n";
+    for name in ["filter-config/gateway_test.yaml", "gateway/books_test.yaml"] {
+        fs::write(place(name), case).unwrap();
     }
     let spec = read("tests/fixtures/tool/openapi.yaml")
         .replace("partner_key", "api_key")

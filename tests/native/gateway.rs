@@ -154,8 +154,13 @@ impl Gateway {
             }
             IssuerCall::Introspect { provider, token, tenant } => {
                 let question = Question { token, tenant: tenant.as_deref() };
+                let opened = self.active.open_response(*provider, question, reply, &PureVerifier, self.now);
+                let plain = match &opened {
+                    Ok((status, body)) => Ok((*status, &**body)),
+                    Err(fault) => Err(fault.clone()),
+                };
                 let (waiters, verdict) =
-                    self.active.introspection_reply(*provider, question, reply, self.now);
+                    self.active.introspection_reply(*provider, question, plain, self.now);
                 if waiters.contains(&pending.waiter) {
                     pending.exchange.deliver(Some(verdict));
                 }
@@ -216,6 +221,7 @@ impl Gateway {
                     decision: forward.facts.decision,
                     reason: forward.facts.reason,
                     tenant: tenant_of(&forward.facts),
+                    next_nonce: forward.next_nonce.as_deref().map(str::to_owned),
                 })
             }
             Step::Tell(answer, _) => Outcome::Told(*answer),
@@ -323,6 +329,8 @@ pub struct Passed {
     pub decision: Decision,
     pub reason: Option<Reason>,
     pub tenant: Option<String>,
+    /// `DPoP-Nonce` of the upstream's response.
+    pub next_nonce: Option<String>,
 }
 
 /// An answer.

@@ -76,6 +76,10 @@ impl Environment for View {
         255
     }
 
+    fn verifier(&self) -> &dyn scopegate::jose::SignatureVerifier {
+        &scopegate::jose::PureVerifier
+    }
+
     fn variable(&self, name: &str) -> Option<String> {
         (name == "SECRET").then(|| "secret".to_owned())
     }

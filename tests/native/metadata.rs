@@ -20,7 +20,7 @@ fn config(resource: &str) -> Value {
         tenant
     };
     let mut aliased = tenant("globex", "realms", &["read"]);
-    aliased["aliases"] = json!(["gx"]);
+    aliased["aliases"] = json!(["gx", "g.x"]);
     json!({
         "version": 1, "realm": "gw",
         "providers": {
@@ -80,6 +80,42 @@ fn a_tenants_address_tells_of_that_tenant_alone() {
 }
 
 #[test]
+fn certificates_are_told_of_where_they_are_asked_for() {
+    // Section 2: `tls_client_certificate_bound_access_tokens`.
+    let told_with = |changes: Value| {
+        let mut config = config("https://{tenant}.api.example.com");
+        for (name, value) in changes.as_object().unwrap() {
+            config["providers"]["realms"][name] = value.clone();
+        }
+        let document = told(get(&Gateway::new(&config), "globex.api.example.com", PATH));
+        assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+        document["tls_client_certificate_bound_access_tokens"].clone()
+    };
+    let by_header = json!({"certificate_header": {"name": "client-cert", "from": ["10.0.0.0/8"]}});
+    let dpop =
+        json!({"mode": "optional", "public_origin": "https://api.example.com", "algorithms": ["ES256"]});
+    assert_eq!(told_with(json!({})), json!(null));
+    assert_eq!(told_with(by_header), json!(true));
+    assert_eq!(told_with(json!({"profile": "fapi2"})), json!(true));
+    assert_eq!(told_with(json!({"profile": "fapi2", "dpop": dpop})), json!(null));
+}
+
+#[test]
+fn scopes_are_told_only_where_they_are_declared_and_query_tokens_only_where_they_are_taken() {
+    // Section 2: `scopes_supported`, `bearer_methods_supported`.
+    let mut config = config("https://{tenant}.api.example.com");
+    config["tenants"][1].as_object_mut().unwrap().remove("scopes");
+    config["providers"]["realms"]["from_params"] = json!(["access_token", "other"]);
+    let document = told(get(&Gateway::new(&config), "globex.api.example.com", PATH));
+    assert_eq!(document.get("scopes_supported"), None);
+    assert_eq!(document["bearer_methods_supported"], json!(["query"]));
+    config["providers"]["realms"]["from_headers"] =
+        json!([{"name": "authorization", "value_prefix": "Bearer "}]);
+    let document = told(get(&Gateway::new(&config), "globex.api.example.com", PATH));
+    assert_eq!(document["bearer_methods_supported"], json!(["header", "query"]));
+}
+
+#[test]
 fn what_is_no_resource_of_a_tenant_is_answered_like_any_other_path() {
     // Whoever has no token does not learn which tenants there are from another answer than everybody gets.
     let gateway = Gateway::new(&config("https://{tenant}.api.example.com"));
@@ -88,6 +124,8 @@ fn what_is_no_resource_of_a_tenant_is_answered_like_any_other_path() {
         ("api.example.com", PATH),
         ("acme.evil.example", PATH),
         ("a.acme.api.example.com", PATH),
+        // `{tenant}` is one label, whatever a tenant is called.
+        ("g.x.api.example.com", PATH),
         ("acme.api.example.com", "/.well-known/oauth-protected-resource/x"),
         ("acme.api.example.com", "/.well-known/oauth-protected-resources"),
         ("acme.api.example.com", "/.well-known"),

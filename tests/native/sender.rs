@@ -49,7 +49,22 @@ fn value(name: &str, certificate: &[u8]) -> String {
 const NAMES: [&str; 2] = ["client-cert", "x-forwarded-client-cert"];
 
 #[test]
+fn a_certificate_on_the_connection_is_the_clients_and_only_the_bound_token_needs_it() {
+    // RFC 8705 sections 3 and 3.1.
+    let mut gateway = Gateway::new(&config(json!({})));
+    for (own, passes) in
+        [(None, false), (Some([7; 32]), false), (Some(Sha256::digest(CERTIFICATE).into()), true)]
+    {
+        gateway.certificate = own;
+        let outcome = gateway.call(&Call::get("/read/1").bearer(&bound_token()));
+        assert_eq!(outcome.refusal(), (!passes).then_some(Reason::SenderConstraintFailed));
+        assert_eq!(gateway.call(&Call::get("/read/1").bearer(&token(json!({})))).refusal(), None);
+    }
+}
+
+#[test]
 fn a_certificate_counts_from_peers_that_are_believed_and_from_nobody_else() {
+    // RFC 9440 sections 2.2, 2.4 and 4; RFC 8705 section 6.5.
     let address = |text: &str| text.parse::<IpAddr>().ok();
     let digest = |byte: u8| Some([byte; 32]);
     for name in NAMES {
@@ -110,6 +125,41 @@ fn two_headers_or_one_that_cannot_be_read_tell_of_nobody() {
 }
 
 #[test]
+fn the_binding_may_be_the_introspection_responses() {
+    // RFC 8705 section 3.2; section 3: another certificate is 401 `invalid_token`.
+    let config = config(json!({"introspection": {
+        "uri": "https://idp.example/introspect", "cluster": "idp", "client_auth": {"method": "none"},
+    }}));
+    let digest: [u8; 32] = Sha256::digest(CERTIFICATE).into();
+    for (own, passes) in [(Some(digest), true), (Some([7; 32]), false), (None, false)] {
+        let mut gateway = Gateway::new(&config);
+        gateway.certificate = own;
+        let body = json!({"active": true, "aud": "api", "token_type": "Bearer", "sub": "alice",
+            "cnf": {"x5t#S256": URL_SAFE_NO_PAD.encode(digest)}});
+        let call = Call::get("/read/1").bearer("opaque");
+        let outcome = gateway.call_answered(&call, &mut |_| Ok((200, body.to_string())));
+        if passes {
+            assert_eq!(outcome.refusal(), None);
+        } else {
+            let refused = outcome.refused();
+            assert_eq!((refused.reason, refused.answer.status), (Reason::SenderConstraintFailed, 401));
+            assert_eq!(refused.body()["error"], "invalid_token");
+        }
+    }
+}
+
+#[test]
+fn the_chain_beside_a_certificate_is_of_whom_the_certificate_may_be() {
+    // RFC 9440 sections 2.3 and 2.4.
+    for (peer, stays) in [("10.0.0.1", true), ("192.0.2.1", false)] {
+        let mut gateway = behind("client-cert");
+        gateway.peer = peer.parse().ok();
+        let passed = gateway.call(&Call::get("/open").header("client-cert-chain", ":AQID:")).passed();
+        assert_eq!(passed.value("client-cert-chain").is_some(), stays, "{peer}");
+    }
+}
+
+#[test]
 fn what_nobody_who_may_has_said_of_a_certificate_never_reaches_the_upstream() {
     for name in NAMES {
         let look_alike = name.replace('-', "_");
@@ -163,6 +213,54 @@ fn fapi2_verifies_tokens_with_the_algorithms_of_the_profile() {
         let token = signer.mint(json!({}), &claims(cnf.clone()));
         assert_eq!(certified(&fapi2(json!({})), &Call::get("/read/1").bearer(&token)).refusal(), expected);
     }
+}
+
+#[test]
+fn fapi2_clause_3_validity_integrity_expiration_and_revocation() {
+    let cnf = json!({"x5t#S256": URL_SAFE_NO_PAD.encode(Sha256::digest(CERTIFICATE))});
+    let with = |changes: Value| token(merge(json!({"cnf": cnf}), changes));
+    let refusal =
+        |config: &Value, token: &str| certified(config, &Call::get("/read/1").bearer(token)).refusal();
+    let plain = fapi2(json!({}));
+    let good = with(json!({"jti": "id-1"}));
+    assert_eq!(refusal(&plain, &good), None);
+    assert_eq!(refusal(&plain, &with(json!({"exp": 1}))), Some(Reason::TokenExpired));
+    assert_eq!(refusal(&plain, &with(json!({"aud": "other"}))), Some(Reason::AudienceMismatch));
+    let forged = Signer::new("ES256", "k2", 8).mint(json!({}), &claims(json!({"cnf": cnf})));
+    assert_eq!(refusal(&plain, &forged), Some(Reason::SignatureInvalid));
+    let endless = {
+        let mut claims = claims(json!({"cnf": cnf}));
+        claims.as_object_mut().unwrap().remove("exp");
+        Signer::new("ES256", "k2", 7).mint(json!({}), &claims)
+    };
+    assert_eq!(refusal(&plain, &endless), Some(Reason::ClaimMissing));
+    assert_eq!(refusal(&fapi2(json!({"revoked": {"jti": ["id-1"]}})), &good), Some(Reason::TokenRevoked));
+    let asking = fapi2(json!({"introspection": {
+        "uri": "https://idp.example/introspect", "cluster": "idp", "client_auth": {"method": "none"}, "apply_to": "all",
+    }}));
+    for (active, expected) in [(true, None), (false, Some(Reason::TokenInactive))] {
+        let mut gateway = Gateway::new(&asking);
+        gateway.certificate = Some(Sha256::digest(CERTIFICATE).into());
+        let body = json!({"active": active, "aud": "api", "token_type": "Bearer"});
+        let call = Call::get("/read/1").bearer(&good);
+        assert_eq!(gateway.call_answered(&call, &mut |_| Ok((200, body.to_string()))).refusal(), expected);
+    }
+}
+
+#[test]
+fn fapi2_clause_4_what_the_token_does_not_authorize_is_answered_as_rfc_6750_section_3_1_says() {
+    let mut config = fapi2(json!({}));
+    config["suites"][0]["operations"][0] =
+        json!({"name": "read", "path": "/read/{id}", "requires": ["read"]});
+    let cnf = json!({"x5t#S256": URL_SAFE_NO_PAD.encode(Sha256::digest(CERTIFICATE))});
+    let refused =
+        certified(&config, &Call::get("/read/1").bearer(&token(json!({"cnf": cnf, "scope": "other"}))))
+            .refused();
+    assert_eq!(refused.answer.status, 403);
+    assert!(refused.header("www-authenticate").unwrap().contains(r#"error="insufficient_scope""#));
+    let refused = certified(&config, &Call::get("/read/1").bearer("e.e.e")).refused();
+    assert_eq!(refused.answer.status, 401);
+    assert!(refused.header("www-authenticate").unwrap().contains(r#"error="invalid_token""#));
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //   resources          absolute URI -> {audience, format: jwt | opaque, alg, lifetime (s), scopes}
 //   clients            [{client_id, client_secret, auth_method: client_secret_basic | client_secret_post, scopes, claims}]
 //                      `scopes` narrows what the client may ask for, `claims` go into each of its tokens
+//   interactive        true: users log in with any name and consent by a form (oidc-provider's own), by the code flow, and
+//                      clients register themselves (RFC 7591)
 //   introspect_jwt     true: introspection and revocation take JWTs too, which oidc-provider by itself refuses
 //   realms             [NAME]: further issuers at ISSUER/realms/NAME, each with keys of its own, same clients
 //
@@ -137,8 +139,10 @@ class Realm {
       features: {
         clientCredentials: { enabled: true },
         dPoP: { enabled: true },
-        devInteractions: { enabled: false },
+        devInteractions: { enabled: config.interactive === true },
+        registration: { enabled: config.interactive === true },
         introspection: { enabled: true, allowedPolicy: () => true },
+        jwtIntrospection: { enabled: true }, // RFC 9701, for those who ask for it
         revocation: { enabled: true, allowedPolicy: () => true },
         resourceIndicators: {
           enabled: true,
@@ -202,7 +206,9 @@ class Store {
     this.map.delete(this.key(id));
   }
   async consume() {}
-  async findByUid() {}
+  async findByUid(uid) {
+    return [...this.map.values()].find(({ payload, until }) => payload.uid === uid && until > Date.now())?.payload;
+  }
   async findByUserCode() {}
   async revokeByGrantId() {}
 }

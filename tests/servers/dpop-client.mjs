@@ -2,11 +2,13 @@
 //
 //   node dpop-client.mjs --issuer-port N --gateway-port N --origin URI --requests JSON
 //
-// A list of requests: {client, secret, scope, resource, algorithm, paths: [...], replays: N}. Each gets a token and a key of
-// its own, then calls each path; the library makes the proofs, and makes one again where it is asked for a nonce. Then the
-// last request is sent again as it was, `replays` times, each on a connection of its own.
-// A list of answers: {token_type, calls: [{status, body, sent}], replayed: [{status, body}], headers: {...}}. `sent` is how
-// many requests the library made for one call; `headers` are those of the last request.
+// A list of requests: {client, secret, scope, resource, algorithm, paths: [...], replays: N, pause: ms}. Each gets a token and
+// a key of its own, then calls each path, `pause` after the one before; the library makes the proofs, and makes one again
+// where it is asked for a nonce. Then the last request is sent again as it was, `replays` times, each on a connection of its
+// own.
+// A list of answers: {token_type, calls: [{status, body, sent, nonce}], replayed: [{status, body}], headers: {...}}. `sent` is
+// how many requests the library made for one call, `nonce` the `DPoP-Nonce` of the last response to it; `headers` are those of
+// the last request.
 
 import "./node20.mjs";
 import { parseArgs } from "node:util";
@@ -23,7 +25,7 @@ const { values: options } = parseArgs({
 const issuer = `http://127.0.0.1:${options["issuer-port"]}`;
 const gateway = `http://127.0.0.1:${options["gateway-port"]}`;
 
-async function run({ client, secret, scope, resource, algorithm, paths, replays }) {
+async function run({ client, secret, scope, resource, algorithm, paths, replays, pause }) {
   const server = { issuer, token_endpoint: `${issuer}/oauth/token` };
   const configuration = new oauth.Configuration(server, client, {}, oauth.ClientSecretBasic(secret));
   oauth.allowInsecureRequests(configuration);
@@ -43,12 +45,14 @@ async function run({ client, secret, scope, resource, algorithm, paths, replays 
   };
   const calls = [];
   for (const path of paths) {
+    if (pause && sent.length) await new Promise((resolve) => setTimeout(resolve, pause));
     const before = sent.length;
     const response = await call(path).catch((error) => {
       if (!error.response) throw error;
       return error.response; // a 401 with a challenge
     });
-    calls.push({ status: response.status, body: await response.json(), sent: sent.length - before });
+    const nonce = response.headers.get("dpop-nonce");
+    calls.push({ status: response.status, body: await response.json(), sent: sent.length - before, nonce });
   }
   const { url, request } = sent.at(-1);
   const replayed = [];

@@ -63,8 +63,12 @@ impl Server {
     /// Starts one of the Node servers and returns its ready line.
     fn node(name: &str, arguments: &[&str]) -> (Self, Value) {
         let script = handed("SCOPEGATE_NODE_SERVERS").join(format!("{name}.mjs"));
-        let mut server =
-            Self::start(name, Command::new("node").arg(script).args(arguments).stdout(Stdio::piped()));
+        Self::announced(name, Command::new("node").arg(script).args(arguments))
+    }
+
+    /// Starts a server that prints a ready line, and returns that.
+    pub fn announced(name: &str, command: &mut Command) -> (Self, Value) {
+        let mut server = Self::start(name, command.stdout(Stdio::piped()));
         let stdout = server.child.stdout.take().expect("standard output");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("to read the ready line");
@@ -125,7 +129,8 @@ impl Drop for Directory {
     }
 }
 
-fn port_in(ready: &Value) -> u16 {
+/// The port in a ready line.
+pub fn port_in(ready: &Value) -> u16 {
     ready["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port in the ready line")
 }
 
@@ -148,10 +153,11 @@ impl AuthorizationServer {
         Self::start_as("https://login.example.com", configuration)
     }
 
-    /// As [`Self::start`], under another name: what stands in `iss`.
+    /// As [`Self::start`], under another name: what stands in `iss`. Without one it goes by its own address, so that clients
+    /// find it there.
     pub fn start_as(issuer: &str, configuration: Option<&Value>) -> Self {
         let configuration = configuration.map(Value::to_string);
-        let mut arguments = vec!["--issuer", issuer];
+        let mut arguments = if issuer.is_empty() { Vec::new() } else { vec!["--issuer", issuer] };
         arguments.extend(configuration.iter().flat_map(|text| ["--config-json", text.as_str()]));
         let (server, ready) = Server::node("authorization-server", &arguments);
         let issuer = ready["issuer"].as_str().expect("an issuer in the ready line").to_owned();
@@ -248,8 +254,15 @@ pub struct TlsTunnel {
 impl TlsTunnel {
     /// Leads to a port on loopback where `host` answers with a certificate that `authority`, in PEM, vouches for.
     pub fn start(to: u16, authority: &str, host: &str) -> Self {
+        Self::start_as(to, authority, host, None)
+    }
+
+    /// The same, where the client shows a certificate of its own, in PEM, with its private key.
+    pub fn start_as(to: u16, authority: &str, host: &str, own: Option<(&str, &str)>) -> Self {
         let (to, authority) = (to.to_string(), format!("--ca={authority}"));
-        let arguments = ["--to", to.as_str(), authority.as_str(), "--server-name", host];
+        let own = own.map(|(certificate, key)| [format!("--cert={certificate}"), format!("--key={key}")]);
+        let mut arguments = vec!["--to", to.as_str(), authority.as_str(), "--server-name", host];
+        arguments.extend(own.iter().flatten().map(String::as_str));
         let (server, ready) = Server::node("tls-tunnel", &arguments);
         Self { _server: server, port: port_in(&ready) }
     }

@@ -78,6 +78,8 @@ pub struct Stream {
     pub root: u32,
     pub headers: HeaderMap,
     pub trailers: HeaderMap,
+    /// The upstream's response.
+    pub response: HeaderMap,
     /// What the module is given in place of the serialized headers: None inside means that there are none.
     pub raw_headers: Option<Option<Vec<u8>>>,
     /// SHA-256 of the client's certificate, in hex.
@@ -224,11 +226,15 @@ impl State {
         Ok(headers)
     }
 
-    /// The headers or trailers of the stream in force, as long as they may be changed.
-    fn request_map(&mut self, map: u32) -> Result<&mut HeaderMap, u32> {
+    /// A header map of the stream in force, as long as it may be changed.
+    fn stream_map(&mut self, map: u32) -> Result<&mut HeaderMap, u32> {
         match map {
             REQUEST_HEADERS => self.request_headers(),
             REQUEST_TRAILERS => self.stream().map(|stream| &mut stream.trailers).ok_or(status::BAD_ARGUMENT),
+            RESPONSE_HEADERS => match self.stream() {
+                Some(stream) if !stream.response.is_empty() => Ok(&mut stream.response),
+                Some(_) | None => Err(status::BAD_ARGUMENT),
+            },
             _ => Err(status::BAD_ARGUMENT),
         }
     }
@@ -316,6 +322,7 @@ fn serve(
 
 pub const REQUEST_HEADERS: u32 = 0;
 pub const REQUEST_TRAILERS: u32 = 1;
+pub const RESPONSE_HEADERS: u32 = 2;
 pub const CALL_RESPONSE_HEADERS: u32 = 6;
 const HTTP_REQUEST_BODY: u32 = 0;
 const CALL_RESPONSE_BODY: u32 = 4;
@@ -514,7 +521,7 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
                             }
                         }
                     }
-                    REQUEST_TRAILERS => serialize(guest.state().request_map(map)?),
+                    REQUEST_TRAILERS => serialize(guest.state().stream_map(map)?),
                     CALL_RESPONSE_HEADERS => {
                         let answer = guest.state().answer.as_ref().and_then(|answer| answer.headers.as_ref());
                         serialize(answer.ok_or(status::BAD_ARGUMENT)?)
@@ -531,10 +538,10 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
         |caller: Caller<'_, State>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
             serve(caller, "proxy_replace_header_map_value", |guest| {
                 let (name, value) = (guest.read(name, name_size)?, guest.read(value, value_size)?);
-                if map != REQUEST_HEADERS {
+                if !matches!(map, REQUEST_HEADERS | RESPONSE_HEADERS) {
                     return Err(status::BAD_ARGUMENT);
                 }
-                let headers = guest.state().request_headers()?;
+                let headers = guest.state().stream_map(map)?;
                 headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
                 headers.push((name, value));
                 Ok(())
@@ -564,7 +571,7 @@ fn define_headers(linker: &mut Linker<State>) -> Result<(), Error> {
                 if guest.state().profile.removal == Removal::Pretended {
                     return Ok(());
                 }
-                guest.state().request_map(map)?.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+                guest.state().stream_map(map)?.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
                 Ok(())
             })
         },

@@ -2,12 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::abi::{HeaderMap, header};
 use super::fixture::*;
-use super::host::{NOW, Outcome, Proxy};
+use super::host::{NOW, Outcome, Proxy, Vm};
 use scopegate_testing::mint::Signer;
 
 const ORIGIN: &str = "https://api.example";
@@ -147,8 +149,27 @@ fn a_nonce_is_answered_with_and_taken() {
     let challenge = header(&reply.headers, "www-authenticate").unwrap();
     assert!(challenge.starts_with("DPoP ") && challenge.contains(r#"error="use_dpop_nonce""#), "{challenge}");
     let nonce = header(&reply.headers, "dpop-nonce").unwrap();
-    passed(vm.decide(root, proven("1", json!({"nonce": nonce}))));
+    let respond = |vm: &mut Vm, jti: &str| {
+        let stream = vm.request(root, proven(jti, json!({"nonce": nonce})));
+        passed(vm.outcome(stream));
+        let response = vm.respond(stream);
+        vm.end(stream);
+        response
+    };
+    let response = respond(&mut vm, "1");
+    assert_eq!((response.len(), header(&response, "dpop-nonce")), (2, None), "{response:?}");
     assert_refused(&vm.decide(root, proven("1", json!({"nonce": nonce}))), 401, "proof_replayed");
+
+    // RFC 9449 section 8.2: in the second half of its time the next one comes with the response, for this client alone.
+    vm.state().shared.borrow_mut().now += Duration::from_secs(300);
+    let response = respond(&mut vm, "2");
+    let next = header(&response, "dpop-nonce").expect("the next nonce");
+    assert_ne!(next, nonce);
+    assert_eq!(header(&response, "cache-control"), Some("no-store"));
+    passed(vm.decide(root, proven("3", json!({"nonce": next}))));
+    // Where the host refuses, the response goes on as it came.
+    vm.state_mut().faults.insert("proxy_replace_header_map_value".to_owned(), 2);
+    assert_eq!(respond(&mut vm, "4").len(), 2);
 }
 
 #[test]

@@ -211,6 +211,17 @@ impl Vm {
         self.obey(id, action);
     }
 
+    /// Hands the upstream's response over, and returns the headers that the client gets.
+    pub fn respond(&mut self, id: u32) -> HeaderMap {
+        let headers =
+            vec![(b":status".to_vec(), b"200".to_vec()), (b"server".to_vec(), b"upstream".to_vec())];
+        let count = headers.len() as u32;
+        self.state_mut().streams.get_mut(&id).unwrap().response = headers;
+        let action: u32 = self.call("proxy_on_response_headers", id, (id, count, 1_u32));
+        assert_eq!(action, 0, "no response is kept");
+        self.state().streams[&id].response.clone()
+    }
+
     /// Does with a request what the module says.
     fn obey(&mut self, id: u32, action: u32) {
         let state = self.state_mut();
@@ -226,10 +237,13 @@ impl Vm {
         }
     }
 
-    /// Begins a request, ends it and returns what became of it.
+    /// Begins a request, lets the upstream respond where it passes, ends it and returns what became of it.
     pub fn decide(&mut self, root: u32, headers: HeaderMap) -> Outcome {
         let id = self.request(root, headers);
         let outcome = self.outcome(id);
+        if matches!(outcome, Outcome::Passed(_)) {
+            self.respond(id);
+        }
         self.end(id);
         outcome
     }

@@ -96,6 +96,7 @@ fn the_exports_are_what_a_host_calls() {
         "proxy_on_request_headers",
         "proxy_on_request_body",
         "proxy_on_request_trailers",
+        "proxy_on_response_headers",
         "proxy_on_http_call_response",
         "proxy_on_delete",
     ]);

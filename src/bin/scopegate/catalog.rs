@@ -2,6 +2,7 @@
 
 use scopegate::authorize::{Access, Operation, Requirement, Tenant};
 use scopegate::ids::{OperationId, PermissionId};
+use scopegate::issuer::provider::Provider;
 use scopegate::policy::Policy;
 use scopegate::policy::reach::Holder;
 
@@ -48,6 +49,17 @@ pub fn requirement_text(policy: &Policy, tenant: &Tenant, id: OperationId, opera
     text
 }
 
+/// What a provider asks of the sender of its tokens: none where anybody may send them.
+pub fn sender_text(provider: &Provider) -> Option<&'static str> {
+    match (&provider.dpop, provider.requires_bound_tokens) {
+        (Some(dpop), _) if dpop.required => Some("bound to a key, with a proof of it (DPoP)"),
+        (Some(_), true) => Some("bound to a key, with a proof of it (DPoP), or to a certificate"),
+        (None, true) => Some("bound to a certificate"),
+        (Some(_), false) => Some("bound to a key, with a proof of it (DPoP), or to nothing"),
+        (None, false) => None,
+    }
+}
+
 /// A requirement in words.
 pub fn describe(policy: &Policy, requirement: &Requirement) -> String {
     let names = |ids: &[PermissionId], word: &str| {
@@ -68,18 +80,27 @@ pub struct Caller<'p> {
     pub client: Option<&'p str>,
     /// What it could do with all scopes that are assigned to it.
     pub holder: Holder<'p>,
+    /// How its tokens must be bound to it; none where they need not be.
+    pub sender: Option<&'static str>,
 }
 
 /// The callers of a tenant.
 pub fn callers<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<Caller<'p>> {
     match &tenant.applications {
-        None => vec![Caller { provider: None, client: None, holder: Holder::any_client(policy, tenant) }],
+        None => {
+            let mut senders = tenant.providers.iter().map(|id| policy.provider(*id).and_then(sender_text));
+            let first = senders.next().flatten();
+            // Where its providers ask for different things there is no word for all of them.
+            let sender = first.filter(|first| senders.all(|other| other == Some(first)));
+            vec![Caller { provider: None, client: None, holder: Holder::any_client(policy, tenant), sender }]
+        }
         Some(applications) => applications
             .iter()
             .map(|application| Caller {
                 provider: policy.provider(application.provider).map(|provider| &*provider.name),
                 client: Some(&application.client_id),
                 holder: Holder::application(policy, tenant, application),
+                sender: policy.provider(application.provider).and_then(sender_text),
             })
             .collect(),
     }

@@ -438,6 +438,25 @@ mod tests {
     }
 
     #[test]
+    fn how_callers_must_prove_themselves_is_told() {
+        let replaced = BOOKS
+            .replace("    audiences: [books-api]\n", "    audiences: [books-api]\n    profile: fapi2\n    dpop: {mode: optional, public_origin: 'https://a.example'}\n")
+            .replacen("requires: [admin]", "requires: [admin], acr_values: [urn:mfa], max_auth_age: 5m", 1);
+        let (old, new) = (parse_yaml(BOOKS).unwrap().policy, parse_yaml(&replaced).unwrap().policy);
+        let events: Vec<String> =
+            difference(&old, &new).iter().flat_map(|change| &change.details).map(detail_text).collect();
+        assert_eq!(
+            events,
+            [
+                "operations/remove.acr_values: not set -> urn:mfa",
+                "operations/remove.max_auth_age: not set -> 300s"
+            ]
+        );
+        let (old, new) = (parse_yaml_document(BOOKS).unwrap(), parse_yaml_document(&replaced).unwrap());
+        assert_eq!(settings(&old, &new), ["providers.corp.dpop", "providers.corp.profile"]);
+    }
+
+    #[test]
     fn other_settings_are_named_by_path_and_never_by_value() {
         let new = BOOKS
             .replace("realm: books", "realm: shelves")

@@ -13,10 +13,13 @@ mod document_text;
 mod envoy_file;
 mod explain;
 mod import_openapi;
+mod init;
 mod matrix;
 mod render;
+mod scene;
 mod source;
 mod terminal;
+mod test;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -40,13 +43,16 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is well: no errors, the request passes, no difference
-  1  the answer is no: errors (or denied warnings), the request is refused, or a difference with --exit-code
+  0  all is well: no errors, the request passes, every case is as expected, no difference
+  1  the answer is no: errors (or denied warnings), the request is refused, a case is not as expected,
+     or a difference with --exit-code
   2  there is no answer: wrong usage, a file that cannot be read, a configuration with errors where one is needed";
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Check(check::Arguments),
+    Test(test::Arguments),
     Explain(Box<explain::Arguments>),
     Diff(diff::Arguments),
     Matrix(matrix::Arguments),
@@ -111,7 +117,9 @@ impl From<String> for Failure {
 impl Command {
     fn run(self, terminal: &Terminal) -> Result<CommandOutput, Failure> {
         match self {
+            Self::Init(arguments) => init::run(&arguments),
             Self::Check(arguments) => check::run(&arguments, terminal),
+            Self::Test(arguments) => test::run(&arguments, terminal),
             Self::Explain(arguments) => explain::run(&arguments, terminal),
             Self::Diff(arguments) => diff::run(&arguments, terminal),
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),

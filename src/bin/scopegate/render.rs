@@ -300,7 +300,7 @@ fn with_context(place: Value<'_>) -> Value<'_> {
 ///
 /// Envoy never calls a callback that is missing from this list, and a request that no callback sees is
 /// stopped by the tripwire alone. A test compares the list with the module.
-const CAPABILITIES: [&str; 39] = [
+const CAPABILITIES: [&str; 40] = [
     "clock_time_get",
     "environ_get",
     "environ_sizes_get",
@@ -328,6 +328,7 @@ const CAPABILITIES: [&str; 39] = [
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_request_trailers",
+    "proxy_on_response_headers",
     "proxy_on_tick",
     "proxy_record_metric",
     "proxy_register_shared_queue",

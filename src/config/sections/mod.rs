@@ -124,7 +124,7 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
         let all = providers.providers.iter().flatten();
         all.filter_map(|provider| provider.certificate_header.clone()).collect()
     };
-    credentials.extend(certificate_headers.iter().map(|header| header.form.name()));
+    credentials.extend(certificate_headers.iter().flat_map(|header| header.form.names()));
     credentials.sort_unstable();
     credentials.dedup();
     let mut headers_read = suites.matched_headers();

@@ -224,6 +224,22 @@ fn read_provider(
         // Where discovery has an error, none follows from it here.
         let discovered = gives_introspection.then(|| discovery_cluster.as_deref().unwrap_or_default());
         let introspection = read_introspection(&cursor, default_member, discovered)?;
+        if introspection.signed_for.is_some() {
+            let by_tenant = |uri: Option<&HttpUri>| uri.is_some_and(|uri| uri.path.contains("{tenant}"));
+            let key_uri = match &keys {
+                Some(ProviderKeys::Remote(remote)) => Some(&remote.uri),
+                Some(ProviderKeys::Local(_) | ProviderKeys::None) | None => None,
+            };
+            let uri = introspection.uri.as_ref();
+            if !has_keys {
+                cursor.error(
+                    "`signed: true` needs the issuer's keys: `local_jwks`, `remote_jwks` or `discovery`",
+                );
+            } else if uri.is_some() && by_tenant(key_uri) && !by_tenant(uri) {
+                cursor
+                    .error("`signed: true` needs `{tenant}` in `uri`, since each tenant has keys of its own");
+            }
+        }
         if introspection.apply_to_all && !has_keys {
             cursor.warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
         }
@@ -572,6 +588,7 @@ fn read_introspection(
         "cache",
         "max_response_bytes",
         "required_members",
+        "signed",
     ])?;
     let (uri, cluster) = match discovered {
         None => {
@@ -588,7 +605,9 @@ fn read_introspection(
             (Some(None), Some(discovered.into()))
         }
     };
-    let client_authentication = fields.required("client_auth").and_then(|auth| read_client_auth(&auth));
+    let is_signed = fields.boolean("signed", false);
+    let client = fields.required("client_auth").and_then(|auth| read_client_auth(&auth, is_signed));
+    let (client_authentication, client_id) = client.unzip();
     let apply_to_all = fields
         .optional("apply_to")
         .map_or(Some(false), |apply_to| apply_to.choice(&[("opaque", false), ("all", true)]));
@@ -614,6 +633,7 @@ fn read_introspection(
         cache_entries,
         max_ttl,
         negative_ttl,
+        signed_for: client_id.flatten().filter(|_| is_signed),
         required_members: required_members?.into(),
     })
 }
@@ -626,7 +646,11 @@ enum Method {
     None,
 }
 
-fn read_client_auth(cursor: &Cursor<'_>) -> Option<ClientAuthentication> {
+/// How the gateway authenticates itself, and its client id: where responses are signed for it, any method may have one.
+fn read_client_auth(
+    cursor: &Cursor<'_>,
+    is_signed: bool,
+) -> Option<(ClientAuthentication, Option<Box<str>>)> {
     let fields = cursor.map(&["method", "client_id", "client_secret", "token"])?;
     let method = fields.required("method")?.choice(&[
         ("client_secret_basic", Method::Basic),
@@ -640,6 +664,10 @@ fn read_client_auth(cursor: &Cursor<'_>) -> Option<ClientAuthentication> {
         Method::None => &[],
     };
     for key in ["client_id", "client_secret", "token"] {
+        // The audience of signed responses.
+        if key == "client_id" && is_signed {
+            continue;
+        }
         if let Some(superfluous) = fields.optional(key).filter(|_| !needed.contains(&key)) {
             superfluous.error("the `method` does not use it");
         }
@@ -649,7 +677,15 @@ fn read_client_auth(cursor: &Cursor<'_>) -> Option<ClientAuthentication> {
         let client_secret = fields.required("client_secret").and_then(|secret| read_secret(&secret));
         Some((Box::from(client_id?), client_secret?))
     };
-    match method {
+    let named = || {
+        let client_id = fields.optional("client_id");
+        if client_id.is_none() && is_signed {
+            cursor
+                .error("`signed: true` needs a `client_id`, by which the issuer names this gateway in `aud`");
+        }
+        client_id.and_then(|client_id| client_id.string()).map(Box::from)
+    };
+    let authentication = match method {
         Method::Basic => client()
             .map(|(client_id, client_secret)| ClientAuthentication::Basic { client_id, client_secret }),
         Method::Post => {
@@ -667,7 +703,18 @@ fn read_client_auth(cursor: &Cursor<'_>) -> Option<ClientAuthentication> {
             Some(ClientAuthentication::Bearer(secret))
         }
         Method::None => Some(ClientAuthentication::None),
+    };
+    let client_id = match &authentication {
+        Some(
+            ClientAuthentication::Basic { client_id, .. } | ClientAuthentication::Post { client_id, .. },
+        ) => Some(client_id.clone()),
+        Some(ClientAuthentication::Bearer(_) | ClientAuthentication::None) => named(),
+        None => None,
+    };
+    if is_signed && client_id.is_none() {
+        return None;
     }
+    Some((authentication?, client_id))
 }
 
 /// `{env: NAME}` or `{value: ...}`. No message shows either: what was meant as a value may stand at `env`.

@@ -3,7 +3,6 @@
 
 mod agreement;
 mod appian_erp;
-mod certificate;
 mod infor_suites;
 mod otk_branches;
 mod teamcenter;

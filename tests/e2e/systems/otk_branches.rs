@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::certificate::Certificate;
 use super::{
     assert_all, authorization_server, claims_of, clients, configuration, minted, options, passes, refused,
 };
+use crate::certificate::Certificate;
 use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, TlsTunnel};
 use scopegate_testing::http::{Connection, Request};
 
@@ -36,10 +36,7 @@ fn start() -> (AuthorizationServer, Gateway, TlsTunnel) {
     let certificate = Certificate::for_host(HOST);
     let socket = json!({"name": "envoy.transport_sockets.tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "common_tls_context": {"tls_certificates": [{
-            "certificate_chain": {"inline_string": certificate.chain},
-            "private_key": {"inline_string": certificate.private_key},
-        }]},
+        "common_tls_context": {"tls_certificates": [certificate.for_envoy()]},
     }});
     let bootstrap = move |bootstrap: &mut Value| {
         let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().expect("listeners");

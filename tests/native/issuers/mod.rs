@@ -5,6 +5,7 @@ mod claim_lists;
 mod introspection_of;
 mod revoked;
 mod rfc9068;
+mod signed;
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use scopegate::respond::Reason;
 use scopegate::respond::rejection::Answer;
 use serde_json::{Value, json};
 
-use super::lossy;
+use crate::scene::lossy;
 use crate::terminal::{Style, Terminal, shown};
 
 /// An explained request.

@@ -1,37 +1,24 @@
 //! `scopegate explain`: one request's way through the filter, step by step.
 //!
-//! The decision is the filter's own: [`Exchange::advance_traced`], with what the command line says of
+//! The decision is the filter's own: [`scopegate::exchange::Exchange::advance_traced`], with what the command line says of
 //! issuers. Its facts and its trace tell how each step went; nothing is decided again here.
 
-mod explanation;
-mod narrate;
+pub mod explanation;
+pub mod narrate;
 mod nearby;
 mod remedy;
+mod sender;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
-use scopegate::authenticate::{UntrustedToken, looks_like_jwt};
-use scopegate::collections::shared_store::SharedStore;
-use scopegate::credential::PlaceRef;
-use scopegate::exchange::trace::Trace;
-use scopegate::exchange::{Exchange, Facts, Forward, Host, Request, Step, Surroundings};
-use scopegate::http::headers::borrowed;
-use scopegate::issuer::IssuerFault;
-use scopegate::issuer::calls::{CallKind, place};
-use scopegate::issuer::state::KeysReply;
-use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Question, Waiter, WaiterId, Worker};
-use scopegate::jose::PureVerifier;
-use scopegate::jose::SkippedKey;
 use scopegate::policy::Policy;
-use scopegate::respond::{Answer, Rejection};
-use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
 
 use self::explanation::Explanation;
+use crate::scene::{Scene, decide, put_token};
 use crate::source::{Source, read_bytes};
 use crate::terminal::Terminal;
 use crate::{CommandOutput, Failure, clock};
@@ -105,70 +92,6 @@ enum Format {
     Json,
 }
 
-/// A request and what its issuers would say.
-#[derive(Clone, Debug, Default)]
-pub struct Scene {
-    /// All headers, pseudo-headers included, names in lower case.
-    headers: Vec<(String, Vec<u8>)>,
-    /// JWK Sets, by the provider's name.
-    jwks: Vec<(String, Vec<u8>)>,
-    /// The introspection answer.
-    introspection: Option<Vec<u8>>,
-    body: Option<Vec<u8>>,
-    client_certificate: Option<[u8; 32]>,
-    /// The address of the connection's peer.
-    peer_address: Option<IpAddr>,
-    now: Duration,
-}
-
-/// What the filter makes of a scene.
-struct Decided {
-    active: Rc<ActivePolicy>,
-    end: End,
-    trace: Trace,
-    calls: Vec<Call>,
-}
-
-/// The tool's own environment, and no other worker.
-struct Environment {
-    peer_address: Option<IpAddr>,
-}
-
-impl Host for Environment {
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn peer_address(&self) -> Option<IpAddr> {
-        self.peer_address
-    }
-
-    fn shared(&self) -> Option<&dyn SharedStore> {
-        None
-    }
-}
-
-/// How it ended.
-enum End {
-    Forwarded(Forward),
-    Refused(Rejection, Facts),
-    TokenRequestRefused(Fault, Facts),
-    Told(Answer, Facts),
-}
-
-/// A call that the filter would have made.
-struct Call {
-    kind: CallKind,
-    provider: String,
-    /// Whether a file answered.
-    answered: bool,
-    fault: Option<IssuerFault>,
-    /// The cluster and the URI that it would have gone to.
-    place: String,
-    /// Keys of the file that are not used, and why.
-    skipped: Vec<SkippedKey>,
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let policy = Source::read(&arguments.config)?.load_valid()?.policy;
@@ -184,85 +107,6 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
 /// Decides the request and explains each step.
 pub fn explain(policy: Policy, scene: &Scene) -> Explanation {
     narrate::narrate(scene, &decide(policy, scene))
-}
-
-/// Lets the filter decide. Its calls are answered at once, from the scene.
-fn decide(policy: Policy, scene: &Scene) -> Decided {
-    let active = Worker::default().activate(policy);
-    let mut exchange = Exchange::new(Rc::clone(&active));
-    let headers = borrowed(&scene.headers);
-    let request = Request::new(&headers);
-    let mut calls = Vec::new();
-    let mut trace = Trace::default();
-    loop {
-        let mut issuer_calls = Vec::new();
-        let mut surroundings = Surroundings {
-            verifier: &PureVerifier,
-            client_certificate: &|| scene.client_certificate,
-            host: &Environment { peer_address: scene.peer_address },
-            now: scene.now,
-            waiter: Waiter { id: WaiterId(1), bytes: 0 },
-            can_log: true,
-            calls: &mut issuer_calls,
-        };
-        let end = match exchange.advance_traced(&request, &mut surroundings, &mut trace) {
-            Step::Forward(forward) => End::Forwarded(forward),
-            Step::Reject(rejection, facts) => End::Refused(*rejection, facts),
-            Step::Tell(answer, facts) => End::Told(*answer, facts),
-            Step::RejectTokenRequest(fault, facts) => End::TokenRequestRefused(*fault, facts),
-            Step::AwaitBody => {
-                exchange.deliver_body(match &scene.body {
-                    None => Err(Fault::NoBody),
-                    Some(body) if body.len() > MAX_BODY_BYTES => Err(Fault::TooLarge),
-                    Some(body) => Ok(body.clone()),
-                });
-                continue;
-            }
-            // The exchange bounds how often it waits.
-            Step::Await => {
-                for issuer_call in issuer_calls {
-                    let (call, verdict) = answer(&active, scene, issuer_call);
-                    exchange.deliver(verdict);
-                    calls.push(call);
-                }
-                continue;
-            }
-        };
-        return Decided { active, end, trace, calls };
-    }
-}
-
-fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Option<IntrospectionOutcome>) {
-    let name = |id| active.policy.provider(id).map_or(String::new(), |provider| provider.name.to_string());
-    let leads = |id, kind, tenant| {
-        active.policy.provider(id).map_or(String::new(), |provider| place(provider, kind, tenant))
-    };
-    match call {
-        IssuerCall::FetchKeys { provider, tenant, .. } => {
-            let name = name(provider);
-            let body = scene.jwks.iter().find(|(of, _)| *of == name).map(|(_, body)| body.as_slice());
-            let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let kind = CallKind::Keys;
-            let place = leads(provider, kind, tenant.as_deref());
-            let KeysReply { fault, skipped, .. } =
-                active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
-            (Call { kind, provider: name, answered: body.is_some(), fault, place, skipped }, None)
-        }
-        IssuerCall::Introspect { provider, token, tenant } => {
-            let question = Question { token: &token, tenant: tenant.as_deref() };
-            let body = scene.introspection.as_deref();
-            let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
-            let (_, verdict) = active.introspection_reply(provider, question, reply, scene.now);
-            let fault = match &verdict {
-                IntrospectionOutcome::Fault(fault) => Some(fault.clone()),
-                IntrospectionOutcome::Active(_) | IntrospectionOutcome::Refused { .. } => None,
-            };
-            let kind = CallKind::Introspection;
-            let (provider, place) = (name(provider), leads(provider, kind, tenant.as_deref()));
-            let call = Call { kind, provider, answered: body.is_some(), fault, place, skipped: Vec::new() };
-            (call, Some(verdict))
-        }
-    }
 }
 
 /// The request that the command line describes.
@@ -320,42 +164,6 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
     Ok(scene)
 }
 
-/// Puts the token where the provider that it names looks for one, or else where any does.
-fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
-    let provider = UntrustedToken::parse(token).ok().filter(|_| looks_like_jwt(token)).and_then(|parsed| {
-        let issuer = parsed.issuer().ok().flatten()?;
-        policy.provider_of_issuer(issuer).map(|(id, _)| id)
-    });
-    let mut places: Vec<_> = policy.places.iter().collect();
-    let has_proof = scene.headers.iter().any(|(name, _)| name == "dpop");
-    places.sort_by_key(|(place, prefix, providers)| {
-        (
-            !provider.is_some_and(|id| providers.contains(id)),
-            *place != PlaceRef::Header("authorization"),
-            // A proof comes with a token under its own scheme (RFC 9449 section 7.1).
-            prefix.trim_end().eq_ignore_ascii_case("dpop") != has_proof,
-        )
-    });
-    let Some((place, prefix, _)) = places.first() else { return };
-    match place {
-        PlaceRef::Header(name) => {
-            scene.headers.push(((*name).to_owned(), format!("{prefix}{token}").into_bytes()))
-        }
-        PlaceRef::Cookie(name) => {
-            scene.headers.push(("cookie".to_owned(), format!("{name}={token}").into_bytes()))
-        }
-        PlaceRef::Parameter(name) => {
-            use scopegate::http::percent;
-            let path = scene.headers.iter_mut().find(|(name, _)| name == ":path");
-            if let Some((_, path)) = path {
-                let separator = if path.contains(&b'?') { '&' } else { '?' };
-                let parameter = format!("{separator}{}={}", percent::encode(name), percent::encode(token));
-                path.extend_from_slice(parameter.as_bytes());
-            }
-        }
-    }
-}
-
 fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
     let name = name.trim().to_ascii_lowercase();
@@ -378,7 +186,7 @@ fn parse_assignment(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), PathBuf::from(file)))
 }
 
-fn parse_digest(text: &str) -> Result<[u8; 32], String> {
+pub fn parse_digest(text: &str) -> Result<[u8; 32], String> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| *c != ':')
@@ -394,8 +202,4 @@ fn parse_digest(text: &str) -> Result<[u8; 32], String> {
         *byte = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
     }
     Ok(digest)
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -23,9 +23,10 @@ use serde_json::Value;
 use super::explanation::{Edits, ExplainedStep, Explanation};
 use super::nearby::{methods_here, nearby};
 use super::remedy::remedy;
-use super::{Decided, End, Scene, lossy};
+use super::sender;
 use crate::catalog::operation_name;
 use crate::clock;
+use crate::scene::{Decided, End, Scene, lossy};
 use crate::terminal::shown;
 
 const STAGES: [Stage; 8] = [
@@ -98,10 +99,10 @@ struct Narrator<'t> {
 
 /// The details of a step, as they are gathered.
 #[derive(Default)]
-struct Details(Vec<(String, String)>);
+pub(super) struct Details(Vec<(String, String)>);
 
 impl Details {
-    fn add(&mut self, name: &str, value: impl Into<String>) {
+    pub(super) fn add(&mut self, name: &str, value: impl Into<String>) {
         const LONGEST: usize = 300;
         let value: String = value.into();
         let mut text: String = value.chars().take(LONGEST).collect();
@@ -278,6 +279,8 @@ impl Narrator<'_> {
                 let paths: Vec<String> = more_scopes.iter().map(ToString::to_string).collect();
                 details.add("provider adds scopes from", paths.join(", "));
             }
+            let identity = self.facts.identity.as_deref();
+            sender::tell(provider, identity, self.request.headers, self.scene, details);
         }
         self.calls(details);
         self.revoked(details);

@@ -3,9 +3,15 @@
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use std::rc::Rc;
+
 use scopegate::config::parse_yaml;
-use scopegate::exchange::NoHost;
 use scopegate::exchange::trace::StepOutcome;
+use scopegate::exchange::{Exchange, NoHost, Request, Step, Surroundings};
+use scopegate::http::headers::borrowed;
+use scopegate::issuer::{ActivePolicy, IssuerCall, IssuerFault, Waiter, WaiterId, Worker};
+use scopegate::jose::PureVerifier;
+use scopegate::token_endpoint::Fault;
 use serde_json::{Value, json};
 
 use super::*;
@@ -230,6 +236,7 @@ impl Generator {
             client_certificate: None,
             peer_address: None,
             now: Duration::from_secs(NOW),
+            variables: None,
         }
     }
 }
@@ -547,4 +554,56 @@ fn a_token_of_another_type_is_told_with_what_says_so_and_what_was_required() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+}
+
+#[test]
+fn a_proof_is_told_with_what_it_says_and_what_the_provider_asks_for() {
+    let yaml = CONFIG.replace(
+        "    audiences: [books-api]\n",
+        "    audiences: [books-api]\n    dpop: {mode: required, public_origin: 'https://api.example.com:8443'}\n",
+    );
+    let client = Signer::anonymous("ES256", 3);
+    let jwk = client.jwk();
+    let text = |name: &str| jwk[name].as_str().unwrap().to_owned();
+    let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text("x"), text("y"));
+    let encode = |bytes: &[u8]| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+    };
+    let sha256 = |bytes: &[u8]| {
+        use sha2::Digest as _;
+        encode(&sha2::Sha256::digest(bytes))
+    };
+    let thumbprint = sha256(members.as_bytes());
+    let mut claims = claims("acme", "acme-sync", "read");
+    claims["cnf"] = json!({"jkt": thumbprint});
+    let told = |htu: &str| {
+        let mut scene = asks("GET", "/acme/books", &claims);
+        let bearer = scene.headers.iter_mut().find(|(name, _)| name == "authorization").unwrap();
+        let token = String::from_utf8(bearer.1.clone()).unwrap().replace("Bearer ", "");
+        bearer.1 = format!("DPoP {token}").into_bytes();
+        let proof = json!({"jti": "secret-id", "htm": "GET", "htu": htu, "iat": NOW, "ath": sha256(token.as_bytes())});
+        let proof = client.mint(json!({"typ": "dpop+jwt", "jwk": jwk}), &proof);
+        scene.headers.push(("dpop".to_owned(), proof.into_bytes()));
+        let explanation = explain(parse_yaml(&yaml).unwrap().policy, &scene);
+        let text = explanation.text(&Terminal::plain());
+        (explanation, text)
+    };
+    let (explanation, text) = told("https://api.example.com:8443/acme/books");
+    assert!(explanation.passes(), "{text}");
+    for line in [
+        "provider asks for tokens: bound to a key, with a proof of it (DPoP)",
+        &format!("bound to the key: {thumbprint}"),
+        "proof's htm: GET",
+        "proof's htu: https://api.example.com:8443/acme/books",
+        "proofs are for: https://api.example.com:8443",
+        "remove dpop",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("secret-id"), "{text}");
+    let (explanation, text) = told("http://gateway.internal/acme/books");
+    assert_eq!(explanation.reason.unwrap().as_str(), "proof_invalid");
+    assert!(text.contains("proof's htu: http://gateway.internal/acme/books"), "{text}");
+    assert!(text.contains("`htu` names another one than this request"), "{text}");
 }

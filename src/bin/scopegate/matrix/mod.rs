@@ -67,6 +67,8 @@ struct Column<'p> {
     provider: Option<&'p str>,
     /// An application's scopes, or a scope's permissions.
     behind: Vec<&'p str>,
+    /// How an application's tokens must be bound to it.
+    sender: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,6 +138,7 @@ impl<'p> Table<'p> {
                 name: caller.client.unwrap_or("any client"),
                 provider: caller.provider,
                 behind: scopes.into_iter().flat_map(|scopes| scopes.iter()).map(|scope| &**scope).collect(),
+                sender: caller.sender,
             });
             holders.push(caller.holder);
         }
@@ -145,6 +148,7 @@ impl<'p> Table<'p> {
                 name: scope,
                 provider: None,
                 behind: tenant.scope_table.permissions(scope).collect(),
+                sender: None,
             });
         }
         let carriers = columns.iter().filter(|column| column.kind == Kind::Scope);
@@ -175,7 +179,8 @@ impl<'p> Table<'p> {
             };
             let provider = column.provider.map(|provider| format!(" of {provider}")).unwrap_or_default();
             let behind = if behind.is_empty() { behind } else { format!(": {behind}") };
-            text.push_str(&shown(&format!("  {number:>3}  {what}{}{provider}{behind}", column.name)));
+            let sender = column.sender.map(|sender| format!("; tokens {sender}")).unwrap_or_default();
+            text.push_str(&shown(&format!("  {number:>3}  {what}{}{provider}{behind}{sender}", column.name)));
             text.push('\n');
         }
         let width = |part: fn(&Row) -> &str| {
@@ -352,6 +357,25 @@ mod tests {
     fn marks(table: &Table<'_>, operation: &str) -> String {
         let row = table.rows.iter().find(|row| row.operation == operation).unwrap();
         row.cells.iter().map(|cell| mark(*cell).0).collect()
+    }
+
+    #[test]
+    fn an_application_is_told_with_how_its_tokens_must_be_bound_and_an_operation_with_its_step_up() {
+        let yaml = BOOKS.replace(
+            "    audiences: [books-api]\n",
+            "    audiences: [books-api]\n    dpop: {mode: required, public_origin: 'https://api.example.com'}\n",
+        );
+        let yaml = yaml.replacen(
+            "requires: [admin]",
+            "requires: [admin], acr_values: [urn:mfa], max_auth_age: 5m",
+            1,
+        );
+        let policy = parse_yaml(&yaml).unwrap().policy;
+        let tables = tables(&policy);
+        let text = tables[0].text(&Terminal::plain());
+        assert!(text.contains("read write; tokens bound to a key, with a proof of it (DPoP)"), "{text}");
+        let requires: Vec<&str> = tables[0].rows.iter().map(|row| row.requires.as_str()).collect();
+        assert!(requires.contains(&"admin; acr urn:mfa; auth_time 300 s ago at most"), "{requires:?}");
     }
 
     #[test]

@@ -107,7 +107,8 @@ fn heading(column: &Column<'_>) -> Markup {
                 [] => "no scopes".to_owned(),
                 scopes => scopes.join(" "),
             };
-            ("application", format!("application {}{provider}: {scopes}", column.name))
+            let sender = column.sender.map(|sender| format!("; tokens {sender}")).unwrap_or_default();
+            ("application", format!("application {}{provider}: {scopes}{sender}", column.name))
         }
         Kind::Scope => ("scope", format!("scope {} alone, as {}", column.name, column.behind.join(" "))),
     };

@@ -4,11 +4,14 @@ use base64::Engine as _;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::elliptic_curve::Generate as _;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// A certificate and its private key, both in PEM.
 pub struct Certificate {
     pub chain: String,
     pub private_key: String,
+    pub der: Vec<u8>,
 }
 
 impl Certificate {
@@ -41,11 +44,27 @@ impl Certificate {
         );
         let signature: Signature = key.sign(&to_be_signed);
         let signature = bit_string(signature.to_der().as_bytes());
-        let chain = der(0x30, &[&to_be_signed, &ecdsa_with_sha256, &signature]);
+        let certificate = der(0x30, &[&to_be_signed, &ecdsa_with_sha256, &signature]);
         // RFC 5915.
         let private_key =
             der(0x30, &[&[2, 1, 1], &der(0x04, &[&key.to_bytes()]), &der(0xa0, &[&prime256v1])]);
-        Self { chain: pem("CERTIFICATE", &chain), private_key: pem("EC PRIVATE KEY", &private_key) }
+        Self {
+            chain: pem("CERTIFICATE", &certificate),
+            private_key: pem("EC PRIVATE KEY", &private_key),
+            der: certificate,
+        }
+    }
+
+    /// SHA-256 of the certificate in DER.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.der).into()
+    }
+
+    /// As Envoy has it in `tls_certificates`.
+    pub fn for_envoy(&self) -> Value {
+        json!({
+            "certificate_chain": {"inline_string": self.chain}, "private_key": {"inline_string": self.private_key},
+        })
     }
 }
 
