@@ -63,7 +63,7 @@ help: ## Show what there is to make
 
 .PHONY: build
 build: rust $(WASM_OPT_READY) ## Build the wasm files only: scopegate.wasm for Envoy, scopegate-portable.wasm for other hosts
-	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
+	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked --config "$(WITHOUT_PATHS)"
 	@$(MAKE) $(WASM_OUT)/envoy.wasm $(WASM_OUT)/portable.wasm
 	@cp $(WASM_OUT)/envoy.wasm $(WASM).new && mv $(WASM).new $(WASM)
 	@cp $(WASM_OUT)/portable.wasm $(PORTABLE).new && mv $(PORTABLE).new $(PORTABLE)
@@ -77,6 +77,17 @@ $(WASM_OUT)/%.wasm: target/$(WASM_TARGET)/release/deps/scopegate.wasm tools/fini
 	cargo run --quiet --package finish-wasm --locked -- $* $< $@.unoptimized
 	$(WASM_OPT_PROGRAM) $(WASM_FEATURES) -Oz $@.unoptimized --output $@.new
 	@rm $@.unoptimized && mv $@.new $@
+
+# Messages of panics name files: not where these lie on the machine that builds.
+WITHOUT_PATHS := target.$(WASM_TARGET).rustflags=['--remap-path-prefix=$(CURDIR)=scopegate', \
+	'--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo']
+
+.PHONY: reproducible
+reproducible: build ## Build the commit at hand once more in another folder, and compare the files
+	rm -rf target/reproducible && git clone --quiet . target/reproducible/of-another-name
+	$(MAKE) -C target/reproducible/of-another-name build
+	cd target/reproducible/of-another-name && sha256sum $(WASM) $(PORTABLE) >$(CURDIR)/target/reproducible/SHA256SUMS
+	sha256sum --check target/reproducible/SHA256SUMS
 
 .PHONY: image
 image: build node ## Write the OCI image of the wasm file to target/image, without an engine

@@ -209,14 +209,14 @@ fn gateway(key_set: &Value) -> Gateway {
 /// Whether each token passes at this port.
 fn asked_of_envoy(port: u16, tokens: &[&str]) -> Vec<bool> {
     let judge = |token: &&str| {
-        let request = Request::get("/orders").header("authorization", &format!("Bearer {token}"));
+        let request = Request::get("/orders").header("authorization", format!("Bearer {token}"));
         match Connection::open(port).send(&request).status {
             200 => true,
             400 | 401 | 403 | 431 => false,
             other => panic!("{other} for {token}"),
         }
     };
-    tokens.iter().map(|token| judge(token)).collect()
+    tokens.iter().map(judge).collect()
 }
 
 /// Whether each token is good to a library.

@@ -508,7 +508,8 @@ fn metered_module() -> &'static Module {
     MODULE.get_or_init(|| compile(&path(), true))
 }
 
-fn path() -> PathBuf {
+/// The file.
+pub fn path() -> PathBuf {
     std::env::var_os("SCOPEGATE_WASM").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/wasm32-wasip1/release/scopegate.wasm"),
         PathBuf::from,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wasmi::ExternType;
 
-use super::host::module;
+use super::host::{module, path};
 
 /// The functions of ABI 0.2.1 that proxy-wasm-cpp-host gives to modules (its `exports.h`).
 const ABI_FUNCTIONS: [&str; 40] = [
@@ -79,6 +79,16 @@ fn every_import_is_a_function_that_envoy_offers() {
         .collect();
     assert_eq!(unknown, Vec::<String>::new());
     assert!(module().imports().all(|import| matches!(import.ty(), ExternType::Func(_))));
+}
+
+#[test]
+fn the_file_names_no_folder_of_the_machine_that_built_it() {
+    let bytes = std::fs::read(path()).unwrap();
+    let named = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(named("cargo/registry"), "a panic of some package names its file");
+    for folder in [env!("CARGO_MANIFEST_DIR"), "/home/", "/root/", "/.cargo/"] {
+        assert!(!named(folder), "{folder}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Each target for some seconds: its seeds and what once failed, as they are and changed at random.
 
+#![allow(clippy::disallowed_methods, reason = "a test measures its own time")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
