@@ -17,14 +17,21 @@ const CHART: &str = "deploy/helm/scopegate";
 /// What Istio calls the issuer's cluster.
 const CLUSTER: &str = "idp=outbound|443||login.example.com";
 
+/// The directory of helm and kubectl, which `make test` names.
+fn kubernetes() -> PathBuf {
+    let named = std::env::var_os("SCOPEGATE_KUBERNETES");
+    let directory = named.map_or_else(|| Path::new(ROOT).join(".env/kubernetes"), PathBuf::from);
+    assert!(
+        directory.join("helm").is_file(),
+        "no helm in {}: run `make .env/kubernetes`",
+        directory.display()
+    );
+    directory
+}
+
 fn run(program: &str, arguments: &[&str]) -> Output {
     let path = match program {
-        "helm" | "kubectl" => {
-            let directory = std::env::var("SCOPEGATE_KUBERNETES");
-            let directory =
-                directory.unwrap_or_else(|_| panic!("SCOPEGATE_KUBERNETES is not set: run `make test`"));
-            PathBuf::from(directory).join(program)
-        }
+        "helm" | "kubectl" => kubernetes().join(program),
         other => other.into(),
     };
     Command::new(&path)
@@ -247,7 +254,7 @@ fn tenants_of_labelled_config_maps_become_a_part_of_the_configuration() {
         ),
     ]);
     let server = format!("http://127.0.0.1:{}", api_server(maps));
-    let kubectl = PathBuf::from(std::env::var("SCOPEGATE_KUBERNETES").unwrap()).join("kubectl");
+    let kubectl = kubernetes().join("kubectl");
     let output = Command::new("deploy/kustomize/tenants.sh")
         .args([
             "gateway",
