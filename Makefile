@@ -31,6 +31,14 @@ ENVOY_BINARY := $(CURDIR)/.env/envoy
 ENVOY_READY := .env/envoy
 endif
 
+ifdef CHROMIUM
+CHROMIUM_BINARY := $(or $(shell command -v '$(CHROMIUM)'),$(CHROMIUM))
+CHROMIUM_READY := named-chromium
+else
+CHROMIUM_BINARY := $(CURDIR)/.env/chromium/chromium
+CHROMIUM_READY := .env/chromium
+endif
+
 ifdef PROMETHEUS
 PROMETHEUS_BINARIES := $(abspath $(PROMETHEUS))
 PROMETHEUS_READY := named-prometheus
@@ -71,7 +79,8 @@ test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
 test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
 test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
-test: lint build setup .env/deploy $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
+test: export SCOPEGATE_CHROMIUM = $(CHROMIUM_BINARY)
+test: lint build setup .env/deploy .env/browser $(PROMETHEUS_READY) $(CHROMIUM_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -141,7 +150,8 @@ node:
 
 .env/node: $(SERVERS)/package-lock.json
 .env/deploy: tests/deploy/package-lock.json
-.env/node .env/deploy: | node
+.env/browser: tests/browser/package-lock.json
+.env/node .env/deploy .env/browser: | node
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
@@ -166,5 +176,17 @@ named-prometheus:
 	@$(call unpack,.env/prometheus.new,prometheus,set PROMETHEUS=/directory/of/prometheus/and/promtool)
 	@.env/prometheus.new/usr/bin/promtool --version | head -n 1
 	@rm -rf $@ && mv .env/prometheus.new $@ && touch $@
+
+.PHONY: named-chromium
+named-chromium:
+	@$(call need,[ -x '$(CHROMIUM_BINARY)' ],the browser $(CHROMIUM_BINARY),CHROMIUM must name an executable file)
+
+# Chromium with the libraries that this machine lacks, unpacked beside it.
+.env/chromium:
+	@packages="$$(apt-get -qq install --print-uris -y --no-install-recommends chromium 2>/dev/null | sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | tr '\n' ' ')" && \
+	$(call unpack,.env/chromium.new,$${packages:-chromium},set CHROMIUM=/path/to/chromium)
+	@printf '#!/bin/sh\nroot="$$(dirname "$$0")"\nlibraries="$$(echo "$$root"/usr/lib/*-linux-gnu)"\nLD_LIBRARY_PATH="$$libraries:$$libraries/pulseaudio" exec "$$root/usr/lib/chromium/chromium" "$$@"\n' >.env/chromium.new/chromium
+	@chmod +x .env/chromium.new/chromium && .env/chromium.new/chromium --version
+	@rm -rf $@ && mv .env/chromium.new $@ && touch $@
 
 comma := ,

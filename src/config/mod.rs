@@ -138,6 +138,16 @@ pub fn read_yaml(text: &str) -> Result<document::Node<'_>, ConfigError> {
     yaml::parse(text)
 }
 
+/// The documents of a YAML stream, repeated keys and all; empty ones are left out.
+///
+/// # Errors
+///
+/// What is not YAML, and a stream without a document.
+#[cfg(feature = "yaml")]
+pub fn read_yaml_stream(text: &str) -> Result<Vec<document::Node<'_>>, ConfigError> {
+    yaml::parse_stream(text)
+}
+
 /// The JSON that a YAML configuration stands for, whether or not it is a valid configuration.
 ///
 /// # Errors
