@@ -33,6 +33,14 @@ ENVOY_BINARY := $(CURDIR)/.env/envoy
 ENVOY_READY := .env/envoy
 endif
 
+ifdef CHROMIUM
+CHROMIUM_BINARY := $(or $(shell command -v '$(CHROMIUM)'),$(CHROMIUM))
+CHROMIUM_READY := named-chromium
+else
+CHROMIUM_BINARY := $(CURDIR)/.env/chromium/chromium
+CHROMIUM_READY := .env/chromium
+endif
+
 ifdef PROMETHEUS
 PROMETHEUS_BINARIES := $(abspath $(PROMETHEUS))
 PROMETHEUS_READY := named-prometheus
@@ -117,8 +125,9 @@ test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: export SCOPEGATE_PYTHON = $(CURDIR)/.env/second-opinion/bin/python
 test: export SCOPEGATE_KUBERNETES = $(KUBERNETES_BINARIES)
+test: export SCOPEGATE_CHROMIUM = $(CHROMIUM_BINARY)
 test: ## Check formatting, lints and documentation, then run every test, real Envoy included
-	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/interop .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY)
+	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/interop .env/browser .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY) $(CHROMIUM_READY)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast $(TESTED); \
 	else \
@@ -222,7 +231,8 @@ node:
 .env/node: $(SERVERS)/package-lock.json
 .env/deploy: tests/deploy/package-lock.json
 .env/interop: tests/interop/package-lock.json
-.env/node .env/deploy .env/interop: | node
+.env/browser: tests/browser/package-lock.json
+.env/node .env/deploy .env/interop .env/browser: | node
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@
@@ -268,5 +278,17 @@ named-prometheus:
 	@$(call unpack,.env/prometheus.new,prometheus,set PROMETHEUS=/directory/of/prometheus/and/promtool)
 	@.env/prometheus.new/usr/bin/promtool --version | head -n 1
 	@rm -rf $@ && mv .env/prometheus.new $@ && touch $@
+
+.PHONY: named-chromium
+named-chromium:
+	@$(call need,[ -x '$(CHROMIUM_BINARY)' ],the browser $(CHROMIUM_BINARY),CHROMIUM must name an executable file)
+
+# Chromium with the libraries that this machine lacks, unpacked beside it.
+.env/chromium:
+	@packages="$$(apt-get -qq install --print-uris -y --no-install-recommends chromium 2>/dev/null | sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | tr '\n' ' ')" && \
+	$(call unpack,.env/chromium.new,$${packages:-chromium},set CHROMIUM=/path/to/chromium)
+	@printf '#!/bin/sh\nroot="$$(dirname "$$0")"\nlibraries="$$(echo "$$root"/usr/lib/*-linux-gnu)"\nLD_LIBRARY_PATH="$$libraries:$$libraries/pulseaudio" exec "$$root/usr/lib/chromium/chromium" "$$@"\n' >.env/chromium.new/chromium
+	@chmod +x .env/chromium.new/chromium && .env/chromium.new/chromium --version
+	@rm -rf $@ && mv .env/chromium.new $@ && touch $@
 
 comma := ,

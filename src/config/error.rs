@@ -43,6 +43,22 @@ impl ConfigErrors {
         Self { errors, omitted }
     }
 
+    /// The report of these errors, of which the first [`MAX_REPORTED`] are kept; None where there is none.
+    pub fn of(mut errors: Vec<ConfigError>) -> Option<Self> {
+        let omitted = errors.len().saturating_sub(MAX_REPORTED);
+        errors.truncate(MAX_REPORTED);
+        (!errors.is_empty()).then_some(Self { errors, omitted })
+    }
+
+    /// The same errors; those without a place stand at `mark`.
+    #[must_use]
+    pub fn at(mut self, mark: Option<Mark>) -> Self {
+        for error in &mut self.errors {
+            error.mark = error.mark.or(mark);
+        }
+        self
+    }
+
     /// The errors, [`MAX_REPORTED`] at most.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.errors.iter()

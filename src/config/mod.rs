@@ -11,6 +11,7 @@
 //!
 //! [`parse_plugin`] is a pure function of its bytes: every worker comes to the same result.
 
+pub mod compact;
 pub mod document;
 pub mod duration;
 pub mod error;
@@ -39,15 +40,27 @@ pub struct Loaded {
     pub policy: Policy,
     /// What is allowed and probably not meant; the first [`error::MAX_REPORTED`].
     pub warnings: Vec<Warning>,
+    /// How long its JSON is, unpacked; 0 where it was read from something else.
+    pub text_bytes: usize,
 }
 
-/// Reads a configuration in JSON.
+/// Reads a configuration in JSON, plain or compact.
 ///
 /// # Errors
 ///
 /// All that is wrong with it, in one report.
 pub fn parse_json(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
-    sections::policy(&document::parse_json(bytes)?, Sha256::digest(bytes).into())
+    parse_node(&document::parse_json(bytes)?, bytes)
+}
+
+/// Reads `document`, which stands in `bytes`. In the compact form it is what it holds, digest and all.
+fn parse_node(document: &document::Node<'_>, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
+    let unpacked = compact::unpack(document)?;
+    let loaded = match &unpacked {
+        None => sections::policy(document, Sha256::digest(bytes).into())?,
+        Some(json) => sections::policy(&compact::parse_unpacked(json)?, Sha256::digest(json).into())?,
+    };
+    Ok(Loaded { text_bytes: unpacked.as_deref().unwrap_or(bytes).len(), ..loaded })
 }
 
 /// Reads a plugin's configuration as a host hands it over: JSON, or a `google.protobuf.Struct` in its wire format.
@@ -61,8 +74,8 @@ pub fn parse_plugin(bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
     // Both may begin with a line feed, but no text is both: JSON has no control characters but white space, and the
     // length of the first key's entry is followed by another field's tag.
     match (document::parse_json(bytes), protobuf::parse_struct(bytes)) {
-        (Err(_), Some(node)) if !bytes.is_empty() => sections::policy(&node, Sha256::digest(bytes).into()),
-        (json, _) => sections::policy(&json?, Sha256::digest(bytes).into()),
+        (Err(_), Some(node)) if !bytes.is_empty() => parse_node(&node, bytes),
+        (json, _) => parse_node(&json?, bytes),
     }
 }
 
@@ -124,6 +137,16 @@ pub fn parse_yaml_document(text: &str) -> Result<document::Node<'_>, ConfigError
 #[cfg(feature = "yaml")]
 pub fn read_yaml(text: &str) -> Result<document::Node<'_>, ConfigError> {
     yaml::parse(text)
+}
+
+/// The documents of a YAML stream, repeated keys and all; empty ones are left out.
+///
+/// # Errors
+///
+/// What is not YAML, and a stream without a document.
+#[cfg(feature = "yaml")]
+pub fn read_yaml_stream(text: &str) -> Result<Vec<document::Node<'_>>, ConfigError> {
+    yaml::parse_stream(text)
 }
 
 /// The JSON that a YAML configuration stands for, whether or not it is a valid configuration.

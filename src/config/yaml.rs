@@ -16,9 +16,29 @@ const MAX_DEPTH: usize = 127;
 ///
 /// Aliases are refused: they are how a small text becomes a large document.
 pub fn parse(text: &str) -> Result<Node<'_>, ConfigError> {
+    let mut documents = read(text, 1)?;
+    documents.pop().ok_or_else(nothing)
+}
+
+/// Reads a stream of YAML documents, leaving out empty ones.
+pub fn parse_stream(text: &str) -> Result<Vec<Node<'_>>, ConfigError> {
+    let mut documents = read(text, usize::MAX)?;
+    if documents.len() > 1 {
+        documents.retain(|document| document.value != Value::Null);
+    }
+    if documents.is_empty() { Err(nothing()) } else { Ok(documents) }
+}
+
+fn nothing() -> ConfigError {
+    ConfigError { path: String::new(), mark: None, message: "the document is empty".to_owned() }
+}
+
+/// The documents of a stream, `most` at most.
+fn read(text: &str, most: usize) -> Result<Vec<Node<'_>>, ConfigError> {
     let mut events = Parser::new_from_str(text);
     let mut builder = Builder::default();
-    let mut documents = 0;
+    let mut documents = Vec::new();
+    let mut begun = 0;
     loop {
         let (event, span) = match events.next_event() {
             None => break,
@@ -36,11 +56,12 @@ pub fn parse(text: &str) -> Result<Node<'_>, ConfigError> {
             Some(Ok(event)) => event,
         };
         match event {
-            Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
+            Event::Nothing | Event::StreamStart => {}
+            Event::DocumentEnd => documents.extend(builder.root.take()),
             Event::StreamEnd => break,
             Event::DocumentStart(_) => {
-                documents += 1;
-                if documents > 1 {
+                begun += 1;
+                if begun > most {
                     return Err(refused(&span.start, "there is more than one document"));
                 }
             }
@@ -51,9 +72,7 @@ pub fn parse(text: &str) -> Result<Node<'_>, ConfigError> {
             Event::SequenceEnd | Event::MappingEnd => builder.close(),
         }
     }
-    let nothing =
-        || ConfigError { path: String::new(), mark: None, message: "the document is empty".to_owned() };
-    builder.root.ok_or_else(nothing)
+    Ok(documents)
 }
 
 #[derive(Default)]

@@ -254,7 +254,7 @@ impl RootContext for Root {
             return false;
         }
         let active = with_vm(|vm| {
-            vm.worker.keep_room_for_reload(bytes.len());
+            vm.worker.keep_room_for_reload(loaded.text_bytes.max(bytes.len()));
             vm.worker.activate(loaded.policy)
         });
         if asks_issuers {

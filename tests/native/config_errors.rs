@@ -105,7 +105,7 @@ fn check(cases: &[(String, &[&str])]) {
 
 #[test]
 fn the_least_configuration_has_the_defaults_of_the_reference() {
-    let Loaded { policy, warnings } = loaded(LEAST);
+    let Loaded { policy, warnings, text_bytes: _ } = loaded(LEAST);
     assert_eq!(warnings, []);
     assert_eq!(&*policy.realm, "scopegate");
     assert_eq!(policy.unmatched, Unmatched::Deny);
@@ -168,7 +168,7 @@ fn introspection_has_the_defaults_of_the_reference() {
 
 #[test]
 fn the_full_configuration_loads() {
-    let Loaded { policy, warnings } = loaded(FULL);
+    let Loaded { policy, warnings, text_bytes: _ } = loaded(FULL);
     assert_eq!(warnings, []);
     let in_json = yaml_to_json(FULL).unwrap();
     let from_json =

@@ -139,7 +139,7 @@ fn a_property_that_the_envoy_file_reads_and_the_configuration_does_not_set_is_wa
     assert_eq!(run.code, 0);
     let expected = place(&tenant, "wasm.scopegate.tenant", 0).replace("error", "warning")
         + "audit.properties: `wasm.scopegate.tenant` is read here and never set; name `tenant` in `audit.properties`, or \
-           read `wasm.scopegate.log`, which has all facts\n";
+           read `wasm.scopegate.log`, which has all facts [SG2000]\n";
     assert!(run.out.starts_with(&expected), "{expected}{}", run.out);
     // Where the configuration names it, all is well.
     let realm = "\"realm\": \"billing-gateway\",";

@@ -121,3 +121,45 @@ fn suites(size: Size) -> Vec<Value> {
     };
     (0..size.suites).map(suite).collect()
 }
+
+/// Writes a table of many files into `directory`: one for each tenant with four applications, one with 500 suites of ten
+/// operations, one with all else.
+pub fn write_table(directory: &std::path::Path, tenants: usize, provider: &Value) {
+    let write = |name: &str, value: &Value| {
+        std::fs::write(directory.join(name), value.to_string()).expect("a file can be written");
+    };
+    std::fs::create_dir_all(directory.join("tenants")).expect("a directory can be made");
+    for number in 0..tenants {
+        let id = format!("tenant-{number:05}");
+        let applications: Vec<Value> = ["sync", "reader", "writer", "admin"]
+            .iter()
+            .map(|role| json!({"client_id": format!("{id}-{role}"), "scopes": ["billing:read", "billing:write"]}))
+            .collect();
+        let tenant = json!({"id": id, "template": "standard", "applications": applications});
+        write(&format!("tenants/{id}.json"), &json!({"tenants": [tenant]}));
+    }
+    let operation = |suite: usize, number: usize| {
+        let scope = if number.is_multiple_of(2) { "billing:write" } else { "billing:read" };
+        json!({
+            "name": format!("op-{number}"), "path": format!("/s{suite}/{{tenant}}/r{number}/{{id}}"), "methods": ["GET"],
+            "requires": [scope],
+        })
+    };
+    let suites: Vec<Value> = (0..500)
+        .map(|suite| {
+            let operations: Vec<Value> = (0..10).map(|number| operation(suite, number)).collect();
+            json!({"name": format!("suite-{suite}"), "operations": operations})
+        })
+        .collect();
+    write("suites.json", &json!({"suites": suites}));
+    write(
+        "gateway.json",
+        &json!({
+            "version": 1,
+            "realm": "large",
+            "providers": {"corp": provider},
+            "tenant_resolution": {"claims": ["tenant_id"], "required_evidence": ["claim", "path"]},
+            "tenant_templates": {"standard": {"scopes": [{"name": "billing:read"}, {"name": "billing:write"}]}},
+        }),
+    );
+}

@@ -1,33 +1,42 @@
-//! `scopegate check`: all errors and warnings of a configuration.
+//! `scopegate check`: all errors and warnings of a configuration, and of what carries it.
 
 use std::path::PathBuf;
 
+use scopegate::config::document::{Node, Value};
 use scopegate::config::{ConfigErrors, Mark, Warning, lint};
-use serde_json::json;
 
-use crate::check_host::{self, Host, HostFinding};
-use crate::envoy_file::unset_properties;
-use crate::source::{NO_CONFIGURATION, Source};
-use crate::terminal::{Style, Terminal, shown};
+use crate::around;
+use crate::check_host::{self, Host};
+use crate::codes;
+use crate::envoy_file::{is_carrier, unset_properties};
+use crate::findings::{Finding, Findings, Format, report};
+use crate::source::{Inputs, NO_CONFIGURATION, Source};
+use crate::terminal::Terminal;
+use crate::watch;
 use crate::{CommandOutput, Failure};
 
 /// Report all errors and warnings of a configuration.
 ///
 /// Errors are what the filter refuses a configuration for, operations that no request can ever reach, and
 /// public ways to a guarded token endpoint. Warnings are what the filter accepts but you probably did not mean.
+/// Of what carries a configuration, such as an Envoy bootstrap, what stands around it is checked too.
+///
+/// Several files are the parts of one table, unless each is a configuration by itself.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 no errors, 1 errors (with --deny-warnings: or warnings), 2 wrong usage or an unreadable file.
 
 Examples:
   scopegate check filter-config/teamcenter.yaml
+  scopegate check gateway/
   scopegate check --deny-warnings --format json gateway.yaml
+  scopegate check --format sarif gateway/ > scopegate.sarif
   scopegate check envoy.yaml
   scopegate check --host nginx gateway.yaml
   helm template gateway | yq .data.config | scopegate check -")]
 pub struct Arguments {
-    /// The configuration, YAML or JSON, or an Envoy file around it.
-    file: PathBuf,
+    #[command(flatten)]
+    inputs: Inputs,
     /// Treat warnings as errors in the exit code.
     #[arg(long)]
     deny_warnings: bool,
@@ -37,182 +46,122 @@ pub struct Arguments {
     /// How to report.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// A line for each, `file:line:column: severity: path: message`.
-    Text,
-    /// One JSON object.
-    Json,
-}
-
-/// An error or a warning.
-struct Finding {
-    is_error: bool,
-    path: String,
-    mark: Option<Mark>,
-    message: String,
+    /// Check again whenever a file changes.
+    #[arg(long, conflicts_with = "admin")]
+    watch: bool,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
-    let source = Source::read(&arguments.file)?;
-    let (findings, omitted) = findings(&source, arguments.host);
-    let errors = findings.iter().filter(|finding| finding.is_error).count() + omitted;
-    let warnings = findings.iter().filter(|finding| !finding.is_error).count();
-    let text = match arguments.format {
-        Format::Text => text(&source, &findings, omitted, (errors, warnings), terminal),
-        Format::Json => json_text(&source, &findings, (errors, warnings)),
-    };
+    if arguments.watch {
+        return watch::watch(&arguments.inputs.files, &|| once(arguments, terminal));
+    }
+    once(arguments, terminal)
+}
+
+fn once(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
+    let all: Vec<Findings> =
+        sources(&arguments.inputs)?.iter().map(|source| findings(source, arguments.host)).collect();
+    let text = report(&all, arguments.format, terminal)?;
+    let errors: usize = all.iter().map(Findings::errors).sum();
+    let warnings: usize = all.iter().map(Findings::warnings).sum();
     let yes = errors == 0 && !(arguments.deny_warnings && warnings > 0);
     Ok(CommandOutput { text, notes: Vec::new(), yes })
 }
 
-/// Errors and warnings in the order of the file, and how many more errors were only counted.
-fn findings(source: &Source, host: Option<Host>) -> (Vec<Finding>, usize) {
+/// One source; or one for each file, where each is a configuration by itself.
+fn sources(inputs: &Inputs) -> Result<Vec<Source>, Failure> {
+    if let (None, true) = (&inputs.admin, inputs.files.len() > 1) {
+        let singly = inputs.files.iter().map(|file| Source::read(file)).collect::<Result<Vec<_>, _>>()?;
+        if singly.iter().all(is_whole) {
+            return Ok(singly);
+        }
+        let files: Vec<PathBuf> = inputs.files.clone();
+        return Ok(vec![Source::read_all(&files)?]);
+    }
+    Ok(vec![inputs.read()?])
+}
+
+fn is_whole(source: &Source) -> bool {
+    let has_both = |document: &Node<'_>| match &document.value {
+        Value::Map(members) => {
+            let has = |key: &str| members.iter().any(|member| member.key == key);
+            (has("providers") && has("tenants")) || has("compact")
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::List(_) => false,
+    };
+    source.len() == 1
+        && source.written().is_ok_and(|documents| {
+            documents.iter().any(|document| is_carrier(document) || has_both(document))
+        })
+}
+
+/// Errors and warnings in the order of the files, and how many more errors were only counted.
+fn findings(source: &Source, host: Option<Host>) -> Findings {
     let mut findings = Vec::new();
     let mut omitted = 0;
-    let mut report = |errors: &ConfigErrors| {
-        omitted += errors.omitted();
-        findings.extend(errors.iter().map(|error| Finding {
-            is_error: true,
-            path: error.path.clone(),
-            mark: error.mark,
-            message: error.message.clone(),
-        }));
+    let finding = |is_error: bool, path: &str, mark: Option<Mark>, message: &str| {
+        let (file, mark) = source.locate(mark);
+        Finding {
+            is_error,
+            code: codes::of(is_error, path, message),
+            path: path.to_owned(),
+            file: file.to_owned(),
+            mark,
+            message: message.to_owned(),
+        }
     };
-    let mut warnings = Vec::new();
-    let mut of_host = Vec::new();
-    match source.documents() {
-        Err(errors) => report(&errors),
-        Ok(documents) => {
-            if documents.is_empty() {
+    let mut report = |errors: &ConfigErrors, findings: &mut Vec<Finding>| {
+        omitted += errors.omitted();
+        findings.extend(errors.iter().map(|error| finding(true, &error.path, error.mark, &error.message)));
+    };
+    let mut warnings: Vec<Warning> = Vec::new();
+    match source.configurations() {
+        Err(errors) => report(&errors, &mut findings),
+        Ok(configurations) => {
+            if configurations.is_empty() {
                 let message =
                     format!("{NO_CONFIGURATION}; that no key is repeated was all there was to check");
                 warnings.push(Warning { path: String::new(), mark: None, message });
             }
-            for document in documents {
-                match scopegate::config::from_document(&document) {
-                    Err(errors) => report(&errors),
+            for configuration in &configurations {
+                let document = &configuration.node;
+                match scopegate::config::from_document(document) {
+                    Err(errors) => report(&errors, &mut findings),
                     Ok(loaded) => {
                         for check in [lint::check_evidence, lint::check_guarded_paths] {
-                            if let Err(errors) = check(&document, &loaded.policy) {
-                                report(&errors);
+                            if let Err(errors) = check(document, &loaded.policy) {
+                                report(&errors, &mut findings);
                             }
                         }
-                        if let Some(host) = host {
-                            of_host.extend(check_host::findings(host, &document, &loaded.policy));
+                        for found in
+                            host.iter().flat_map(|host| check_host::findings(*host, document, &loaded.policy))
+                        {
+                            findings.push(finding(found.is_error, &found.path, found.mark, &found.message));
                         }
                         warnings.extend(loaded.warnings);
-                        warnings.extend(lint::lint(&document, &loaded.policy));
-                        warnings.extend(unset_properties(&source.text, loaded.policy.audit));
+                        warnings.extend(lint::lint(document, &loaded.policy));
+                        if source.len() == 1 {
+                            warnings.extend(unset_properties(&source.text(), loaded.policy.audit));
+                        }
+                        for remark in around::check(source, configuration, &loaded.policy) {
+                            if remark.is_error {
+                                findings.push(finding(true, &remark.path, remark.mark, &remark.message));
+                            } else {
+                                let (path, mark, message) = (remark.path, remark.mark, remark.message);
+                                warnings.push(Warning { path, mark, message });
+                            }
+                        }
                     }
                 }
             }
         }
     }
-    findings.extend(of_host.into_iter().map(|HostFinding { is_error, path, mark, message }| Finding {
-        is_error,
-        path,
-        mark,
-        message,
-    }));
-    findings.extend(warnings.into_iter().map(|warning| Finding {
-        is_error: false,
-        path: warning.path,
-        mark: warning.mark,
-        message: warning.message,
-    }));
-    findings.sort_by_key(|finding| finding.mark.map(|mark| (mark.line, mark.column)));
-    (findings, omitted)
-}
-
-fn text(
-    source: &Source,
-    findings: &[Finding],
-    omitted: usize,
-    (errors, warnings): (usize, usize),
-    terminal: &Terminal,
-) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let place = finding.mark.map_or_else(String::new, |mark| format!(":{mark}"));
-        let severity = match finding.is_error {
-            true => terminal.paint(Style::Bad, "error"),
-            false => terminal.paint(Style::Doubtful, "warning"),
-        };
-        let path = if finding.path.is_empty() { "configuration" } else { &finding.path };
-        let path = terminal.paint(Style::Strong, shown(path));
-        text.push_str(&format!("{}{place}: {severity}: {path}: {}\n", source.name, shown(&finding.message)));
-    }
-    if omitted > 0 {
-        text.push_str(&format!("and {omitted} more errors\n"));
-    }
-    let verdict = if errors > 0 {
-        terminal.paint(Style::Bad, "refused")
-    } else if warnings > 0 {
-        terminal.paint(Style::Doubtful, "valid")
-    } else {
-        terminal.paint(Style::Good, "valid")
-    };
-    text.push_str(&format!(
-        "{}: {verdict}, {}, {}\n",
-        source.name,
-        counted(errors, "error"),
-        counted(warnings, "warning")
-    ));
-    text
-}
-
-fn json_text(source: &Source, findings: &[Finding], (errors, warnings): (usize, usize)) -> String {
-    let finding = |finding: &Finding| {
-        let (message, suggestion) = split_suggestion(&finding.message);
-        json!({
-            "severity": if finding.is_error { "error" } else { "warning" },
-            "path": finding.path,
-            "line": finding.mark.map(|mark| mark.line),
-            "column": finding.mark.map(|mark| mark.column),
-            "message": message,
-            "suggestion": suggestion,
-        })
-    };
-    let report = json!({
-        "file": source.name,
-        "valid": errors == 0,
-        "errors": errors,
-        "warnings": warnings,
-        "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+    findings
+        .extend(warnings.iter().map(|warning| finding(false, &warning.path, warning.mark, &warning.message)));
+    findings.sort_by(|one, other| {
+        let place = |finding: &Finding| finding.mark.map(|mark| (mark.line, mark.column));
+        (&one.file, place(one)).cmp(&(&other.file, place(other)))
     });
-    format!("{report:#}\n")
-}
-
-/// A message and the name that it asks whether it was meant.
-fn split_suggestion(message: &str) -> (&str, Option<&str>) {
-    match message.rsplit_once("; did you mean `") {
-        Some((message, meant)) => (message, Some(meant.trim_end_matches("`?"))),
-        None => (message, None),
-    }
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_suggestion_is_told_apart_from_its_message() {
-        assert_eq!(
-            split_suggestion("unknown key `isuer`; did you mean `issuer`?"),
-            ("unknown key `isuer`", Some("issuer"))
-        );
-        assert_eq!(split_suggestion("must not be empty"), ("must not be empty", None));
-    }
+    Findings { name: source.name.clone(), findings, omitted }
 }

@@ -13,6 +13,8 @@ use scopegate::policy::reach::Reach;
 use serde_json::json;
 
 use crate::catalog::{Caller, callers, operation_name, operations, request_text};
+use crate::envoy_file::{member, string};
+use crate::kin;
 use crate::source::Source;
 use crate::terminal::{Style, Terminal, shown};
 use crate::{CommandOutput, Failure};
@@ -28,13 +30,19 @@ Exit codes: 0 compared (with --exit-code: and no difference), 1 a difference wit
 
 Examples:
   scopegate diff old.yaml new.yaml
+  scopegate diff --admin http://127.0.0.1:9901 gateway/
   git show HEAD~1:gateway.yaml | scopegate diff - gateway.yaml --exit-code
   scopegate diff old.yaml new.yaml --format json | jq -c '.events[]'")]
 pub struct Arguments {
-    /// The current configuration.
-    old: PathBuf,
-    /// The new configuration.
-    new: PathBuf,
+    /// The current configuration and the new one: files, directories, or what carries one. With --admin the new one alone.
+    #[arg(required = true, num_args = 1..=2, value_name = "OLD NEW")]
+    paths: Vec<PathBuf>,
+    /// Compare with what a running Envoy has, by the address of its administration interface: what would a push change there?
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+    /// List each change, equal ones of many tenants too.
+    #[arg(long)]
+    all: bool,
     /// How to report.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -72,19 +80,34 @@ struct Who {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
-    if arguments.old.as_os_str() == "-" && arguments.new.as_os_str() == "-" {
-        return Err(Failure("only one file can be standard input".to_owned()));
-    }
-    let (old, new) = (Source::read(&arguments.old)?, Source::read(&arguments.new)?);
-    let (old_policy, new_policy) = (old.load_valid()?.policy, new.load_valid()?.policy);
+    let (old, new) = match (&arguments.admin, &*arguments.paths) {
+        (Some(url), [new]) => (Source::of_envoy(url)?, Source::read(new)?),
+        (None, [old, new]) if old.as_os_str() == "-" && new.as_os_str() == "-" => {
+            return Err(Failure("only one file can be standard input".to_owned()));
+        }
+        (None, [old, new]) => (Source::read(old)?, Source::read(new)?),
+        (Some(_), _) => return Err(Failure("with --admin, name the new configuration alone".to_owned())),
+        (None, _) => return Err(Failure("name the current configuration and the new one".to_owned())),
+    };
+    let ((old_loaded, old_document), (new_loaded, new_document)) = (old.load_whole()?, new.load_whole()?);
+    let (old_policy, new_policy) = (old_loaded.policy, new_loaded.policy);
     let events = difference(&old_policy, &new_policy);
-    let access = access_changes(&old_policy, &new_policy, &events);
-    let settings = settings(&old.document()?, &new.document()?);
+    let kin = (kin::kin(&old_policy, &old_document), kin::kin(&new_policy, &new_document));
+    let access = access_changes(&old_policy, &new_policy, &events, &kin);
+    let settings = settings(&old_document, &new_document);
+    let summary = Summary::of(&old_policy, &new_policy, &events, &access);
+    let templates = templates([&old_document, &new_document]);
     let is_same = events.is_empty() && access.is_empty() && settings.is_empty();
     let text = match arguments.format {
-        Format::Text => text(&events, &access, &settings, terminal),
+        Format::Text => {
+            let grouping = Grouping { templates: &templates, all: arguments.all };
+            let mut text = if is_same { String::new() } else { summary.text(terminal) };
+            text.push_str(&self::text(&events, &access, &settings, &grouping, terminal));
+            text
+        }
         Format::Json => {
             let report = json!({
+                "summary": summary.json(),
                 "events": events.iter().map(Change::to_json).collect::<Vec<_>>(),
                 "access": access.iter().map(AccessChange::to_json).collect::<Vec<_>>(),
                 "settings": settings,
@@ -97,7 +120,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
 
 /// Every change of access, tenant by tenant. For a tenant without an event of its own only the operations of
 /// suites with an event are compared.
-fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessChange> {
+fn access_changes(old: &Policy, new: &Policy, events: &[Change], kin: &(Kin, Kin)) -> Vec<AccessChange> {
     let pairs = Pairs::new(old, new);
     let mut changes = pairs.public_access_changes();
     let mut eventful_tenants: HashSet<&str> = HashSet::new();
@@ -118,6 +141,8 @@ fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessCh
     let is_everything_eventful = old.enforcement != new.enforcement
         || old.scopes_per_application != new.scopes_per_application
         || revoked(old) != revoked(new);
+    // What becomes of one tenant becomes of all that were and are its kin.
+    let mut known_changes: HashMap<_, Vec<AccessChange>> = HashMap::new();
     let known: HashMap<&str, &Tenant> = old.tenants.iter().map(|(_, tenant)| (&*tenant.id, tenant)).collect();
     let kept: HashSet<&str> = new.tenants.iter().map(|(_, tenant)| &*tenant.id).collect();
     let of_new = new.tenants.iter().map(|(_, tenant)| (known.get(&*tenant.id).copied(), Some(tenant)));
@@ -127,7 +152,18 @@ fn access_changes(old: &Policy, new: &Policy, events: &[Change]) -> Vec<AccessCh
         let whole = is_everything_eventful || eventful_tenants.contains(id);
         if whole || !eventful_suites.is_empty() {
             let is_of_interest = |suite: &str| whole || eventful_suites.contains(suite);
-            pairs.of_tenant(before, now, &is_of_interest, &mut changes);
+            let key = (kin.0.get(id), kin.1.get(id), before.is_some(), now.is_some(), whole);
+            let is_known = (key.0.is_some() || before.is_none()) && (key.1.is_some() || now.is_none());
+            if !is_known {
+                pairs.of_tenant(before, now, &is_of_interest, &mut changes);
+                continue;
+            }
+            let general = known_changes.entry(key).or_insert_with(|| {
+                let mut own = Vec::new();
+                pairs.of_tenant(before, now, &is_of_interest, &mut own);
+                own.into_iter().map(|change| change.renamed(id, kin::NAME)).collect()
+            });
+            changes.extend(general.iter().map(|change| change.clone().renamed(kin::NAME, id)));
         }
     }
     changes
@@ -281,7 +317,18 @@ fn canonical(value: &Value<'_>) -> Vec<u8> {
     bytes
 }
 
+type Kin = HashMap<String, Vec<u8>>;
+
 impl AccessChange {
+    /// The same change of a tenant of another name.
+    fn renamed(mut self, from: &str, to: &str) -> Self {
+        if let Some(who) = &mut self.who {
+            who.tenant = who.tenant.replace(from, to);
+            who.client = who.client.take().map(|client| client.replace(from, to));
+        }
+        self
+    }
+
     fn to_json(&self) -> serde_json::Value {
         let who = self.who.as_ref();
         json!({
@@ -296,31 +343,33 @@ impl AccessChange {
     }
 }
 
-fn text(events: &[Change], access: &[AccessChange], settings: &[String], terminal: &Terminal) -> String {
+fn text(
+    events: &[Change],
+    access: &[AccessChange],
+    settings: &[String],
+    grouping: &Grouping<'_>,
+    terminal: &Terminal,
+) -> String {
     let mut text = String::new();
     if !events.is_empty() {
         text.push_str(&format!("{}\n", terminal.paint(Style::Strong, "Audit events of a reload")));
-        for change in events {
-            let names: Vec<String> =
-                change.subject.names().into_iter().map(|(name, value)| format!("{name} {value}")).collect();
-            let details: Vec<String> = change.details.iter().map(detail_text).collect();
-            let line = format!("{:<25} {}", change.event(), names.join(", "));
-            text.push_str(&format!("  {}\n", shown(&line)));
+        let described: Vec<Described> =
+            events.iter().map(|change| described_event(change, grouping)).collect();
+        for group in grouping.groups(&described) {
+            let (title, details) = group.lines();
+            text.push_str(&format!("  {}\n", shown(&title)));
             for detail in details {
-                text.push_str(&format!("  {:25} {}\n", "", terminal.paint(Style::Faint, shown(&detail))));
+                text.push_str(&format!("  {:25} {}\n", "", terminal.paint(Style::Faint, shown(detail))));
             }
         }
     }
     if !access.is_empty() {
         text.push_str(&format!("{}\n", terminal.paint(Style::Strong, "Access")));
-        for change in access {
+        let described = described_accesses(access, grouping);
+        for group in grouping.groups(&described) {
             let (style, verb) =
-                if change.gains { (Style::Doubtful, "+ gains") } else { (Style::Bad, "- loses") };
-            let who = match &change.who {
-                None => "everybody, without a token".to_owned(),
-                Some(who) => format!("{} {}", who.tenant, who.client.as_deref().unwrap_or("any client")),
-            };
-            let line = format!("{who:<30} {:<25} {}", change.operation, change.request);
+                if group.first.gains { (Style::Doubtful, "+ gains") } else { (Style::Bad, "- loses") };
+            let (line, _) = group.lines();
             text.push_str(&format!("  {} {}\n", terminal.paint(style, verb), shown(&line)));
         }
     }
@@ -336,6 +385,301 @@ fn text(events: &[Change], access: &[AccessChange], settings: &[String], termina
         settings.len()
     ));
     text
+}
+
+fn described_event(change: &Change, grouping: &Grouping<'_>) -> Described {
+    let names = change.subject.names();
+    let tenant = names.iter().find(|(name, _)| *name == "tenant").map(|(_, tenant)| (*tenant).to_owned());
+    let listed = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
+    let own = listed(&mut names.iter().map(|(name, value)| format!("{name} {value}")));
+    let others = listed(
+        &mut names
+            .iter()
+            .filter(|(name, _)| *name != "tenant")
+            .map(|(name, value)| format!("{name} {}", grouping.general(value, tenant.as_deref()))),
+    );
+    let details: Vec<String> = change.details.iter().map(detail_text).collect();
+    let general = details.iter().map(|detail| grouping.general(detail, tenant.as_deref())).collect();
+    let event = format!("{:<25}", change.event());
+    Described {
+        gains: false,
+        own: format!("{event} {own}"),
+        before: event,
+        behind: if others.is_empty() { others } else { format!(", {others}") },
+        details,
+        general,
+        tenant,
+    }
+}
+
+/// Changes in their order; many of one client, one after the other, are told as one.
+fn described_accesses(access: &[AccessChange], grouping: &Grouping<'_>) -> Vec<Described> {
+    const MANY: usize = 10;
+    let mut described = Vec::new();
+    for changes in access.chunk_by(|one, next| one.gains == next.gains && one.who == next.who) {
+        match changes.first() {
+            Some(first) if changes.len() > MANY && first.who.is_some() && !grouping.all => {
+                let names: Vec<&str> =
+                    changes.iter().take(3).map(|change| change.operation.as_str()).collect();
+                let operation = format!("{} operations ({}, …)", changes.len(), names.join(", "));
+                let all = AccessChange { operation, request: String::new(), ..first.clone() };
+                described.push(described_access(&all, grouping));
+            }
+            Some(_) | None => {
+                described.extend(changes.iter().map(|change| described_access(change, grouping)));
+            }
+        }
+    }
+    described
+}
+
+fn described_access(change: &AccessChange, grouping: &Grouping<'_>) -> Described {
+    let tenant = change.who.as_ref().map(|who| who.tenant.clone());
+    let client = change.who.as_ref().map(|who| who.client.as_deref().unwrap_or("any client"));
+    let who = match (&tenant, client) {
+        (Some(tenant), Some(client)) => format!("{tenant} {client}"),
+        (_, _) => "everybody, without a token".to_owned(),
+    };
+    let client = grouping.general(client.unwrap_or_default(), tenant.as_deref());
+    Described {
+        gains: change.gains,
+        own: format!("{who:<30} {:<25} {}", change.operation, change.request),
+        before: String::new(),
+        behind: format!(", {client}: {} {}", change.operation, change.request),
+        details: Vec::new(),
+        general: Vec::new(),
+        tenant,
+    }
+}
+
+/// A change in words: by itself, and as one of many.
+struct Described {
+    gains: bool,
+    /// By itself.
+    own: String,
+    /// As one of many: what stands before the tenants, and behind them.
+    before: String,
+    behind: String,
+    details: Vec<String>,
+    general: Vec<String>,
+    tenant: Option<String>,
+}
+
+/// Which changes are told as one.
+struct Grouping<'t> {
+    templates: &'t HashMap<String, String>,
+    all: bool,
+}
+
+/// Equal changes.
+struct Group<'d> {
+    first: &'d Described,
+    tenants: Vec<&'d str>,
+    template: Option<&'d str>,
+}
+
+/// So many equal changes are told one by one.
+const FEW: usize = 2;
+
+impl Grouping<'_> {
+    /// `text` with `{tenant}` for the tenant's id, by which equal changes of tenants differ.
+    fn general(&self, text: &str, tenant: Option<&str>) -> String {
+        match tenant {
+            Some(tenant) => text.replace(tenant, "{tenant}"),
+            None => text.to_owned(),
+        }
+    }
+
+    /// The changes in their order; equal ones of tenants with one template stand where the first of them does.
+    fn groups<'d>(&'d self, changes: &'d [Described]) -> Vec<Group<'d>> {
+        let mut groups: Vec<Group<'d>> = Vec::new();
+        let mut places: HashMap<(bool, &str, &str, &[String], Option<&str>), Vec<usize>> = HashMap::new();
+        for (at, change) in changes.iter().enumerate() {
+            if let Some(tenant) = &change.tenant {
+                let template = self.templates.get(tenant).map(String::as_str);
+                let key = (change.gains, &*change.before, &*change.behind, &*change.general, template);
+                places.entry(key).or_default().push(at);
+            }
+        }
+        let mut told_with_others: HashSet<usize> = HashSet::new();
+        let mut leaders: HashMap<usize, Group<'d>> = HashMap::new();
+        for ((.., template), members) in &places {
+            let (Some(first), false) = (members.first(), self.all || members.len() <= FEW) else { continue };
+            let Some(leader) = changes.get(*first) else { continue };
+            told_with_others.extend(members.iter().skip(1));
+            let tenants = members.iter().filter_map(|at| changes.get(*at)?.tenant.as_deref()).collect();
+            leaders.insert(*first, Group { first: leader, tenants, template: *template });
+        }
+        for (at, change) in changes.iter().enumerate() {
+            if let Some(group) = leaders.remove(&at) {
+                groups.push(group);
+            } else if !told_with_others.contains(&at) {
+                groups.push(Group { first: change, tenants: Vec::new(), template: None });
+            }
+        }
+        groups
+    }
+}
+
+impl<'d> Group<'d> {
+    /// Its line, and those of its details.
+    fn lines(&self) -> (String, &'d [String]) {
+        let change = self.first;
+        if self.tenants.is_empty() {
+            return (change.own.clone(), &change.details);
+        }
+        let of = self.template.map_or(String::new(), |template| format!(" of template {template}"));
+        let shown: Vec<&str> = self.tenants.iter().take(3).copied().collect();
+        let dots = if self.tenants.len() > shown.len() { ", …" } else { "" };
+        let before = if change.before.is_empty() { String::new() } else { format!("{} ", change.before) };
+        let line = format!(
+            "{before}{} tenants{of} ({}{dots}){}",
+            self.tenants.len(),
+            shown.join(", "),
+            change.behind
+        );
+        (line, &change.general)
+    }
+}
+
+/// The template of each tenant that has one.
+fn templates(documents: [&Node<'_>; 2]) -> HashMap<String, String> {
+    let mut templates = HashMap::new();
+    for document in documents {
+        let Some(Value::List(tenants)) = member(document, "tenants").map(|node| &node.value) else {
+            continue;
+        };
+        for tenant in tenants {
+            let name = |key| member(tenant, key).and_then(string).map(str::to_owned);
+            if let (Some(id), Some(template)) = (name("id"), name("template")) {
+                templates.insert(id, template);
+            }
+        }
+    }
+    templates
+}
+
+/// The difference in numbers.
+struct Summary {
+    lines: Vec<(&'static str, Counted)>,
+    gaining: (usize, usize, usize),
+    losing: (usize, usize, usize),
+}
+
+/// How many things of a kind there were and are, and what became of them.
+#[derive(Default)]
+struct Counted {
+    before: usize,
+    now: usize,
+    added: usize,
+    removed: usize,
+    changed: usize,
+}
+
+impl Summary {
+    fn of(old: &Policy, new: &Policy, events: &[Change], access: &[AccessChange]) -> Self {
+        let applications = |policy: &Policy| {
+            let own = |tenant: &Tenant| tenant.applications.as_deref().map_or(0, <[_]>::len);
+            policy.tenants.iter().map(|(_, tenant)| own(tenant)).sum::<usize>()
+        };
+        let operations = |policy: &Policy| policy.catalog.operations.len();
+        let counted = |before: usize, now: usize| Counted { before, now, ..Counted::default() };
+        let mut tenants = counted(old.tenants.len(), new.tenants.len());
+        let mut clients = counted(applications(old), applications(new));
+        let mut calls = counted(operations(old), operations(new));
+        let names = |policy: &Policy| -> HashSet<String> {
+            crate::catalog::operations(policy)
+                .map(|(_, operation)| operation_name(policy, operation))
+                .collect()
+        };
+        let (had, has) = (names(old), names(new));
+        (calls.added, calls.removed) = (has.difference(&had).count(), had.difference(&has).count());
+        let mut touched: HashSet<&str> = HashSet::new();
+        let mut changed_calls: HashSet<String> = HashSet::new();
+        for event in events {
+            let name = event.event();
+            let action = name.rsplit('.').next().unwrap_or_default();
+            match &event.subject {
+                Subject::Tenant { tenant } => match action {
+                    "created" => tenants.added += 1,
+                    "deleted" => tenants.removed += 1,
+                    _ => drop(touched.insert(tenant)),
+                },
+                Subject::Application { tenant, .. } => {
+                    touched.insert(tenant);
+                    match action {
+                        "created" => clients.added += 1,
+                        "deleted" => clients.removed += 1,
+                        _ => clients.changed += 1,
+                    }
+                }
+                Subject::Scope { tenant, .. } | Subject::Suite { tenant: Some(tenant), .. } => {
+                    touched.insert(tenant);
+                }
+                Subject::Suite { suite, tenant: None } => {
+                    let of_operation = |name: &str| {
+                        let (operation, _) = name.strip_prefix("operations/")?.rsplit_once('.')?;
+                        Some(format!("{suite}/{operation}"))
+                    };
+                    for detail in &event.details {
+                        let (Detail::Value { name, .. } | Detail::Set { name, .. }) = detail;
+                        changed_calls.extend(of_operation(name));
+                    }
+                }
+            }
+        }
+        tenants.changed = touched.len();
+        calls.changed =
+            changed_calls.iter().filter(|name| had.contains(*name) && has.contains(*name)).count();
+        let side = |gains: bool| {
+            let changes = || access.iter().filter(move |change| change.gains == gains);
+            let who: HashSet<(&str, Option<&str>)> = changes()
+                .filter_map(|change| change.who.as_ref())
+                .map(|who| (&*who.tenant, who.client.as_deref()))
+                .collect();
+            let of: HashSet<&str> = who.iter().map(|(tenant, _)| *tenant).collect();
+            (changes().count(), who.len(), of.len())
+        };
+        Self {
+            lines: vec![("tenants", tenants), ("applications", clients), ("operations", calls)],
+            gaining: side(true),
+            losing: side(false),
+        }
+    }
+
+    fn text(&self, terminal: &Terminal) -> String {
+        let mut text = format!("{}\n", terminal.paint(Style::Strong, "Summary"));
+        for (what, counted) in &self.lines {
+            let Counted { before, now, added, removed, changed } = counted;
+            text.push_str(&format!(
+                "  {what:<13} {before} -> {now}: {added} added, {removed} removed, {changed} changed\n"
+            ));
+        }
+        for (what, (times, clients, tenants)) in [("gained", self.gaining), ("lost", self.losing)] {
+            let line = format!("access {what}");
+            let by = if clients == 0 {
+                String::new()
+            } else {
+                format!(" by {clients} clients of {tenants} tenants")
+            };
+            text.push_str(&format!("  {line:<13} {times}{by}\n"));
+        }
+        text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut members = serde_json::Map::new();
+        for (what, counted) in &self.lines {
+            let Counted { before, now, added, removed, changed } = counted;
+            let counts =
+                json!({"before": before, "now": now, "added": added, "removed": removed, "changed": changed});
+            members.insert((*what).to_owned(), counts);
+        }
+        for (what, (times, clients, tenants)) in [("gained", self.gaining), ("lost", self.losing)] {
+            members.insert(what.to_owned(), json!({"times": times, "clients": clients, "tenants": tenants}));
+        }
+        members.into()
+    }
 }
 
 fn detail_text(detail: &Detail) -> String {
@@ -370,7 +714,9 @@ mod tests {
             });
             format!("{sign} {who} {}", change.operation)
         };
-        access_changes(&old, &new, &difference(&old, &new)).into_iter().map(line).collect()
+        let kin = |policy: &Policy, yaml: &str| kin::kin(policy, &parse_yaml_document(yaml).unwrap());
+        let kin = (kin(&old, BOOKS), kin(&new, &BOOKS.replace(from, to)));
+        access_changes(&old, &new, &difference(&old, &new), &kin).into_iter().map(line).collect()
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub fn yaml(value: &Value<'_>) -> String {
 /// How long a line may get before a collection is spread over several, in bytes.
 const LONGEST: usize = 100;
 
+/// A scalar behind a key or a dash, with a line feed at its end.
+pub fn leaf(value: &Value<'_>, depth: usize, text: &mut String) {
+    write_yaml(value, depth + 1, Position::Key, text);
+}
+
 fn write_json(value: &Value<'_>, depth: usize, text: &mut String) {
     let indent = |text: &mut String, depth: usize| {
         text.push('\n');
@@ -188,7 +193,7 @@ fn write_yaml(value: &Value<'_>, depth: usize, position: Position, text: &mut St
 }
 
 /// A value on one line.
-fn flow(value: &Value<'_>) -> String {
+pub fn flow(value: &Value<'_>) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
@@ -209,7 +214,7 @@ fn flow(value: &Value<'_>) -> String {
 }
 
 /// A string as it is if every reader of YAML takes it for that string; else in quotes.
-fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./+=".contains(c))
@@ -220,7 +225,13 @@ fn scalar(text: &str) -> String {
             !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
         })
     });
-    if is_plain || is_uri { text.to_owned() } else { quoted(text) }
+    if is_plain || is_uri || is_duration(text) { text.to_owned() } else { quoted(text) }
+}
+
+/// `30s` is a number to no reader.
+fn is_duration(text: &str) -> bool {
+    let number = ["ms", "s", "m", "h"].iter().find_map(|unit| text.strip_suffix(unit));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn is_block_text(text: &str) -> bool {

@@ -1,5 +1,6 @@
-//! The configurations that an Envoy file holds: a bootstrap, a listener, a resource of a discovery service,
-//! or a list of filters as `render --as envoy` writes it.
+//! The configurations that something deployed carries: an Envoy bootstrap, a listener, a resource of a discovery service, a
+//! list of filters as `render --as envoy` writes it, a dump of a running Envoy, Istio's WasmPlugin and TrafficExtension, Envoy
+//! Gateway's EnvoyExtensionPolicy.
 //!
 //! Envoy takes the last of repeated keys and says nothing, and hands a `google.protobuf.Struct` over without
 //! the others: the filter cannot see them. So the whole file is held to have each key once.
@@ -8,14 +9,28 @@ use scopegate::config::document::{Mark, Node, Value, Written, parse_json};
 use scopegate::config::{ConfigError, ConfigErrors, Warning, read_yaml};
 use scopegate::policy::{Audit, Property};
 
-/// Whether a document is a file of Envoy's rather than a configuration of the filter.
-pub fn is_envoy_file(document: &Node<'_>) -> bool {
-    const KEYS: [&str; 8] = [
+/// A configuration in what carries it.
+#[derive(Debug)]
+pub struct Configuration<'d> {
+    /// Its document.
+    pub node: Node<'d>,
+    /// The text that the filter gets; None where that is not known before.
+    pub text: Option<String>,
+    /// Whether it is carried as a Struct, in which repeated keys are lost.
+    pub is_struct: bool,
+}
+
+/// Whether a document carries configurations of the filter rather than being one.
+pub fn is_carrier(document: &Node<'_>) -> bool {
+    const KEYS: [&str; 11] = [
         "@type",
         "admin",
+        "apiVersion",
+        "configs",
         "dynamic_resources",
         "filter_chains",
         "http_filters",
+        "kind",
         "resources",
         "static_resources",
         "typed_config",
@@ -25,7 +40,7 @@ pub fn is_envoy_file(document: &Node<'_>) -> bool {
             let has = |key: &str| members.iter().any(|member| member.key == key);
             !has("version") && !has("providers") && !has("tenants") && KEYS.into_iter().any(has)
         }
-        Value::List(items) => items.iter().any(is_envoy_file),
+        Value::List(items) => items.iter().any(is_carrier),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
@@ -35,7 +50,7 @@ pub fn is_envoy_file(document: &Node<'_>) -> bool {
 /// # Errors
 ///
 /// A configuration in a string that is not JSON.
-pub fn configurations(document: &Node<'_>, text: &str) -> Result<Vec<Node<'static>>, ConfigErrors> {
+pub fn configurations(document: &Node<'_>, text: &str) -> Result<Vec<Configuration<'static>>, ConfigErrors> {
     let mut found = Vec::new();
     collect(document, String::new(), text, &mut found)?;
     Ok(found)
@@ -45,7 +60,7 @@ fn collect(
     node: &Node<'_>,
     path: String,
     text: &str,
-    found: &mut Vec<Node<'static>>,
+    found: &mut Vec<Configuration<'static>>,
 ) -> Result<(), ConfigErrors> {
     match &node.value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -65,9 +80,12 @@ fn collect(
                         collect(&member.node, path_of(&member.key), text, found)?;
                     }
                 }
-                Some(Carried::Struct(value)) => found.push(owned(value)),
+                Some(Carried::Struct(value)) => {
+                    found.push(Configuration { node: owned(value), text: None, is_struct: true });
+                }
                 Some(Carried::String(string, value)) => {
-                    found.push(embedded(string, value.mark(), path_of("configuration.value"), text)?);
+                    let node = embedded(string, value.mark(), path_of("configuration.value"), text)?;
+                    found.push(Configuration { node, text: Some(string.to_owned()), is_struct: false });
                 }
             }
         }
@@ -84,19 +102,31 @@ enum Carried<'d> {
 /// The configuration of a Wasm plugin (`envoy.extensions.wasm.v3.PluginConfig`) that is this filter's: by its
 /// name, or by what stands in its configuration.
 fn plugin<'d>(node: &'d Node<'d>) -> Option<Carried<'d>> {
+    // Istio hands what stands in a resource over as JSON, Envoy Gateway as well.
+    for key in ["pluginConfig", "config"] {
+        match member(node, key) {
+            Some(value) if is_ours(value) => return Some(Carried::Struct(value)),
+            Some(_) | None => {}
+        }
+    }
     let configuration = member(node, "configuration")?;
     let kind = string(member(configuration, "@type")?)?;
     let value = member(configuration, "value")?;
     let is_named =
         ["name", "root_id"].iter().any(|key| member(node, key).and_then(string) == Some("scopegate"));
     if kind.ends_with("google.protobuf.Struct") {
-        let is_ours =
-            is_named || (member(value, "providers").is_some() && member(value, "tenants").is_some());
-        return is_ours.then_some(Carried::Struct(value));
+        return (is_named || is_ours(value)).then_some(Carried::Struct(value));
     }
     let text = string(value).filter(|_| kind.ends_with("google.protobuf.StringValue"))?;
-    let is_ours = is_named || (text.contains("providers") && text.contains("tenants"));
+    let names = |key: &str| text.contains(&format!("\"{key}\""));
+    let is_ours = is_named || (text.contains("providers") && text.contains("tenants")) || names("compact");
     is_ours.then_some(Carried::String(text, value))
+}
+
+/// Whether a map is a configuration of the filter, by what stands in it.
+fn is_ours(node: &Node<'_>) -> bool {
+    (member(node, "providers").is_some() && member(node, "tenants").is_some())
+        || (member(node, "version").is_some() && member(node, "compact").is_some())
 }
 
 /// The JSON in a string, as the filter reads it, with the marks of the text around it where its lines are
@@ -112,7 +142,7 @@ fn embedded(json: &str, at: Option<Mark>, path: String, text: &str) -> Result<No
     })?;
     // JSON is YAML too, and has marks there.
     let mut node = match read_yaml(json) {
-        Ok(yaml) if yaml.value.to_json() == node.value.to_json() => owned(&yaml),
+        Ok(yaml) if json.len() < (8 << 20) && crate::source::same(&yaml.value, &node.value) => owned(&yaml),
         Ok(_) | Err(_) => owned(&node),
     };
     remark(&mut node, &place);
@@ -153,7 +183,7 @@ impl Frame {
 }
 
 /// Gives every node the mark that `place` makes of its own.
-fn remark(node: &mut Node<'_>, place: &impl Fn(Option<Mark>) -> Option<Mark>) {
+pub fn remark(node: &mut Node<'_>, place: &impl Fn(Option<Mark>) -> Option<Mark>) {
     let key = node.written.as_ref().and_then(|written| written.key);
     node.written = place(node.mark())
         .map(|mark| Box::new(Written { mark, key: key.and_then(|key| place(Some(key))), otherwise: None }));
@@ -218,12 +248,12 @@ pub fn unset_properties(text: &str, audit: Audit) -> Vec<Warning> {
     warnings
 }
 
-fn member<'d>(node: &'d Node<'d>, key: &str) -> Option<&'d Node<'d>> {
+pub fn member<'d>(node: &'d Node<'d>, key: &str) -> Option<&'d Node<'d>> {
     let Value::Map(members) = &node.value else { return None };
     members.iter().find(|member| member.key == key).map(|member| &member.node)
 }
 
-fn string<'d>(node: &'d Node<'d>) -> Option<&'d str> {
+pub fn string<'d>(node: &'d Node<'d>) -> Option<&'d str> {
     match &node.value {
         Value::String(text) => Some(text),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => None,

@@ -4,22 +4,33 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod around;
+mod bundle;
 mod catalog;
 mod check;
 mod check_host;
 mod clock;
+mod codes;
 mod diff;
 mod document_text;
 mod envoy_file;
 mod explain;
+mod findings;
+mod fmt;
 mod import_openapi;
 mod init;
+mod kin;
+mod man;
 mod matrix;
+mod merge;
+mod progress;
 mod render;
 mod scene;
 mod source;
 mod terminal;
 mod test;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,7 +41,7 @@ use self::terminal::Terminal;
 
 /// Check, explain and compare scopegate configurations.
 ///
-/// FILE is YAML or JSON; `-` reads standard input.
+/// FILE is YAML or JSON, a directory of them, or what is deployed; `-` reads standard input.
 #[derive(Parser)]
 #[command(name = "scopegate", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
@@ -56,11 +67,17 @@ enum Command {
     Explain(Box<explain::Arguments>),
     Diff(diff::Arguments),
     Matrix(matrix::Arguments),
+    Fmt(fmt::Arguments),
+    Bundle(bundle::Arguments),
+    Unbundle(bundle::UnbundleArguments),
     Render(render::Arguments),
     Schema(Schema),
     #[command(name = "import-openapi")]
     ImportOpenapi(import_openapi::Arguments),
+    #[command(name = "explain-code")]
+    ExplainCode(codes::Arguments),
     Completions(Completions),
+    Man(man::Arguments),
 }
 
 /// Print the JSON Schema of the configuration, for editors.
@@ -123,6 +140,11 @@ impl Command {
             Self::Explain(arguments) => explain::run(&arguments, terminal),
             Self::Diff(arguments) => diff::run(&arguments, terminal),
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),
+            Self::Fmt(arguments) => fmt::run(&arguments),
+            Self::Man(arguments) => man::run(&arguments),
+            Self::Bundle(arguments) => bundle::run(&arguments),
+            Self::Unbundle(arguments) => bundle::run_unbundle(&arguments),
+            Self::ExplainCode(arguments) => codes::run(&arguments),
             Self::Render(arguments) => render::run(&arguments),
             Self::Schema(Schema {}) => Ok(CommandOutput::yes(SCHEMA.to_owned())),
             Self::ImportOpenapi(arguments) => import_openapi::run(&arguments),

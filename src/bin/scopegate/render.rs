@@ -1,14 +1,13 @@
 //! `scopegate render`: a configuration in the form that a proxy reads.
 
-use std::path::PathBuf;
-
 use scopegate::config::document::{Node, Value};
 use scopegate::issuer::provider::{ClientAuthentication, SecretSource};
 use scopegate::policy::Policy;
 use sha2::{Digest, Sha256};
 
+use crate::bundle::compact_document;
 use crate::document_text::{json, list, map, string, yaml};
-use crate::source::Source;
+use crate::source::Inputs;
 use crate::terminal::shown;
 use crate::{CommandOutput, Failure};
 
@@ -24,13 +23,16 @@ Examples:
   scopegate render gateway.yaml --as envoy --wasm /etc/envoy/scopegate.wasm
   scopegate render gateway.yaml --as ecds > scopegate/filter.yaml.new \\
       && mv scopegate/filter.yaml.new scopegate/filter.yaml
-  scopegate render gateway.yaml --as istio --image oci://registry.example.com/scopegate:0.1.0 \\
+  scopegate render gateway/ --as istio --image oci://registry.example.com/scopegate:0.1.0 \\
       | kubectl apply -f -
   scopegate render gateway.yaml --as envoy-gateway --gateway public --listener https \\
       | kubectl apply -f -")]
 pub struct Arguments {
-    /// The configuration, YAML or JSON.
-    file: PathBuf,
+    #[command(flatten)]
+    inputs: Inputs,
+    /// With the configuration in the compact form: gzip in base64.
+    #[arg(long)]
+    compact: bool,
     /// The form.
     #[arg(long = "as", value_enum, default_value = "json", value_name = "FORM")]
     form: Form,
@@ -84,13 +86,16 @@ enum Form {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
-    let source = Source::read(&arguments.file)?;
-    let policy = source.load_valid()?.policy;
-    let mut document = source.document()?;
+    let source = arguments.inputs.read()?;
+    let (loaded, mut document) = source.load_whole()?;
+    let policy = loaded.policy;
     for (name, renamed) in &arguments.clusters {
         if !rename_cluster(&mut document, name, renamed) {
             return Err(Failure(format!("{}: no cluster is called `{}`", source.name, shown(name))));
         }
+    }
+    if arguments.compact {
+        document = compact_document(&document)?;
     }
     let text = match arguments.form {
         Form::Json => format!("{}\n", json(&document.value)),
@@ -359,12 +364,17 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
     }
     let allowed = CAPABILITIES.map(|name| (name, map([])));
     vm.push(("capability_restriction_config", map([("allowed_capabilities", map(allowed))])));
+    // A token request is held until its body has come.
+    let holds_bodies = !policy.token_endpoints.is_empty();
     let backoff = map([("base_interval", string("0.1s")), ("max_interval", string("1s"))]);
-    let plugin = map([
+    let mut plugin = vec![
         ("name", string("scopegate")),
         ("root_id", string("scopegate")),
         ("failure_policy", string("FAIL_RELOAD")),
         ("reload_config", map([("backoff", backoff)])),
+    ];
+    plugin.extend(holds_bodies.then_some(("allow_on_headers_stop_iteration", Value::Bool(true))));
+    plugin.extend([
         ("vm_config", map(vm)),
         (
             "configuration",
@@ -374,6 +384,7 @@ fn wasm<'a>(arguments: &'a Arguments, policy: &'a Policy, document: &Node<'_>) -
             ]),
         ),
     ]);
+    let plugin = map(plugin);
     map([("@type", string(WASM_TYPE)), ("config", plugin)])
 }
 

@@ -62,7 +62,7 @@ pub fn policy(document: &Node<'_>, digest: [u8; 32]) -> Result<Loaded, ConfigErr
     let policy = read(&Cursor::root(document, &report), digest);
     let warnings = report.finish()?;
     match policy {
-        Some(policy) => Ok(Loaded { policy, warnings }),
+        Some(policy) => Ok(Loaded { policy, warnings, text_bytes: 0 }),
         // Nothing is left out without an error; if it were, there would be no policy to decide by.
         None => Err(ConfigErrors::from(ConfigError {
             path: String::new(),

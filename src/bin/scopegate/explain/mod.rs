@@ -4,6 +4,7 @@
 //! issuers. Its facts and its trace tell how each step went; nothing is decided again here.
 
 pub mod explanation;
+mod from_log;
 pub mod narrate;
 mod nearby;
 mod remedy;
@@ -19,7 +20,7 @@ use scopegate::policy::Policy;
 
 use self::explanation::Explanation;
 use crate::scene::{Scene, decide, put_token};
-use crate::source::{Source, read_bytes};
+use crate::source::{Inputs, read_bytes};
 use crate::terminal::Terminal;
 use crate::{CommandOutput, Failure, clock};
 
@@ -37,17 +38,25 @@ Examples:
       --token token.jwt --jwks corp=jwks.json
   pbpaste | scopegate explain --config gateway.yaml --path /acme/books --token - \\
       --header 'x-tenant-id: acme' --introspection answer.json \\
-      --now 2026-11-22T12:00:00Z --format json")]
+      --now 2026-11-22T12:00:00Z --format json
+  tail -1 audit.log | scopegate explain --config gateway/ --from-log -")]
 pub struct Arguments {
-    /// The configuration, YAML or JSON.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    /// The configuration: a file, a directory, or what carries one; repeatable for the parts of a table.
+    #[arg(long, value_name = "FILE", required_unless_present = "admin")]
+    config: Vec<PathBuf>,
+    /// Take the configuration that a running Envoy has, by the address of its administration interface.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    admin: Option<String>,
     /// The request's method.
     #[arg(long, default_value = "GET")]
     method: String,
     /// The request's path, with the query if any.
-    #[arg(long)]
+    #[arg(long, required_unless_present = "from_log", default_value = "/", hide_default_value = true)]
     path: String,
+    /// Tell a decision of before by its audit line, or by its line of the JSON access log; `-` reads it from standard
+    /// input.
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["token", "body", "introspection"])]
+    from_log: Option<String>,
     /// A header of the request; repeatable.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
@@ -94,7 +103,11 @@ enum Format {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
-    let policy = Source::read(&arguments.config)?.load_valid()?.policy;
+    let inputs = Inputs { files: arguments.config.clone(), admin: arguments.admin.clone() };
+    let policy = inputs.read()?.load_valid()?.policy;
+    if let Some(line) = &arguments.from_log {
+        return tell_log(line, &policy, arguments, terminal);
+    }
     let scene = scene(arguments, &policy)?;
     let explanation = explain(policy, &scene);
     let text = match arguments.format {
@@ -102,6 +115,29 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
         Format::Json => format!("{:#}\n", explanation.json()),
     };
     Ok(CommandOutput { text, notes: Vec::new(), yes: explanation.passes() })
+}
+
+fn tell_log(
+    line: &str,
+    policy: &Policy,
+    arguments: &Arguments,
+    terminal: &Terminal,
+) -> Result<CommandOutput, Failure> {
+    let line = match line {
+        "-" => String::from_utf8_lossy(&read_bytes(std::path::Path::new("-"))?.1).into_owned(),
+        line => line.to_owned(),
+    };
+    let facts = from_log::read(&line).map_err(|message| Failure(format!("--from-log: {message}")))?;
+    let story = from_log::tell(&facts, policy);
+    let text = match arguments.format {
+        Format::Text => story.text(terminal),
+        Format::Json => format!("{:#}\n", story.json()),
+    };
+    let mut notes = Vec::new();
+    if !story.same_policy {
+        notes.push("scopegate: note: another policy than the one at hand made this decision".to_owned());
+    }
+    Ok(CommandOutput { text, notes, yes: story.passed })
 }
 
 /// Decides the request and explains each step.
@@ -112,9 +148,10 @@ pub fn explain(policy: Policy, scene: &Scene) -> Explanation {
 /// The request that the command line describes.
 fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
     let reads_standard_input =
-        [Some(&arguments.config), arguments.token.as_ref(), arguments.introspection.as_ref()]
+        [arguments.token.as_ref(), arguments.introspection.as_ref(), arguments.body.as_ref()]
             .into_iter()
             .flatten()
+            .chain(&arguments.config)
             .chain(arguments.jwks.iter().map(|(_, file)| file))
             .filter(|path| path.as_os_str() == "-")
             .count();

@@ -85,15 +85,44 @@ struct Imported {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
     let source = Source::read(&arguments.spec)?;
-    let imported =
-        import(&source.text, arguments).map_err(|message| Failure(format!("{}: {message}", source.name)))?;
-    let notes: Vec<String> = imported
-        .warnings
+    let imported = import(&source.text(), arguments)
+        .map_err(|message| Failure(format!("{}: {message}", source.name)))?;
+    let notes: Vec<String> = grouped(&imported.warnings)
         .iter()
         .map(|warning| format!("{}: warning: {}", source.name, shown(warning)))
         .collect();
     let yes = !arguments.deny_warnings || notes.is_empty();
     Ok(CommandOutput { text: imported.text, notes, yes })
+}
+
+/// So many warnings of one kind are told one by one; of more, the first and how many there are.
+const FEW: usize = 3;
+
+/// Warnings in their order, those of one kind together, with a total where there are many.
+fn grouped(warnings: &[String]) -> Vec<String> {
+    let kind = |warning: &str| warning.split_once(": ").map_or(warning, |(_, kind)| kind).to_owned();
+    let mut kinds: Vec<(String, Vec<&String>)> = Vec::new();
+    for warning in warnings {
+        let kind = kind(warning);
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, members)) => members.push(warning),
+            None => kinds.push((kind, vec![warning])),
+        }
+    }
+    let mut lines = Vec::new();
+    for (kind, members) in &kinds {
+        if members.len() <= FEW {
+            lines.extend(members.iter().map(|warning| (*warning).clone()));
+            continue;
+        }
+        let places = members.iter().take(FEW).filter_map(|warning| Some(warning.split_once(": ")?.0));
+        let places: Vec<&str> = places.collect();
+        lines.push(format!("{} operations ({}, …): {kind}", members.len(), places.join("; ")));
+    }
+    if warnings.len() > FEW && lines.len() < warnings.len() {
+        lines.push(format!("{} warnings of {} kinds", warnings.len(), kinds.len()));
+    }
+    lines
 }
 
 fn import(text: &str, arguments: &Arguments) -> Result<Imported, String> {

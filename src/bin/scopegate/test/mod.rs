@@ -18,14 +18,19 @@ use self::case_file::CaseFile;
 use self::coverage::{Coverage, Covered};
 use self::judge::{Mismatch, judge};
 use self::report::{Ran, RanFile};
+use scopegate::config::document::Node;
+
+use crate::envoy_file::member;
 use crate::source::Source;
 use crate::terminal::{Terminal, shown};
+use crate::watch;
 use crate::{CommandOutput, Failure};
 
 /// Run case files: requests, tokens, and what the filter has to make of them.
 ///
 /// A case file is called `*_test.yaml`. It is for the configuration that it names as `config`, or else for the one beside it
-/// without `_test` in its name, or else for its directory. Nothing is sent anywhere: tokens are signed with throw-away keys
+/// without `_test` in its name, or else for the table of the directory
+/// that is tested. Nothing is sent anywhere: tokens are signed with throw-away keys
 /// that stand in for those of the providers, and introspections are answered by the case.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -51,6 +56,9 @@ pub struct Arguments {
     /// Also name operations, tenants, applications and reasons that no case touches.
     #[arg(long)]
     coverage: bool,
+    /// Run them again whenever a file below the paths changes.
+    #[arg(long, conflicts_with_all = ["init", "output"])]
+    watch: bool,
     /// List the cases that are as expected too.
     #[arg(short, long)]
     verbose: bool,
@@ -83,9 +91,19 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     if let Some(config) = &arguments.init {
         return init(config, arguments.output.as_deref());
     }
+    if arguments.watch {
+        return watch::watch(&arguments.paths, &|| once(arguments, terminal));
+    }
+    once(arguments, terminal)
+}
+
+fn once(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let mut paths = Vec::new();
     for path in &arguments.paths {
-        find(path, &mut paths)?;
+        let mut found = Vec::new();
+        find(path, &mut found)?;
+        let table = path.is_dir().then(|| path.clone());
+        paths.extend(found.into_iter().map(|file| (file, table.clone())));
     }
     if paths.is_empty() {
         return Err(Failure(format!(
@@ -101,11 +119,10 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     let wanted = arguments.run.as_deref().map(Wanted::new).transpose()?;
     let mut files = Vec::new();
     let mut policies: BTreeMap<String, (Coverage, Vec<Covered>)> = BTreeMap::new();
-    for (path, file) in read_all(&paths)? {
-        let config = config_of(&path, &file, arguments)?;
+    for (path, table, file) in read_all(&paths)? {
+        let config = config_of(&path, table, &file, arguments)?;
         let source = Source::read(&config)?;
-        source.load_valid()?;
-        let document = source.document()?;
+        let (_, document) = source.load_whole()?;
         let mut bench = Bench::new(&document, &file.cases)
             .map_err(|errors| Failure(format!("{} is not a valid configuration\n{errors}", source.name)))?;
         let (coverage, covered) = policies.entry(source.name.clone()).or_default();
@@ -187,13 +204,16 @@ fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A case file, and the directory that was named, where it was found below one.
+type Found = (PathBuf, Option<PathBuf>);
+
 /// All case files, or what is wrong with any of them.
-fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, CaseFile)>, Failure> {
+fn read_all(paths: &[Found]) -> Result<Vec<(PathBuf, Option<PathBuf>, CaseFile)>, Failure> {
     let (mut files, mut faults) = (Vec::new(), Vec::new());
-    for path in paths {
+    for (path, table) in paths {
         let source = Source::read(path)?;
-        match case_file::read(&source.text) {
-            Ok(file) => files.push((path.clone(), file)),
+        match case_file::read(&source.text()) {
+            Ok(file) => files.push((path.clone(), table.clone(), file)),
             Err(errors) => {
                 for error in errors.iter() {
                     let place = error.mark.map_or_else(String::new, |mark| format!(":{mark}"));
@@ -206,7 +226,12 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, CaseFile)>, Failure> {
 }
 
 /// The configuration that a case file is for.
-fn config_of(path: &Path, file: &CaseFile, arguments: &Arguments) -> Result<PathBuf, Failure> {
+fn config_of(
+    path: &Path,
+    table: Option<PathBuf>,
+    file: &CaseFile,
+    arguments: &Arguments,
+) -> Result<PathBuf, Failure> {
     if let Some(config) = &arguments.config {
         return Ok(config.clone());
     }
@@ -218,12 +243,30 @@ fn config_of(path: &Path, file: &CaseFile, arguments: &Arguments) -> Result<Path
     let base = stem.strip_suffix("_test").unwrap_or(stem);
     let beside = ["yaml", "yml", "json"].iter().map(|suffix| directory.join(format!("{base}.{suffix}")));
     if let Some(config) = beside.into_iter().find(|config| config.is_file()) {
-        return Ok(config);
+        let whole = Source::read(&config)?.written().is_ok_and(|documents| documents.iter().any(is_whole));
+        if whole {
+            return Ok(config);
+        }
+    }
+    // A part of a table: the file of a tenant beside others, or below the directory that was named.
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let directory = table.as_deref().unwrap_or(directory);
+    let mut parts = Vec::new();
+    crate::source::find(directory, &|path| !is_case_file(path), &mut parts)?;
+    if !parts.is_empty() {
+        return Ok(directory.to_owned());
     }
     Err(Failure(format!(
         "{}: which configuration is it for? There is no `{base}.yaml` beside it: name one as `config`, or with --config",
         shown(&path.display().to_string())
     )))
+}
+
+/// Whether a document is a configuration by itself, and no part of a table.
+fn is_whole(document: &Node<'_>) -> bool {
+    crate::envoy_file::is_carrier(document)
+        || (member(document, "providers").is_some() && member(document, "tenants").is_some())
+        || member(document, "compact").is_some()
 }
 
 /// Names of cases that are wanted.
@@ -251,8 +294,7 @@ impl Wanted {
 
 fn init(config: &Path, output: Option<&Path>) -> Result<CommandOutput, Failure> {
     let source = Source::read(config)?;
-    source.load_valid()?;
-    let document = source.document()?;
+    let (_, document) = source.load_whole()?;
     let name = config.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let stem = config.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let beside = config.with_file_name(format!("{stem}_test.yaml"));
