@@ -67,9 +67,9 @@ run: build setup ## Start the same servers and leave them running until Ctrl-C
 	@SCOPEGATE_WASM='$(CURDIR)/$(WASM)' SCOPEGATE_ENVOY='$(ENVOY_BINARY)' node $(SERVERS)/demo.mjs --stay
 
 .PHONY: test
-test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
-test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
-test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+test soak bench interop: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+test soak bench interop: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+test soak bench interop: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: lint build setup .env/deploy .env/interop $(PROMETHEUS_READY) ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -80,13 +80,17 @@ test: lint build setup .env/deploy .env/interop $(PROMETHEUS_READY) ## Check for
 
 .PHONY: soak
 soak: build setup ## Reload the filter 200 times under load and judge every decision; flood it beyond its memory
-	cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1
+	cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1 --skip interop
 
 .PHONY: bench
 bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)
 bench bench-tools: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)
 bench: build setup bench-tools ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
+
+.PHONY: interop
+interop: build setup .env/interop .env/interop-python .env/glewlwyd ## Try each authorization server in each flow, and print the table
+	cargo test --locked --test e2e -- --ignored --nocapture --exact interop::interop_prints_every_server_and_flow
 
 # The documentation is that of the wasm target, which has `edge` as well; it uses what clippy has checked for that target.
 .PHONY: lint
@@ -167,5 +171,16 @@ named-prometheus:
 	@$(call unpack,.env/prometheus.new,prometheus,set PROMETHEUS=/directory/of/prometheus/and/promtool)
 	@.env/prometheus.new/usr/bin/promtool --version | head -n 1
 	@rm -rf $@ && mv .env/prometheus.new $@ && touch $@
+
+# Authorization servers of others, for `make interop` alone.
+.env/interop-python: tests/interop/requirements.txt
+	@$(call need,python3 -c "import venv$(comma) ensurepip",python3 with its venv module,for example: apt-get install python3-venv)
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	@touch $@
+
+.env/glewlwyd:
+	@$(call unpack,.env/glewlwyd.new,glewlwyd glewlwyd-common libhoel1.4 libiddawc1.1 liborcania2.3 librhonabwy1.1 libulfius2.7 libyder2.0 liboath0 libconfig9 libcbor0.8 libjansson4 libmicrohttpd12 libldap-2.5-0 libsasl2-2 libmariadb3 libpq5,try `make interop` on Debian 12)
+	@rm -rf $@ && mv .env/glewlwyd.new $@ && touch $@
 
 comma := ,

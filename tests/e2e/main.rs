@@ -21,6 +21,7 @@ mod deploy;
 mod dpop;
 mod envoy_api;
 mod fleet;
+mod interop;
 mod introspection;
 mod issuers;
 mod keys;
