@@ -119,9 +119,9 @@ run: build setup ## Start the same servers and leave them running until Ctrl-C
 TESTED := --package scopegate --package scopegate-fuzz
 
 .PHONY: test
-test soak bench: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
-test soak bench: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
-test soak bench: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
+test soak bench interop: export SCOPEGATE_WASM = $(CURDIR)/$(WASM)
+test soak bench interop: export SCOPEGATE_ENVOY = $(ENVOY_BINARY)
+test soak bench interop: export SCOPEGATE_NODE_SERVERS = $(CURDIR)/$(SERVERS)
 test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: export SCOPEGATE_PYTHON = $(CURDIR)/.env/second-opinion/bin/python
 test: export SCOPEGATE_KUBERNETES = $(KUBERNETES_BINARIES)
@@ -141,7 +141,7 @@ test-programs: rust
 
 .PHONY: soak
 soak: build setup ## Reload the filter 200 times under load and judge every decision; flood it beyond its memory
-	cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1
+	cargo test --locked --test e2e -- --ignored --nocapture --test-threads 1 --skip interop
 
 # libFuzzer needs no other toolchain without its sanitizers: code without `unsafe` has little for them to find.
 FUZZ_TARGETS ?= $(shell sed -nE 's/.*Target \{ name: "([a-z_]+)".*/\1/p' tests/fuzz/lib.rs)
@@ -170,6 +170,10 @@ bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR
 bench bench-tools: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)
 bench: build setup bench-tools ## Measure what the filter costs beside Envoy's own; BENCH='--rows warm --rounds 4' chooses
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
+
+.PHONY: interop
+interop: build setup .env/interop .env/interop-python .env/glewlwyd ## Try each authorization server in each flow, and print the table
+	cargo test --locked --test e2e -- --ignored --nocapture --exact interop::interop_prints_every_server_and_flow
 
 # The documentation is that of the wasm target, which has `edge` as well; it uses what clippy has checked for that target.
 .PHONY: lint
@@ -290,5 +294,16 @@ named-chromium:
 	@printf '#!/bin/sh\nroot="$$(dirname "$$0")"\nlibraries="$$(echo "$$root"/usr/lib/*-linux-gnu)"\nLD_LIBRARY_PATH="$$libraries:$$libraries/pulseaudio" exec "$$root/usr/lib/chromium/chromium" "$$@"\n' >.env/chromium.new/chromium
 	@chmod +x .env/chromium.new/chromium && .env/chromium.new/chromium --version
 	@rm -rf $@ && mv .env/chromium.new $@ && touch $@
+
+# Authorization servers of others, for `make interop` alone.
+.env/interop-python: tests/interop/requirements.txt
+	@$(call need,python3 -c "import venv$(comma) ensurepip",python3 with its venv module,for example: apt-get install python3-venv)
+	python3 -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	@touch $@
+
+.env/glewlwyd:
+	@$(call unpack,.env/glewlwyd.new,glewlwyd glewlwyd-common libhoel1.4 libiddawc1.1 liborcania2.3 librhonabwy1.1 libulfius2.7 libyder2.0 liboath0 libconfig9 libcbor0.8 libjansson4 libmicrohttpd12 libldap-2.5-0 libsasl2-2 libmariadb3 libpq5,try `make interop` on Debian 12)
+	@rm -rf $@ && mv .env/glewlwyd.new $@ && touch $@
 
 comma := ,

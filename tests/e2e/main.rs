@@ -22,6 +22,7 @@ mod deploy;
 mod dpop;
 mod envoy_api;
 mod fleet;
+mod interop;
 mod introspection;
 mod issuers;
 mod keys;

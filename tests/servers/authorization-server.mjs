@@ -8,7 +8,8 @@
 // Configuration (`authorization-server.json` is the default one):
 //   default_resource   the resource of a token request that names none
 //   resources          absolute URI -> {audience, format: jwt | opaque, alg, lifetime (s), scopes}
-//   clients            [{client_id, client_secret, auth_method: client_secret_basic | client_secret_post, scopes, claims}]
+//   clients            [{client_id, client_secret, auth_method: client_secret_basic | client_secret_post, scopes, claims,
+//                      redirect_uris}], with `redirect_uris` also for the code flow
 //                      `scopes` narrows what the client may ask for, `claims` go into each of its tokens
 //   interactive        true: users log in with any name and consent by a form (oidc-provider's own), by the code flow, and
 //                      clients register themselves (RFC 7591)
@@ -181,8 +182,10 @@ async function generateKey(alg) {
   return { ...privateKey.export({ format: "jwk" }), kid, alg, use: "sig" };
 }
 
-function clientMetadata({ client_id, client_secret, auth_method = "client_secret_basic", scopes }) {
+function clientMetadata({ client_id, client_secret, auth_method = "client_secret_basic", scopes, redirect_uris }) {
+  const grant_types = ["client_credentials", "refresh_token", "authorization_code"];
   return {
+    ...(redirect_uris ? { redirect_uris, grant_types, response_types: ["code"] } : {}),
     client_id,
     client_secret,
     token_endpoint_auth_method: auth_method,
