@@ -33,4 +33,5 @@ mod sabotage;
 mod servers;
 mod soak;
 mod systems;
+mod table;
 mod token_endpoint;

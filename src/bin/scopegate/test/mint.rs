@@ -3,6 +3,7 @@
 //! A key lives as long as this process and is nobody's: the public part stands in for the provider's own keys.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -98,9 +99,9 @@ impl Keys {
     /// Makes sure that `signer` has a key for this algorithm.
     pub fn prepare(&mut self, signer: &str, algorithm: Algorithm) -> Result<(), String> {
         let name = (signer.to_owned(), Family::of(algorithm));
-        if !self.keys.contains_key(&name) {
-            let key = PrivateKey::generate(name.1).ok_or("this machine gives no random numbers")?;
-            self.keys.insert(name, key);
+        if let Entry::Vacant(place) = self.keys.entry(name) {
+            let family = place.key().1;
+            place.insert(PrivateKey::generate(family).ok_or("this machine gives no random numbers")?);
         }
         Ok(())
     }
