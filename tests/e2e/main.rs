@@ -39,4 +39,5 @@ mod second_opinion;
 mod servers;
 mod soak;
 mod systems;
+mod table;
 mod token_endpoint;

@@ -41,17 +41,11 @@ fn a_directory_of_ten_thousand_tenants_goes_the_whole_way() {
     let directory = directory();
     let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
     let table = path("table");
-    let checked = scopegate(&["check", &table]);
-    assert_eq!((checked.code, checked.out), (0, format!("{table}: valid, 0 errors, 0 warnings\n")));
-
     let compact = path("policy.json");
     let bundled = scopegate(&["bundle", &table, "--compact", "-o", &compact]);
     assert_eq!(bundled.code, 0, "{}", bundled.err);
     assert!(bundled.err.contains("10000 tenants, 5000 operations"), "{}", bundled.err);
     assert!(fs::metadata(&compact).unwrap().len() < 1 << 20, "it fits into a Kubernetes resource");
-    let resource = scopegate(&["render", &compact, "--compact", "--as", "istio"]);
-    assert!(resource.out.len() < 1 << 20, "{}", resource.out.len());
-
     // Two changes are told in a few lines.
     let tenant = directory.join("table/tenants/tenant-00007.json");
     let text = fs::read_to_string(&tenant).unwrap();

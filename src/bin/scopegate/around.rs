@@ -25,6 +25,9 @@ pub struct Remark {
 
 /// Looks around `configuration` in the documents of `source`; nothing where it stands by itself.
 pub fn check(source: &Source, configuration: &Configuration<'_>, policy: &Policy) -> Vec<Remark> {
+    if source.is_table() {
+        return Vec::new();
+    }
     let Ok(documents) = source.written() else { return Vec::new() };
     let mut remarks = Vec::new();
     let carriers: Vec<&Node<'_>> = documents.iter().filter(|document| is_carrier(document)).collect();

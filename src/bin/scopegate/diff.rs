@@ -478,6 +478,9 @@ struct Group<'d> {
     template: Option<&'d str>,
 }
 
+/// What equal changes have in common: the side, the words around the tenants, the details, and the template.
+type Likeness<'d> = (bool, &'d str, &'d str, &'d [String], Option<&'d str>);
+
 /// So many equal changes are told one by one.
 const FEW: usize = 2;
 
@@ -493,7 +496,7 @@ impl Grouping<'_> {
     /// The changes in their order; equal ones of tenants with one template stand where the first of them does.
     fn groups<'d>(&'d self, changes: &'d [Described]) -> Vec<Group<'d>> {
         let mut groups: Vec<Group<'d>> = Vec::new();
-        let mut places: HashMap<(bool, &str, &str, &[String], Option<&str>), Vec<usize>> = HashMap::new();
+        let mut places: HashMap<Likeness<'_>, Vec<usize>> = HashMap::new();
         for (at, change) in changes.iter().enumerate() {
             if let Some(tenant) = &change.tenant {
                 let template = self.templates.get(tenant).map(String::as_str);

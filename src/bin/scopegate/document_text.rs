@@ -225,13 +225,7 @@ pub fn scalar(text: &str) -> String {
             !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
         })
     });
-    if is_plain || is_uri || is_duration(text) { text.to_owned() } else { quoted(text) }
-}
-
-/// `30s` is a number to no reader.
-fn is_duration(text: &str) -> bool {
-    let number = ["ms", "s", "m", "h"].iter().find_map(|unit| text.strip_suffix(unit));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    if is_plain || is_uri { text.to_owned() } else { quoted(text) }
 }
 
 fn is_block_text(text: &str) -> bool {

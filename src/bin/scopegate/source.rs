@@ -118,6 +118,11 @@ impl Source {
         }
     }
 
+    /// Whether its files are parts of one table.
+    pub fn is_table(&self) -> bool {
+        self.is_table
+    }
+
     /// How many files there are.
     pub fn len(&self) -> usize {
         self.files.len()
@@ -184,10 +189,12 @@ impl Source {
                 config::check_repeated_keys(document)?;
                 for configuration in configurations(document, &text)? {
                     // A dump of Envoy's has its bootstrap twice.
-                    let is_known = found.iter().any(|known| {
-                        same(&known.node.value, &configuration.node.value) && known.text == configuration.text
-                    });
-                    if !is_known || found.is_empty() {
+                    let is_known = is_dump(document)
+                        && found.iter().any(|known| {
+                            same(&known.node.value, &configuration.node.value)
+                                && known.text == configuration.text
+                        });
+                    if !is_known {
                         found.push(configuration);
                     }
                 }
@@ -293,6 +300,11 @@ pub fn same(one: &Value<'_>, other: &Value<'_>) -> bool {
         }
         (one, other) => one == other,
     }
+}
+
+/// Whether it is a dump of a running Envoy.
+fn is_dump(document: &Node<'_>) -> bool {
+    crate::envoy_file::member(document, "configs").is_some()
 }
 
 fn shifted(mark: Mark, lines: usize) -> Mark {

@@ -11,7 +11,7 @@
   const has = (text, wanted) => wanted.every((word) => text.includes(word));
   const names = data.tenants.map(([name]) => name);
   const lower = names.map((name) => name.toLowerCase());
-  const texts = data.operations.map((operation) => operation.join(" ").toLowerCase());
+  const texts = data.operations.map(([suite, name, request, requires]) => `${suite}/${name} ${request} ${requires}`.toLowerCase());
   let chosen = 0;
   let visible = { rows: [], columns: [] };
   let rowHeight = 46;
@@ -131,8 +131,9 @@
     choose(Math.max(0, names.indexOf(state.get("tenant"))));
   }
 
-  one("controls").addEventListener("submit", (event) => {
-    event.preventDefault();
+  one("controls").addEventListener("submit", (event) => event.preventDefault());
+  tenant.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
     const exact = lower.indexOf(tenant.value.toLowerCase());
     const [first] = exact >= 0 ? [exact] : search();
     if (first !== undefined) choose(first);

@@ -100,8 +100,8 @@ impl Keys {
     pub fn prepare(&mut self, signer: &str, algorithm: Algorithm) -> Result<(), String> {
         let name = (signer.to_owned(), Family::of(algorithm));
         if let Entry::Vacant(place) = self.keys.entry(name) {
-            let key = PrivateKey::generate(place.key().1).ok_or("this machine gives no random numbers")?;
-            place.insert(key);
+            let family = place.key().1;
+            place.insert(PrivateKey::generate(family).ok_or("this machine gives no random numbers")?);
         }
         Ok(())
     }

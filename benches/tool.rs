@@ -1,0 +1,72 @@
+//! The companion tool at scale: ten thousand tenants with four applications each and 5,000 operations, as a directory of files.
+//!
+//! `cargo bench --bench tool` prints what each command takes, the best of three, beside what it may take, and fails where one takes
+//! longer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark"
+)]
+#![allow(missing_docs, reason = "a benchmark")]
+#![allow(clippy::disallowed_methods, reason = "time is what is measured")]
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use scopegate_testing::workload::write_table;
+use serde_json::json;
+
+fn main() {
+    let directory = std::env::temp_dir().join(format!("scopegate-bench-{}", std::process::id()));
+    let path = |name: &str| directory.join(name).to_str().expect("a path").to_owned();
+    let remote = json!({"uri": "https://login.example.com/jwks.json", "cluster": "idp"});
+    let provider =
+        json!({"issuer": "https://login.example.com", "audiences": ["billing-api"], "remote_jwks": remote});
+    for name in ["table", "next"] {
+        write_table(&directory.join(name), 10_000, &provider);
+    }
+    let change = |file: &str, from: &str, to: &str| {
+        let file = directory.join("next").join(file);
+        let text = fs::read_to_string(&file).expect("a file");
+        assert!(text.contains(from), "{from}");
+        fs::write(file, text.replacen(from, to, 1)).expect("a file");
+    };
+    change("tenants/tenant-00007.json", "[\"billing:read\",\"billing:write\"]", "[\"billing:read\"]");
+    change("suites.json", "\"requires\":[\"billing:write\"]", "\"access\":\"authenticated\"");
+
+    let (table, next) = (path("table"), path("next"));
+    let (policy, page) = (path("policy.json"), path("matrix.html"));
+    let seconds = Duration::from_secs;
+    let mut is_within = true;
+    for (arguments, most) in [
+        (vec!["check", &table], seconds(2)),
+        (vec!["bundle", &table, "-o", &policy], seconds(2)),
+        (vec!["bundle", &table, "--compact", "-o", &policy], seconds(2)),
+        (vec!["check", &policy], seconds(2)),
+        (vec!["diff", &table, &next], seconds(4)),
+        (vec!["matrix", &policy, "--format", "html", "-o", &page], seconds(4)),
+    ] {
+        let took = (0..3).map(|_| run(&arguments)).min().expect("it ran");
+        is_within &= took <= most;
+        let shown: Vec<String> = arguments.iter().map(|argument| argument.replace(&path(""), "")).collect();
+        println!("{:50} {:>6.2} s  (at most {} s)", shown.join(" "), took.as_secs_f64(), most.as_secs());
+    }
+    let length = |file: &str| fs::metadata(file).expect("a file").len() >> 10;
+    println!("{:50} {:>6} KiB", "compact form", length(&policy));
+    println!("{:50} {:>6} KiB", "page", length(&page));
+    fs::remove_dir_all(directory).expect("it is there");
+    assert!(is_within, "a command takes too long");
+}
+
+fn run(arguments: &[&str]) -> Duration {
+    let begun = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+    let status =
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("it runs");
+    assert!(status.success(), "{arguments:?}");
+    begun.elapsed()
+}
