@@ -120,7 +120,7 @@ impl<'b> Form<'b> {
             .filter(|v| !v.is_empty())
     }
 
-    /// The first of [`PARAMETERS`] that is there, with a value or without.
+    /// The first of the parameters that decisions are made from that is there, with a value or without.
     pub fn first_known(&self) -> Option<&'static str> {
         self.pairs.iter().find_map(|pair| known(&pair.name))
     }
