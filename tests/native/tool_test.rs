@@ -101,7 +101,7 @@ fn a_case_file_that_cannot_be_read_is_told_by_line_and_runs_nothing() {
     assert!(run.err.contains("books_test.yaml:9:13: cases[1].expect: "), "{}", run.err);
     assert!(run.err.contains("did you mean `scope_not_granted`?"), "{}", run.err);
     fs::remove_dir_all(&directory).unwrap();
-    let run = scopegate(&["test", "docs"]);
+    let run = scopegate(&["test", "benches"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("scopegate test --init"), "{}", run.err);
 }

@@ -15,8 +15,8 @@ use crate::{CommandOutput, Failure};
 Exit codes: 0 written, 2 there is no answer.
 
 Examples:
-  scopegate init --issuer keycloak
-  scopegate init --issuer entra-id -o filter-config/gateway.yaml
+  scopegate init --issuer keycloak -o keycloak.yaml && scopegate test keycloak_test.yaml
+  scopegate init --issuer entra-id -o filter-config/entra.yaml
   scopegate init --issuer okta -o -")]
 pub struct Arguments {
     /// The identity provider: auth0, authlib, cognito, entra-id, glewlwyd, keycloak, kubernetes, lemonldap-ng,
