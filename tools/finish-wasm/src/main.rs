@@ -16,7 +16,7 @@ use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// What Envoy needs of the filter.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 14] = [
     "memory",
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -29,6 +29,7 @@ const KEPT: [&str; 13] = [
     "proxy_on_request_headers",
     "proxy_on_request_body",
     "proxy_on_request_trailers",
+    "proxy_on_response_headers",
     "proxy_on_delete",
 ];
 
