@@ -53,7 +53,7 @@ help: ## Show what there is to make
 
 .PHONY: build
 build: rust ## Build the wasm file only
-	cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
+	CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked
 	cargo run --quiet --package strip-exports --locked -- $(WASM)
 
 .PHONY: image
