@@ -244,8 +244,11 @@ pub fn variant(name: &str, issuer: &Issuer, introspection_cluster: &str, ours: &
             (vec![ours(name, &configuration)], tokens, status)
         }
     };
-    if plain.starts_with("scopegate own") {
-        filters = filters.into_iter().map(variants::without_foreign_functions).collect();
+    if plain.starts_with("scopegate") {
+        // As `scopegate render` lists it: no nonce is given with a response here.
+        let mut left_out = vec!["proxy_on_response_headers"];
+        left_out.extend(plain.starts_with("scopegate own").then_some("proxy_call_foreign_function"));
+        filters = filters.into_iter().map(|filter| variants::without(&left_out, filter)).collect();
     }
     let mut manager = Map::new();
     match parts {

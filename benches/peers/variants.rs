@@ -37,17 +37,17 @@ pub const READS_HEADERS: &str = r#"(module
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (call $pairs (i32.const 0) (i32.const 0) (i32.const 4))))"#;
 
-/// Keeps the host's own functions from a filter of ours, `verify_signature` with them: everything else stays allowed.
-pub fn without_foreign_functions(mut filter: Value) -> Value {
+/// Keeps a filter of ours from these functions of the host and the host from these callbacks: all else stays allowed.
+pub fn without(names: &[&str], mut filter: Value) -> Value {
     let config = &mut filter["typed_config"]["config"];
     let path = config["vm_config"]["code"]["local"]["filename"].as_str().expect("a path");
     let module = wasmi::Module::new(&wasmi::Engine::default(), std::fs::read(path).expect("the filter"))
         .expect("a module");
     let imports = module.imports().map(|import| import.name().to_owned());
-    let names = imports.chain(module.exports().map(|export| export.name().to_owned()));
-    let allowed = names.filter(|name| name != "proxy_call_foreign_function");
+    let all = imports.chain(module.exports().map(|export| export.name().to_owned()));
+    let allowed = all.filter(|name| !names.contains(&name.as_str()));
     let allowed: Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
-    config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+    config["vm_config"]["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
     filter
 }
 

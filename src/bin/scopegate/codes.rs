@@ -197,6 +197,15 @@ const ERRORS: &[Code] = &[
                or close that way too.",
     },
     Code {
+        code: "SG1401",
+        title: "The host cannot serve it",
+        words: &["this host has no"],
+        text: "`--host` names a proxy-wasm host without something that this part of the configuration needs: ticks and callouts for \
+               keys that are fetched and for introspection, effective contexts for requests that wait. The filter for other hosts \
+               refuses such a configuration by the same name. Give keys as `local_jwks`, or use a host that has it: `deploy/hosts.json` \
+               says which have what.",
+    },
+    Code {
         code: "SG3001",
         title: "The proxy would let requests through while the filter does not run",
         words: &["while the filter does not run"],
