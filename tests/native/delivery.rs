@@ -114,6 +114,12 @@ fn the_capabilities_are_what_the_module_calls_and_is_called_by() {
     let allowed =
         plugin["vm_config"]["capability_restriction_config"]["allowed_capabilities"].as_object().unwrap();
     assert_eq!(allowed.keys().cloned().collect::<BTreeSet<_>>(), needed);
+    let bootstrap = yaml_to_json(&fs::read_to_string(Path::new(ROOT).join("envoy.yaml")).unwrap()).unwrap();
+    let listener = &bootstrap["static_resources"]["listeners"][0];
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let plugin = &manager["http_filters"][0]["typed_config"]["config"];
+    let restriction = &plugin["vm_config"]["capability_restriction_config"];
+    assert_eq!(restriction["allowed_capabilities"].as_object(), Some(allowed));
 }
 
 #[test]
