@@ -368,25 +368,41 @@ pub fn find(path: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<Path
         found.push(path.to_owned());
         return Ok(());
     }
-    let failed = |error| Failure(format!("cannot read {}: {error}", shown(&path.display().to_string())));
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+    for entry in entries(path)? {
+        if is_hidden(&entry) {
+            continue;
+        }
+        if entry.is_dir() {
+            find(&entry, is_wanted, found)?;
+        } else if is_document(&entry) && is_wanted(&entry) {
+            found.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// What is in a directory, in the order of the names.
+pub fn entries(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |error| Failure(format!("cannot read {}: {error}", shown(&directory.display().to_string())));
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(directory)
         .map_err(failed)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     entries.sort();
-    for entry in entries {
-        let is_hidden = entry.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.'));
-        let is_part = entry.extension().and_then(OsStr::to_str).is_some_and(|suffix| {
-            ["yaml", "yml", "json"].iter().any(|known| suffix.eq_ignore_ascii_case(known))
-        });
-        if !is_hidden && entry.is_dir() {
-            find(&entry, is_wanted, found)?;
-        } else if !is_hidden && is_part && is_wanted(&entry) {
-            found.push(entry);
-        }
-    }
-    Ok(())
+    Ok(entries)
+}
+
+/// Whether a name begins with a dot.
+pub fn is_hidden(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.'))
+}
+
+/// Whether a name ends as that of a YAML or JSON file.
+pub fn is_document(path: &Path) -> bool {
+    path.extension()
+        .and_then(OsStr::to_str)
+        .is_some_and(|suffix| ["yaml", "yml", "json"].iter().any(|known| suffix.eq_ignore_ascii_case(known)))
 }
 
 /// The name for messages and the bytes of `path`, or of standard input for `-`.

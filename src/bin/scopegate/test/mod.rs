@@ -21,7 +21,7 @@ use self::report::{Ran, RanFile};
 use scopegate::config::document::Node;
 
 use crate::envoy_file::member;
-use crate::source::Source;
+use crate::source::{Source, entries, is_document, is_hidden};
 use crate::terminal::{Terminal, shown};
 use crate::watch;
 use crate::{CommandOutput, Failure};
@@ -172,11 +172,8 @@ fn run_case(bench: &mut Bench, case: &case_file::Case, coverage: &mut Coverage) 
 
 /// Whether a file's name is that of a case file.
 pub fn is_case_file(path: &Path) -> bool {
-    let has_suffix = path
-        .extension()
-        .and_then(OsStr::to_str)
-        .is_some_and(|suffix| ["yaml", "yml", "json"].iter().any(|known| suffix.eq_ignore_ascii_case(known)));
-    has_suffix && path.file_stem().and_then(OsStr::to_str).is_some_and(|stem| stem.ends_with("_test"))
+    let stem = path.file_stem().and_then(OsStr::to_str);
+    is_document(path) && stem.is_some_and(|stem| stem.ends_with("_test"))
 }
 
 /// The case files at or below `path`, in the order of their names.
@@ -185,16 +182,8 @@ fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
         found.push(path.to_owned());
         return Ok(());
     }
-    let failed = |error| Failure(format!("cannot read {}: {error}", shown(&path.display().to_string())));
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
-        .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(failed)?;
-    entries.sort();
-    for entry in entries {
-        let is_hidden = entry.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.'));
-        if entry.is_dir() && !is_hidden {
+    for entry in entries(path)? {
+        if entry.is_dir() && !is_hidden(&entry) {
             find(&entry, found)?;
         } else if is_case_file(&entry) {
             // As the user would write it.
