@@ -100,14 +100,17 @@ reproducible: build ## Build the commit at hand once more in another folder, and
 	cd target/reproducible/of-another-name && sha256sum $(WASM) $(PORTABLE) >$(CURDIR)/target/reproducible/SHA256SUMS
 	sha256sum --check target/reproducible/SHA256SUMS
 
+# KEY=release.key, a private key on P-256 in PEM, signs what is written.
+SIGNED := $(and $(KEY),--key '$(KEY)')
+
 .PHONY: image
-image: build node ## Write the OCI image of the wasm file to target/image, without an engine
-	@node deploy/release/image.mjs --wasm $(WASM) --output target/image
+image: build node ## Write the OCI image of the wasm file to target/image, without an engine; KEY=release.key signs it
+	@WASM_OPT='$(WASM_OPT_PROGRAM)' node deploy/release/image.mjs --wasm $(WASM) $(SIGNED) --output target/image
 
 .PHONY: dist
-dist: build node ## Write the files of a release to target/dist
+dist: build node ## Write the files of a release to target/dist; KEY=release.key signs them
 	cargo build --release --bin scopegate --locked
-	@node deploy/release/dist.mjs --wasm $(WASM) --tool target/release/scopegate --output target/dist
+	@WASM_OPT='$(WASM_OPT_PROGRAM)' node deploy/release/dist.mjs --wasm $(WASM) --tool target/release/scopegate $(SIGNED) --output target/dist
 	@cat target/dist/SHA256SUMS
 
 .PHONY: demo
