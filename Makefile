@@ -171,6 +171,13 @@ fuzz: rust ## Fuzz each kind of input for an hour; FUZZ_TARGETS='token path' and
 			-artifact_prefix=$(FUZZ)/found/$$target/ $(FUZZ)/corpus/$$target $$(ls -d $$findings 2>/dev/null); \
 	done
 
+# MUTANTS='--file src/authorize/decide.rs' chooses, as does `--re`; .cargo/mutants.toml says what is changed.
+.PHONY: mutants
+mutants: export PATH := $(PATH):$(CURDIR)/.env/mutants/bin
+mutants: rust ## Change the code that decides in every small way, and see that a test fails; for hours. MUTANTS='--file …' chooses
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --quiet --locked --root .env/mutants cargo-mutants@27.1.0
+	cargo mutants --output target --no-shuffle $(MUTANTS)
+
 .PHONY: bench
 bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)
 bench bench-tools: export SCOPEGATE_VALGRIND ?= $(or $(shell command -v valgrind),$(CURDIR)/.env/bench/valgrind)

@@ -61,7 +61,7 @@ impl Server {
     }
 
     /// Starts one of the Node servers and returns its ready line.
-    fn node(name: &str, arguments: &[&str]) -> (Self, Value) {
+    pub fn node(name: &str, arguments: &[&str]) -> (Self, Value) {
         let script = handed("SCOPEGATE_NODE_SERVERS").join(format!("{name}.mjs"));
         Self::announced(name, Command::new("node").arg(script).args(arguments))
     }
