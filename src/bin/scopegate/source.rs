@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use scopegate::config::document::{BYTE_ORDER_MARK, Mark, Node, Value, parse_json};
-use scopegate::config::{self, ConfigError, ConfigErrors, Loaded, compact};
+use scopegate::config::{self, ConfigError, ConfigErrors, ErrorKind, Loaded, compact};
 use sha2::{Digest, Sha256};
 
 use crate::Failure;
@@ -343,7 +343,8 @@ impl Configuration<'_> {
 pub const NO_CONFIGURATION: &str = "the Envoy file holds no configuration of a filter `scopegate`";
 
 fn error(mark: Option<Mark>, message: &str) -> ConfigErrors {
-    ConfigError { path: String::new(), mark, message: message.to_owned() }.into()
+    let kind = ErrorKind::NotOneDocument;
+    ConfigError { kind, path: String::new(), mark, message: message.to_owned() }.into()
 }
 
 /// The files that `path` stands for: itself, what a pattern matches, or the `*.yaml`, `*.yml` and `*.json` below a directory
