@@ -10,6 +10,7 @@ use crate::check_host::{self, Host};
 use crate::codes::Code;
 use crate::envoy_file::{is_carrier, unset_properties};
 use crate::findings::{Finding, Findings, Format, report};
+use crate::progress;
 use crate::source::{Inputs, NO_CONFIGURATION, Source};
 use crate::terminal::Terminal;
 use crate::watch;
@@ -125,6 +126,7 @@ fn findings(source: &Source, host: Option<Host>) -> Findings {
             }
             for configuration in &configurations {
                 let document = &configuration.node;
+                progress::doing("checking", 0);
                 match scopegate::config::from_document(document) {
                     Err(errors) => report(&errors, &mut findings),
                     Ok(loaded) => {

@@ -16,6 +16,7 @@ use crate::admin;
 use crate::document_text;
 use crate::envoy_file::{Configuration, configurations, is_carrier, remark};
 use crate::merge::merge;
+use crate::progress;
 use crate::terminal::shown;
 use crate::test::is_case_file;
 
@@ -84,7 +85,9 @@ impl Source {
         }
         let mut files = Vec::with_capacity(found.len());
         let mut lines_before = 0;
+        progress::doing("reading files", found.len());
         for path in &found {
+            progress::step();
             let (name, bytes) = read_bytes(path)?;
             let text = String::from_utf8(bytes).map_err(|error| {
                 let at = error.utf8_error().valid_up_to();
@@ -151,7 +154,9 @@ impl Source {
     /// The document of each file as it is written, with marks that [`Self::place`] understands.
     pub fn written(&self) -> Result<Vec<Node<'_>>, ConfigErrors> {
         let mut documents = Vec::new();
+        progress::doing("parsing files", self.files.len());
         for file in &self.files {
+            progress::step();
             let parsed = file.parse();
             let shift = |mark: Mark| shifted(mark, file.lines_before);
             match parsed {
@@ -235,6 +240,7 @@ impl Source {
 
     fn load_with_document(&self) -> Result<(Loaded, Node<'_>), ConfigErrors> {
         let configuration = self.configuration()?;
+        progress::doing("checking", 0);
         let mut loaded = config::from_document(&configuration.node)?;
         let digest = configuration.digest();
         loaded.policy.short_digest = digest.chars().take(16).collect::<String>().into();
