@@ -223,7 +223,7 @@ pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
 
 /// All codes in Markdown.
 fn document() -> String {
-    let mut text = "# Codes\n\nWhat `scopegate check` finds has a code that stays the same when messages are reworded. SG1 are errors, SG2 \
+    let mut text = "# Codes\n\nEach error and warning about a file has a code that stays the same when messages are reworded. SG1 are errors, SG2 \
                     warnings, SG3 is\nabout what carries a configuration. `scopegate explain-code SG1203` prints one.\n"
         .to_owned();
     for code in Code::all() {

@@ -260,7 +260,8 @@ impl Source {
     fn not_valid(&self, errors: &ConfigErrors) -> Failure {
         let mut message = format!("{} is not a valid configuration", self.name);
         for error in errors.iter() {
-            message.push_str(&format!("\n{}: {}", self.place(error.mark), shown(&error.to_string())));
+            let (place, code) = (self.place(error.mark), error.kind.code());
+            message.push_str(&format!("\n{place}: {} [{code}]", shown(&error.to_string())));
         }
         if errors.omitted() > 0 {
             message.push_str(&format!("\nand {} more", errors.omitted()));

@@ -69,7 +69,8 @@ pub struct Arguments {
     /// Where to write the report; default standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write a first case file for this configuration, of what it lets through today, to `-o` or beside it.
+    /// Write a first case file for this configuration, of what it lets through today, to `-o`, beside it or, for a table,
+    /// into its directory.
     #[arg(long, value_name = "CONFIG", conflicts_with_all = ["paths", "config", "run", "coverage"])]
     init: Option<PathBuf>,
 }
@@ -225,7 +226,8 @@ fn read_all(paths: &[Found]) -> Result<Vec<(PathBuf, Option<PathBuf>, CaseFile)>
             Err(errors) => {
                 for error in errors.iter() {
                     let place = error.mark.map_or_else(String::new, |mark| format!(":{mark}"));
-                    faults.push(format!("{}{place}: {}", source.name, shown(&error.to_string())));
+                    let (error, code) = (shown(&error.to_string()), error.kind.code());
+                    faults.push(format!("{}{place}: {error} [{code}]", source.name));
                 }
             }
         }
@@ -305,7 +307,11 @@ fn init(config: &Path, output: Option<&Path>) -> Result<CommandOutput, Failure> 
     let (_, document) = source.load_whole()?;
     let name = config.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let stem = config.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-    let beside = config.with_file_name(format!("{stem}_test.yaml"));
+    let (name, beside) = match config.is_dir() {
+        // Within a table, where `scopegate test DIRECTORY` finds it.
+        true => (".", config.join("first_test.yaml")),
+        false => (name, config.with_file_name(format!("{stem}_test.yaml"))),
+    };
     let output = output.unwrap_or(&beside);
     if output.as_os_str() != "-" && output.exists() {
         let output = shown(&output.display().to_string());
