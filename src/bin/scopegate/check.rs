@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use scopegate::config::document::{Node, Value};
-use scopegate::config::{ConfigErrors, Mark, Warning, lint};
+use scopegate::config::{ConfigErrors, Mark, Warning, WarningKind, lint};
 
 use crate::around;
 use crate::check_host::{self, Host};
-use crate::codes;
+use crate::codes::Code;
 use crate::envoy_file::{is_carrier, unset_properties};
 use crate::findings::{Finding, Findings, Format, report};
+use crate::progress;
 use crate::source::{Inputs, NO_CONFIGURATION, Source};
 use crate::terminal::Terminal;
 use crate::watch;
@@ -100,20 +101,18 @@ fn is_whole(source: &Source) -> bool {
 fn findings(source: &Source, host: Option<Host>) -> Findings {
     let mut findings = Vec::new();
     let mut omitted = 0;
-    let finding = |is_error: bool, path: &str, mark: Option<Mark>, message: &str| {
+    let finding = |code: Code, path: &str, mark: Option<Mark>, message: &str| {
         let (file, mark) = source.locate(mark);
-        Finding {
-            is_error,
-            code: codes::of(is_error, path, message),
-            path: path.to_owned(),
-            file: file.to_owned(),
-            mark,
-            message: message.to_owned(),
-        }
+        let (path, file, message) = (path.to_owned(), file.to_owned(), message.to_owned());
+        Finding { code, path, file, mark, message }
     };
     let mut report = |errors: &ConfigErrors, findings: &mut Vec<Finding>| {
         omitted += errors.omitted();
-        findings.extend(errors.iter().map(|error| finding(true, &error.path, error.mark, &error.message)));
+        findings.extend(
+            errors
+                .iter()
+                .map(|error| finding(Code::Error(error.kind), &error.path, error.mark, &error.message)),
+        );
     };
     let mut warnings: Vec<Warning> = Vec::new();
     match source.configurations() {
@@ -122,10 +121,12 @@ fn findings(source: &Source, host: Option<Host>) -> Findings {
             if configurations.is_empty() {
                 let message =
                     format!("{NO_CONFIGURATION}; that no key is repeated was all there was to check");
-                warnings.push(Warning { path: String::new(), mark: None, message });
+                let kind = WarningKind::Doubtful;
+                warnings.push(Warning { kind, path: String::new(), mark: None, message });
             }
             for configuration in &configurations {
                 let document = &configuration.node;
+                progress::doing("checking", 0);
                 match scopegate::config::from_document(document) {
                     Err(errors) => report(&errors, &mut findings),
                     Ok(loaded) => {
@@ -137,7 +138,7 @@ fn findings(source: &Source, host: Option<Host>) -> Findings {
                         for found in
                             host.iter().flat_map(|host| check_host::findings(*host, document, &loaded.policy))
                         {
-                            findings.push(finding(found.is_error, &found.path, found.mark, &found.message));
+                            findings.push(finding(found.code, &found.path, found.mark, &found.message));
                         }
                         warnings.extend(loaded.warnings);
                         warnings.extend(lint::lint(document, &loaded.policy));
@@ -145,20 +146,18 @@ fn findings(source: &Source, host: Option<Host>) -> Findings {
                             warnings.extend(unset_properties(&source.text(), loaded.policy.audit));
                         }
                         for remark in around::check(source, configuration, &loaded.policy) {
-                            if remark.is_error {
-                                findings.push(finding(true, &remark.path, remark.mark, &remark.message));
-                            } else {
-                                let (path, mark, message) = (remark.path, remark.mark, remark.message);
-                                warnings.push(Warning { path, mark, message });
-                            }
+                            findings.push(finding(remark.code, &remark.path, remark.mark, &remark.message));
                         }
                     }
                 }
             }
         }
     }
-    findings
-        .extend(warnings.iter().map(|warning| finding(false, &warning.path, warning.mark, &warning.message)));
+    findings.extend(
+        warnings.iter().map(|warning| {
+            finding(Code::Warning(warning.kind), &warning.path, warning.mark, &warning.message)
+        }),
+    );
     findings.sort_by(|one, other| {
         let place = |finding: &Finding| finding.mark.map(|mark| (mark.line, mark.column));
         (&one.file, place(one)).cmp(&(&other.file, place(other)))
