@@ -10,6 +10,6 @@ const MAX_MEMORY: u32 = 256 << 20;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|architecture| architecture == "wasm32") {
-        println!("cargo::rustc-link-arg-cdylib=--max-memory={MAX_MEMORY}");
+        println!("cargo::rustc-link-arg=--max-memory={MAX_MEMORY}");
     }
 }

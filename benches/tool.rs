@@ -1,7 +1,8 @@
 //! The companion tool at scale: ten thousand tenants with four applications each and 5,000 operations, as a directory of files.
 //!
-//! `cargo bench --bench tool` prints what each command takes, the best of three, beside what it may take, and fails where one takes
-//! longer.
+//! `SCOPEGATE_TOOL=$(command -v scopegate) cargo bench --profile dev --bench tool` prints what each command of the installed tool
+//! takes of a processor, the best of three, beside what it may take, and fails where one takes more; a machine that does other work
+//! meanwhile only makes it slower to finish. Without the variable it measures the tool that Cargo builds for it.
 
 #![allow(
     clippy::unwrap_used,
@@ -50,10 +51,11 @@ fn main() {
         (vec!["diff", &table, &next], seconds(4)),
         (vec!["matrix", &policy, "--format", "html", "-o", &page], seconds(4)),
     ] {
-        let took = (0..3).map(|_| run(&arguments)).min().expect("it ran");
-        is_within &= took <= most;
+        let (processor, elapsed) = (0..3).map(|_| run(&arguments)).min().expect("it ran");
+        is_within &= processor <= most;
         let shown: Vec<String> = arguments.iter().map(|argument| argument.replace(&path(""), "")).collect();
-        println!("{:50} {:>6.2} s  (at most {} s)", shown.join(" "), took.as_secs_f64(), most.as_secs());
+        let (processor, elapsed, most) = (processor.as_secs_f64(), elapsed.as_secs_f64(), most.as_secs());
+        println!("{:50} {processor:>6.2} s of at most {most} s, in {elapsed:.2} s", shown.join(" "));
     }
     let length = |file: &str| fs::metadata(file).expect("a file").len() >> 10;
     println!("{:50} {:>6} KiB", "compact form", length(&policy));
@@ -62,11 +64,23 @@ fn main() {
     assert!(is_within, "a command takes too long");
 }
 
-fn run(arguments: &[&str]) -> Duration {
-    let begun = Instant::now();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+/// How long a command keeps a processor, and how long it takes.
+fn run(arguments: &[&str]) -> (Duration, Duration) {
+    let (before, begun) = (processor_of_children(), Instant::now());
+    let tool = std::env::var("SCOPEGATE_TOOL").unwrap_or_else(|_| env!("CARGO_BIN_EXE_scopegate").to_owned());
+    let mut command = Command::new(tool);
     let status =
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("it runs");
     assert!(status.success(), "{arguments:?}");
-    begun.elapsed()
+    (processor_of_children() - before, begun.elapsed())
+}
+
+/// What the processes that have ended took of a processor, in user mode and in the kernel (`proc_pid_stat(5)`, fields 16 and 17).
+fn processor_of_children() -> Duration {
+    const TICKS_A_SECOND: u64 = 100;
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, behind_name) = stat.rsplit_once(") ").expect("a name in parentheses");
+    let ticks: u64 =
+        behind_name.split(' ').skip(13).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * 1_000 / TICKS_A_SECOND)
 }

@@ -102,6 +102,9 @@ fn the_files_of_a_directory_are_one_table() {
         &table.path("tenants"),
     ]);
     assert_eq!(named.out, bundle, "{}", named.err);
+    // A link that leads back is not followed.
+    std::os::unix::fs::symlink("..", table.0.join("tenants/back")).unwrap();
+    assert_eq!(scopegate(&["bundle", &table.path("")]).out, bundle);
 }
 
 #[test]

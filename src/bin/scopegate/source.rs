@@ -377,7 +377,7 @@ pub fn find(path: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<Path
         return Ok(());
     }
     for entry in entries(path)? {
-        if is_hidden(&entry) {
+        if is_hidden(&entry) || leads_back(&entry) {
             continue;
         }
         if entry.is_dir() {
@@ -399,6 +399,14 @@ pub fn entries(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
         .map_err(failed)?;
     entries.sort();
     Ok(entries)
+}
+
+/// Whether it is a link to a directory above it, below which everything would be found again.
+pub fn leads_back(path: &Path) -> bool {
+    let is_above = |target: PathBuf| {
+        path.parent().and_then(|parent| parent.canonicalize().ok()).is_some_and(|at| at.starts_with(target))
+    };
+    path.is_symlink() && path.canonicalize().is_ok_and(is_above)
 }
 
 /// Whether a name begins with a dot.

@@ -22,7 +22,7 @@ use scopegate::config::document::Node;
 
 use crate::envoy_file::member;
 use crate::progress;
-use crate::source::{Source, entries, is_document, is_hidden};
+use crate::source::{Source, entries, is_document, is_hidden, leads_back};
 use crate::terminal::{Terminal, shown};
 use crate::watch;
 use crate::{CommandOutput, Failure};
@@ -203,7 +203,7 @@ fn find(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
         return Ok(());
     }
     for entry in entries(path)? {
-        if entry.is_dir() && !is_hidden(&entry) {
+        if entry.is_dir() && !is_hidden(&entry) && !leads_back(&entry) {
             find(&entry, found)?;
         } else if is_case_file(&entry) {
             // As the user would write it.
