@@ -17,6 +17,30 @@ struct Code {
 /// Errors. The first whose words a message holds is its kind; the last holds all others.
 const ERRORS: &[Code] = &[
     Code {
+        code: "SG4001",
+        title: "The issuer's metadata is of no use",
+        words: &["the metadata at"],
+        text: "`--fetch` read what the issuer says of itself, and the filter would not go by it: `issuer` is not exactly the provider's, an \
+               endpoint is missing, or lies at a host that `discovery.allowed_hosts` does not name, or is not HTTPS where the metadata is. \
+               Without keys from before, every token is answered with 503. Compare `issuer` character by character, the final slash \
+               too, and name further hosts only if they are the issuer's.",
+    },
+    Code {
+        code: "SG4002",
+        title: "The issuer publishes no key that is of use",
+        words: &["the key set at"],
+        text: "`--fetch` read the issuer's keys, and none of them could verify a token: the document is no key set, or its keys are for other \
+               algorithms than the provider's `algorithms`, too weak, or meant for other purposes. What was found of each key stands \
+               below the findings.",
+    },
+    Code {
+        code: "SG4003",
+        title: "The issuer refuses to tell",
+        words: &["could not be asked: status"],
+        text: "`--fetch` asked for the issuer's metadata or keys and was answered with another status than 200. With 4xx the URI is most \
+               likely wrong; redirects are not followed, by the filter neither.",
+    },
+    Code {
         code: "SG1001",
         title: "The text cannot be read",
         words: &[
@@ -237,6 +261,21 @@ const ERRORS: &[Code] = &[
 /// Warnings.
 const WARNINGS: &[Code] = &[
     Code {
+        code: "SG4101",
+        title: "The issuer could not be asked",
+        words: &["could not be asked"],
+        text: "`--fetch` got no answer, or one of 500 and above, from this machine. The proxy may have another way to the issuer; `--resolve \
+               CLUSTER=URL` says where a cluster leads from here, for example through a port that is forwarded.",
+    },
+    Code {
+        code: "SG4102",
+        title: "The issuer publishes a key that cannot be used",
+        words: &["publishes a key that is not used"],
+        text: "`--fetch` found a key that looks like one for signatures and is malformed, too weak, symmetric or, worst, gives its private \
+               part away. Tokens that it signs are refused. Tell whoever runs the issuer; a private key that was published must be \
+               replaced.",
+    },
+    Code {
         code: "SG3101",
         title: "There is no tripwire",
         words: &["there is no tripwire"],
@@ -349,7 +388,7 @@ fn document() -> String {
     let mut codes: Vec<&Code> = all().collect();
     codes.sort_by_key(|code| code.code);
     let mut text = "# Codes\n\nWhat `scopegate check` finds has a code that stays the same when messages are reworded. SG1 are errors, SG2 \
-                    warnings, SG3 is\nabout what carries a configuration. `scopegate explain-code SG1203` prints one.\n"
+                    warnings, SG3 is\nabout what carries a configuration, SG4 about what issuers publish. `scopegate explain-code SG1203` prints one.\n"
         .to_owned();
     for code in codes {
         text.push_str(&format!("\n## {}: {}\n\n{}\n", code.code, code.title, wrapped(code.text)));
@@ -398,6 +437,10 @@ mod tests {
             (true, "must be 1 to 5, not 7", "SG1105"),
             (true, "the proxy has no cluster `idp`", "SG3003"),
             (true, "something nobody thought of", "SG1000"),
+            (true, "the metadata at https://a/b: `issuer` of the metadata is not the provider's", "SG4001"),
+            (true, "the key set at https://a/b: the key set has no array `keys`", "SG4002"),
+            (true, "https://a/b (cluster `idp`) could not be asked: status 404", "SG4003"),
+            (false, "https://a/b (cluster `idp`) could not be asked: status 503", "SG4101"),
             (false, "something nobody thought of", "SG2000"),
         ] {
             assert_eq!(of(is_error, "", message), code, "{message}");
