@@ -8,7 +8,9 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, Server, port_in, wait_until};
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, Server, port_in, wait_until,
+};
 use scopegate_testing::http::{self, Request, Response};
 
 const REDIRECT: &str = "http://127.0.0.1:1/callback";
@@ -60,6 +62,13 @@ impl Peer {
         let python = root.join(".env/interop-python/bin/python");
         let script = interop().join("servers/glewlwyd_server.py");
         Self::start(Command::new(python).arg(script).arg(root.join(".env/glewlwyd")))
+    }
+
+    /// Debian's, unpacked by `make interop`.
+    fn lemonldap_ng() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let script = interop().join("servers/lemonldap_server.py");
+        Self::start(Command::new("python3").arg(script).arg(root.join(".env/lemonldap-ng")))
     }
 
     /// The one of the other tests.
@@ -156,19 +165,25 @@ impl Peer {
         gateway.send(&request.header("host", host).form(&form))
     }
 
+    /// The client that gets tokens of this format, where that is the client's own.
+    fn client_of(&self, format: &str) -> &str {
+        self.facts["clients"][format].as_str().unwrap_or("billing-sync")
+    }
+
     fn client_credentials(&self, gateway: &Gateway, scope: &str, format: &str) -> String {
         let form = [("grant_type", "client_credentials"), ("scope", scope)];
-        access_token(&self.ask(gateway, "billing-sync", &form, Some(format)))
+        access_token(&self.ask(gateway, self.client_of(format), &form, Some(format)))
     }
 
     /// The answer to a code that a user's login brought.
     fn code(&self, gateway: &Gateway, format: &str) -> Value {
         let client = self.facts["code_client"].as_str().unwrap_or("billing-sync");
+        let scope = self.facts["code_scope"].as_str().unwrap_or("billing:read");
         let mut parameters = vec![
             ("response_type", "code"),
             ("client_id", client),
             ("redirect_uri", REDIRECT),
-            ("scope", "billing:read"),
+            ("scope", scope),
             ("state", "s"),
         ];
         // RFC 7636, appendix B.
@@ -199,6 +214,21 @@ impl Peer {
         let response = self.ask(gateway, client, &form, Some(format));
         access_token(&response);
         response.json()
+    }
+
+    /// The tool finds what the filter is going to find.
+    fn check_fetches(&self, configuration: &Value) {
+        let directory = Directory::new("interop");
+        let file = directory.file("gateway.json", configuration.to_string().as_bytes());
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+        let output =
+            tool.args(["check", "--fetch", "--format", "json"]).arg(file).output().expect("to run the tool");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        assert_eq!(output.status.code(), Some(0), "{report:#}");
+        let found = &report["issuers"][0];
+        assert_eq!(found["metadata"]["issuer"], self.text("issuer"), "{report:#}");
+        let keys = found["key_set"]["keys"].as_array().expect("keys");
+        assert!(keys.iter().any(|key| key["usable"] == true), "{report:#}");
     }
 
     fn flow(&self, flow: &str, reject: &Gateway, narrow: &Gateway) {
@@ -257,6 +287,7 @@ impl Peer {
             "discovery" => {
                 let discovery =
                     json!({"remote_jwks": null, "discovery": {"uri": self.uri("metadata"), "cluster": "as"}});
+                self.check_fetches(&self.configuration("reject", &discovery));
                 let discovering = self.gateway("reject", &discovery);
                 passes(&discovering, &self.client_credentials(&discovering, "billing:read", "jwt"));
             }
@@ -390,5 +421,6 @@ fn interop_prints_every_server_and_flow() {
         ("Authlib", || Peer::python("authlib_server.py")),
         ("django-oauth-toolkit", || Peer::python("django_server.py")),
         ("glewlwyd", Peer::glewlwyd),
+        ("lemonldap-ng", Peer::lemonldap_ng),
     ]);
 }

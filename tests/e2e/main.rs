@@ -24,6 +24,7 @@ mod envoy_api;
 mod fleet;
 mod interop;
 mod introspection;
+mod issuer_pages;
 mod issuers;
 mod keys;
 mod management_server;
