@@ -89,7 +89,7 @@ impl Peer {
             "introspection": "/oauth/introspect", "revocation": "/oauth/revoke", "authorization": "/auth",
             "metadata": "/.well-known/openid-configuration", "control": server.port, "rotate": "/test/rotate-keys",
             "formats": {"jwt": {"resource": "urn:jwt"}, "opaque": {"resource": "urn:opaque"}}, "methods": ["client_secret_basic"],
-            "post_gateway": "gateway-post", "pkce": true, "cannot": {},
+            "post_gateway": "gateway-post", "pkce": true, "cannot": {}, "provider": {"profile": "rfc9068"},
         });
         Self { facts, _servers: Vec::new(), _authorization_server: Some(server) }
     }

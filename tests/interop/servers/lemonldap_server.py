@@ -130,6 +130,8 @@ print(json.dumps({
     "token": "/oauth2/token", "jwks": "/oauth2/jwks", "introspection": "/oauth2/introspect", "authorization": "/oauth2/authorize",
     "metadata": "/.well-known/openid-configuration", "pkce": True, "code_scope": "openid billing:read",
     "formats": {"jwt": {}, "opaque": {}}, "clients": {"opaque": "billing-app"}, "methods": ["client_secret_basic"],
+    # As its page says.
+    "provider": {"required_claims": ["client_id", "jti"]},
     # Its answers name the client and the scopes, and no audience.
     "introspection_keys": {"required_members": ["client_id", "scope"]},
     "cannot": {"revocation": "it has no revocation endpoint (version 2.16)"},
