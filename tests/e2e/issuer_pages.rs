@@ -70,7 +70,7 @@ fn part(page: &Page, case: &Value, part: &str) -> Map<String, Value> {
 fn mint(page: &Page, case: &Value, signer: &Signer) -> Minted {
     for key in case["token"].as_object().unwrap_or(&Map::new()).keys() {
         assert!(
-            ["provider", "kind", "header", "claims"].contains(&key.as_str()),
+            ["provider", "kind", "header", "claims", "raw"].contains(&key.as_str()),
             "{}: {key} is not known here",
             page.name
         );
@@ -99,16 +99,22 @@ fn mint(page: &Page, case: &Value, signer: &Signer) -> Minted {
     if answer["token_type"].is_null() {
         answer["token_type"] = json!("Bearer");
     }
-    if case["introspection"] == "inactive" {
-        answer = json!({"active": false});
+    match &case["introspection"] {
+        Value::Null => {}
+        members @ Value::Object(_) => answer = members.clone(),
+        word => {
+            assert_eq!(word, "inactive", "{}", page.name);
+            answer = json!({"active": false});
+        }
     }
     let token = match of("kind").as_deref() {
+        _ if case["token"]["raw"].is_string() => case["token"]["raw"].as_str().unwrap().to_owned(),
         Some("opaque") => {
             let name = case["name"].as_str().expect("a name");
             format!("opaque-{}-{}", page.name, name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
         }
+        Some("jwt") | None => signer.mint(Value::Object(part(page, case, "header")), &claims),
         Some(other) => panic!("{}: {other} is not known here", page.name),
-        None => signer.mint(Value::Object(part(page, case, "header")), &claims),
     };
     Minted { provider, token, answer }
 }
@@ -130,8 +136,12 @@ fn explained(
     let mut tool = Command::new(env!("CARGO_BIN_EXE_scopegate"));
     tool.args(["explain", "--config", &configuration, "--token", &token, "--method", method, "--path", path]);
     tool.args(["--format", "json"]);
-    if settings["remote_jwks"].is_object() {
+    if settings["remote_jwks"].is_object() || settings["discovery"].is_object() {
         tool.args(["--jwks", &format!("{}={keys}", minted.provider)]);
+    }
+    if let Some(metadata) = metadata(&page.configuration, &minted.provider) {
+        let file = file("metadata", metadata.to_string().as_bytes());
+        tool.args(["--discovery", &format!("{}={file}", minted.provider)]);
     }
     if settings["introspection"].is_object() {
         tool.args(["--introspection", &file("answer", &answer_of(page, minted))]);
@@ -139,6 +149,15 @@ fn explained(
     let output = tool.output().expect("to run the tool");
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{}: {error}: {}", page.name, String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What a provider's issuer says of itself, where that is asked for.
+fn metadata(configuration: &Value, provider: &str) -> Option<Value> {
+    let settings = &configuration["providers"][provider];
+    let issuer = settings["issuer"].as_str().filter(|_| settings["discovery"].is_object())?;
+    Some(
+        json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys"), "introspection_endpoint": format!("{issuer}/ask")}),
+    )
 }
 
 fn signer() -> Signer {
@@ -158,17 +177,20 @@ fn answer_of(page: &Page, minted: &Minted) -> Vec<u8> {
 
 #[test]
 fn each_case_of_a_page_is_decided_as_explain_says() {
+    let pages = pages();
+    assert_eq!(pages.len(), 15);
     let keys = jwks([&signer()]);
     let answers: Arc<Mutex<HashMap<String, Vec<u8>>>> = Arc::default();
     let issuer = FaultyIssuer::start({
         let (keys, answers) = (keys.clone(), Arc::clone(&answers));
+        let discovering =
+            pages.iter().find_map(|page| metadata(&page.configuration, "found")).expect("metadata");
         move |received: &Received| match received.parameter("token") {
-            None => Behaviour::json(&keys),
             Some(token) => Behaviour::Answer(200, answers.lock().unwrap()[&token].clone()),
+            None if received.path.starts_with("/.well-known/oauth") => Behaviour::json(&discovering),
+            None => Behaviour::json(&keys),
         }
     });
-    let pages = pages();
-    assert_eq!(pages.len(), 13);
     let (mut clusters, mut variables) = (Vec::new(), Vec::new());
     for page in &pages {
         each(&page.configuration, "cluster", &mut clusters);
@@ -220,5 +242,5 @@ fn each_case_of_a_page_is_decided_as_explain_says() {
             count += 1;
         }
     }
-    assert!(count > 80, "{count}");
+    assert!(count > 100, "{count}");
 }
