@@ -16,7 +16,7 @@ use scopegate_testing::http::{self, Request, Response};
 const REDIRECT: &str = "http://127.0.0.1:1/callback";
 
 /// What is tried with each server.
-const FLOWS: [&str; 11] = [
+const FLOWS: [&str; 12] = [
     "client credentials, JWT",
     "code, JWT",
     "refresh",
@@ -27,6 +27,7 @@ const FLOWS: [&str; 11] = [
     "discovery",
     "opaque, basic",
     "opaque, post",
+    "opaque, bearer",
     "revocation",
 ];
 
@@ -231,6 +232,24 @@ impl Peer {
         assert!(keys.iter().any(|key| key["usable"] == true), "{report:#}");
     }
 
+    /// A gateway that authenticates itself so is told that an opaque token is active.
+    fn introspects(&self, client_auth: &Value) {
+        let mut introspection =
+            self.configuration("reject", &json!({}))["providers"]["theirs"]["introspection"].take();
+        introspection["client_auth"] = client_auth.clone();
+        let gateway = self.gateway("reject", &json!({"introspection": introspection}));
+        passes(&gateway, &self.client_credentials(&gateway, "billing:read", "opaque"));
+    }
+
+    /// Why a flow cannot work, where it cannot.
+    fn why_not(&self, flow: &str) -> Option<&str> {
+        let cannot = &self.facts["cannot"];
+        let takes_none = flow == "opaque, bearer" && self.text("bearer_scope").is_empty();
+        let why =
+            || cannot["opaque, basic"].as_str().unwrap_or("its introspection endpoint takes no bearer token");
+        cannot[flow].as_str().or_else(|| takes_none.then(why))
+    }
+
     fn flow(&self, flow: &str, reject: &Gateway, narrow: &Gateway) {
         let usual = if self.facts["formats"]["jwt"].is_object() { "jwt" } else { "opaque" };
         match flow {
@@ -294,12 +313,14 @@ impl Peer {
             "opaque, basic" => passes(reject, &self.client_credentials(reject, "billing:read", "opaque")),
             "opaque, post" => {
                 let id = self.facts["post_gateway"].as_str().unwrap_or("gateway");
-                let client_auth = json!({"method": "client_secret_post", "client_id": id, "client_secret": {"value": format!("{id}-secret")}});
-                let mut introspection =
-                    self.configuration("reject", &json!({}))["providers"]["theirs"]["introspection"].take();
-                introspection["client_auth"] = client_auth;
-                let posting = self.gateway("reject", &json!({"introspection": introspection}));
-                passes(&posting, &self.client_credentials(&posting, "billing:read", "opaque"));
+                self.introspects(&json!({"method": "client_secret_post", "client_id": id, "client_secret": {"value": format!("{id}-secret")}}));
+            }
+            "opaque, bearer" => {
+                let form = [("grant_type", "client_credentials"), ("scope", self.text("bearer_scope"))];
+                let request =
+                    Request::post(self.text("token")).basic("gateway", "gateway-secret").form(&form);
+                let token = access_token(&http::send(self.port(), &request));
+                self.introspects(&json!({"method": "bearer", "token": {"value": token}}));
             }
             "revocation" => {
                 let format = if self.facts["formats"]["opaque"].is_object() { "opaque" } else { "jwt" };
@@ -321,7 +342,7 @@ impl Peer {
     /// What each flow comes to: nothing, the reason why it cannot work, or why it does not.
     fn outcomes(&self) -> BTreeMap<&'static str, Outcome> {
         let [reject, narrow] = ["reject", "narrow"].map(|rule| self.gateway(rule, &json!({})));
-        let outcome = |flow: &'static str| match self.facts["cannot"][flow].as_str() {
+        let outcome = |flow: &'static str| match self.why_not(flow) {
             Some(reason) => Outcome::Cannot(reason.to_owned()),
             None => match catch_unwind(AssertUnwindSafe(|| self.flow(flow, &reject, &narrow))) {
                 Ok(()) => Outcome::Works,

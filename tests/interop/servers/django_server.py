@@ -73,6 +73,7 @@ print(json.dumps({
     "token": "/o/token/", "introspection": "/o/introspect/", "revocation": "/o/revoke_token/",
     "authorization": "/o/authorize/", "code_client": "billing-app",
     "formats": {"opaque": {}}, "methods": ["client_secret_basic"],
+    "bearer_scope": "introspection",
     # A response has neither `aud` nor `token_type`, and no `iss`.
     "provider": {"issuer": None, "audiences": None, "allow_any_audience": True},
     "introspection_keys": {"required_members": ["client_id"]},
