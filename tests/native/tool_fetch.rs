@@ -235,6 +235,11 @@ fn an_issuer_that_cannot_be_reached_from_here_is_a_warning() {
     );
     assert_eq!(check(&file, "http://127.0.0.1:1", &["--deny-warnings"]).code, 1);
 
+    let of_files = File::new("local.yaml", &CONFIGURATION.replace("    discovery: {uri: https://login.example.com/.well-known/openid-configuration, cluster: idp}\n    introspection: {client_auth: {method: none}}\n", "    introspection: {uri: https://login.example.com/ask, cluster: idp, client_auth: {method: none}}\n"));
+    let asked = scopegate(&["check", "--fetch", of_files.path()]);
+    assert_eq!((asked.code, asked.out.contains("valid, 0 errors")), (0, true), "{}", asked.out);
+    assert_eq!(asked.err, "scopegate: note: no provider has keys that are fetched, so no issuer was asked\n");
+
     let resolved = scopegate(&["check", "--resolve", "idp=http://127.0.0.1:1", file.path()]);
     assert_eq!(resolved.code, 2, "without `--fetch` it would mean nothing");
     assert_eq!(scopegate(&["check", "--fetch", "--resolve", "idp", file.path()]).code, 2);

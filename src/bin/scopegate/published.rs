@@ -127,6 +127,11 @@ pub fn fetch_all(
             ));
         }
     }
+    if all.is_empty() {
+        notes.push(
+            "scopegate: note: no provider has keys that are fetched, so no issuer was asked".to_owned(),
+        );
+    }
     (all, notes)
 }
 
