@@ -228,6 +228,7 @@ fn an_issuer_that_cannot_be_reached_from_here_is_a_warning() {
     let run = check(&file, "http://127.0.0.1:1", &[]);
     assert_eq!(run.code, 0, "{}", run.out);
     assert!(run.out.contains("warning: providers.corp.discovery: "), "{}", run.out);
+    assert!(run.out.contains("provider `corp`\n    nothing: no answer that can be read\n"), "{}", run.out);
     assert!(
         run.out.contains("(cluster `idp`) could not be asked: ") && run.out.contains("[SG4101]"),
         "{}",
