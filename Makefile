@@ -71,11 +71,12 @@ help: ## Show what there is to make
 
 .PHONY: build
 build: rust $(WASM_OPT_READY) ## Build the wasm files only: scopegate.wasm for Envoy, scopegate-portable.wasm for other hosts
-	$(FOR_SIZE) cargo build --release --lib --target $(WASM_TARGET) --no-default-features --locked --config "$(WITHOUT_PATHS)"
+	$(FOR_SIZE) cargo rustc --release --lib --crate-type cdylib --target $(WASM_TARGET) --no-default-features --locked --config "$(WITHOUT_PATHS)"
 	@$(MAKE) $(WASM_OUT)/envoy.wasm $(WASM_OUT)/portable.wasm
 	@cp $(WASM_OUT)/envoy.wasm $(WASM).new && mv $(WASM).new $(WASM)
 	@cp $(WASM_OUT)/portable.wasm $(PORTABLE).new && mv $(PORTABLE).new $(PORTABLE)
 
+# Optimized at link time, which Cargo does only for a `cdylib` and nothing else.
 # Hosts compile the whole file before the first request, and a warm request executes no more of it than at level 3.
 FOR_SIZE := CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 
@@ -100,14 +101,17 @@ reproducible: build ## Build the commit at hand once more in another folder, and
 	cd target/reproducible/of-another-name && sha256sum $(WASM) $(PORTABLE) >$(CURDIR)/target/reproducible/SHA256SUMS
 	sha256sum --check target/reproducible/SHA256SUMS
 
+# KEY=release.key, a private key on P-256 in PEM, signs what is written.
+SIGNED := $(and $(KEY),--key '$(KEY)')
+
 .PHONY: image
-image: build node ## Write the OCI image of the wasm file to target/image, without an engine
-	@node deploy/release/image.mjs --wasm $(WASM) --output target/image
+image: build node ## Write the OCI image of the wasm file to target/image, without an engine; KEY=release.key signs it
+	@WASM_OPT='$(WASM_OPT_PROGRAM)' node deploy/release/image.mjs --wasm $(WASM) $(SIGNED) --output target/image
 
 .PHONY: dist
-dist: build node ## Write the files of a release to target/dist
+dist: build node ## Write the files of a release to target/dist; KEY=release.key signs them
 	cargo build --release --bin scopegate --locked
-	@node deploy/release/dist.mjs --wasm $(WASM) --tool target/release/scopegate --output target/dist
+	@WASM_OPT='$(WASM_OPT_PROGRAM)' node deploy/release/dist.mjs --wasm $(WASM) --tool target/release/scopegate $(SIGNED) --output target/dist
 	@cat target/dist/SHA256SUMS
 
 .PHONY: demo
@@ -167,6 +171,13 @@ fuzz: rust ## Fuzz each kind of input for an hour; FUZZ_TARGETS='token path' and
 			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 \
 			-artifact_prefix=$(FUZZ)/found/$$target/ $(FUZZ)/corpus/$$target $$(ls -d $$findings 2>/dev/null); \
 	done
+
+# MUTANTS='--file src/authorize/decide.rs' chooses, as does `--re`; .cargo/mutants.toml says what is changed.
+.PHONY: mutants
+mutants: export PATH := $(PATH):$(CURDIR)/.env/mutants/bin
+mutants: rust ## Change the code that decides in every small way, and see that a test fails; for hours. MUTANTS='--file …' chooses
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --quiet --locked --root .env/mutants cargo-mutants@27.1.0
+	cargo mutants --output target --no-shuffle $(MUTANTS)
 
 .PHONY: bench
 bench bench-tools: export SCOPEGATE_WRK ?= $(or $(shell command -v wrk),$(CURDIR)/.env/bench/wrk)

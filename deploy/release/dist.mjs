@@ -1,6 +1,6 @@
-// The files of a release: node dist.mjs --wasm FILE --tool FILE --output DIRECTORY
+// The files of a release: node dist.mjs --wasm FILE --tool FILE [--key FILE] --output DIRECTORY
 //
-// The same wasm file and the same tool give the same files.
+// The same wasm file and the same tool give the same files, but for signatures: those differ each time.
 
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -9,12 +9,15 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { sha256, tar } from "./archive.mjs";
 import { VERSION, image } from "./image.mjs";
+import { statement } from "./provenance.mjs";
 import { sbom } from "./sbom.mjs";
+import { bundle, privateKey, signature } from "./sign.mjs";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const { values } = parseArgs({
-  options: { wasm: { type: "string" }, tool: { type: "string" }, output: { type: "string" } },
+  options: { wasm: { type: "string" }, tool: { type: "string" }, key: { type: "string" }, output: { type: "string" } },
 });
+const key = values.key && privateKey(values.key);
 const output = resolve(values.output);
 const tool = resolve(values.tool);
 const wasm = readFileSync(values.wasm);
@@ -30,13 +33,27 @@ write(wasmName, wasm);
 // For hosts that are not Envoy; `cp scopegate-*.wasm` is to find the other one.
 const portable = readFileSync(join(dirname(values.wasm), "scopegate-portable.wasm"));
 mkdirSync(join(output, "other-hosts"));
-write(`other-hosts/${name.replace("scopegate", "scopegate-portable")}-${sha256(portable).slice(0, 12)}.wasm`, portable);
+const portableName = `${name.replace("scopegate", "scopegate-portable")}-${sha256(portable).slice(0, 12)}.wasm`;
+write(`other-hosts/${portableName}`, portable);
 const host = /^host: (.+)$/m.exec(execFileSync("rustc", ["-vV"], { encoding: "utf8" }))[1];
-copyFileSync(tool, join(output, `${name}-${host}`));
-chmodSync(join(output, `${name}-${host}`), 0o755);
-const { files, digest } = image(wasm);
+const toolName = `${name}-${host}`;
+copyFileSync(tool, join(output, toolName));
+chmodSync(join(output, toolName), 0o755);
+const { files, digest } = image(wasm, "dist", key);
 write(`${name}-image.tar`, tar(files));
-write(`${name}.cdx.json`, `${JSON.stringify(sbom(wasm), null, 2)}\n`);
+const document = (value) => `${JSON.stringify(value, null, 2)}\n`;
+write(`${name}.cdx.json`, document(sbom(wasm)));
+const provenance = statement(
+  {
+    [wasmName]: sha256(wasm),
+    [portableName]: sha256(portable),
+    [toolName]: sha256(readFileSync(tool)),
+    [`${name}-image`]: digest.replace("sha256:", ""),
+  },
+  "dist",
+);
+write(`${name}.provenance.json`, document(provenance));
+if (key) write(`${name}.provenance.sigstore.json`, document(bundle(key, provenance)));
 
 for (const file of ["LICENSE", "CHANGELOG.md"]) copyFileSync(join(ROOT, file), join(output, file));
 cpSync(join(ROOT, "filter-config"), join(output, "filter-config"), { recursive: true });
@@ -60,4 +77,6 @@ const names = readdirSync(output, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => relative(output, join(entry.parentPath ?? entry.path, entry.name)))
   .sort();
-write("SHA256SUMS", names.map((file) => `${sha256(readFileSync(join(output, file)))}  ${file}\n`).join(""));
+const sums = names.map((file) => `${sha256(readFileSync(join(output, file)))}  ${file}\n`).join("");
+write("SHA256SUMS", sums);
+if (key) write("SHA256SUMS.sig", `${signature(key, Buffer.from(sums))}\n`);

@@ -11,6 +11,7 @@ use flate2::bufread::GzDecoder;
 
 use super::document::{Node, Value, parse_json};
 use super::error::{ConfigError, ConfigErrors};
+use super::kind::ErrorKind;
 use super::reader::{Cursor, Report};
 
 /// How long an unpacked configuration may be, in bytes.
@@ -47,7 +48,12 @@ pub fn unpack(document: &Node<'_>) -> Result<Option<Vec<u8>>, ConfigErrors> {
 ///
 /// It is no JSON, or compact once more.
 pub fn parse_unpacked(json: &[u8]) -> Result<Node<'_>, ConfigErrors> {
-    let within = |message: String| ConfigError { path: KEY.to_owned(), mark: None, message };
+    let within = |message: String| ConfigError {
+        kind: ErrorKind::CompactForm,
+        path: KEY.to_owned(),
+        mark: None,
+        message,
+    };
     let document =
         parse_json(json).map_err(|error| within(format!("what is unpacked is {}", error.message)))?;
     if is_compact(&document) {
@@ -66,11 +72,11 @@ fn read(root: &Cursor<'_>) -> Option<Vec<u8>> {
     let packed = match STANDARD.decode(text.as_bytes()) {
         Ok(packed) => packed,
         Err(error) => {
-            cursor.error(format_args!("not base64 (RFC 4648 section 4): {error}"));
+            cursor.error(ErrorKind::CompactForm, format_args!("not base64 (RFC 4648 section 4): {error}"));
             return None;
         }
     };
-    gunzip(&packed).map_err(|message| cursor.error(message)).ok()
+    gunzip(&packed).map_err(|message| cursor.error(ErrorKind::CompactForm, message)).ok()
 }
 
 /// One gzip member (RFC 1952) and nothing behind it.

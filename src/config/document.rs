@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::ConfigError;
+use super::kind::ErrorKind;
 
 /// One value of a document, and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +105,7 @@ pub fn parse_json(bytes: &[u8]) -> Result<Node<'_>, ConfigError> {
         let message = text.strip_suffix(&place).unwrap_or(&text);
         let hint = hint(bytes, mark).map_or_else(String::new, |hint| format!("; {hint}"));
         ConfigError {
+            kind: ErrorKind::Unreadable,
             path: String::new(),
             mark: Some(mark),
             message: format!("not JSON at line {}, column {}: {message}{hint}", mark.line, mark.column),

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::document::Mark;
+use super::kind::{ErrorKind, WarningKind};
 
 /// How many errors are kept, and how many warnings. The rest is counted.
 pub const MAX_REPORTED: usize = 100;
@@ -12,6 +13,8 @@ pub const MAX_REPORTED: usize = 100;
 /// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
+    /// What kind of error it is.
+    pub kind: ErrorKind,
     /// Where: `tenants[2].applications[0].scopes[1]`; empty for the document itself.
     pub path: String,
     /// Line and column, where the document has them.
@@ -30,6 +33,8 @@ pub struct ConfigErrors {
 /// Something that is allowed and probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
+    /// What kind of warning it is.
+    pub kind: WarningKind,
     /// Where, as [`ConfigError::path`].
     pub path: String,
     /// Line and column, where the document has them.

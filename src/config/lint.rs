@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::document::Node;
 use super::error::{ConfigErrors, Warning};
+use super::kind::{ErrorKind, WarningKind};
 use super::reader::{Cursor, Report};
 use crate::authenticate::{AudienceRule, TenantPattern};
 use crate::authorize::{
@@ -61,7 +62,7 @@ pub fn check_evidence(document: &Node<'_>, policy: &Policy) -> Result<(), Config
         {
             let Some(cursor) = places.operations.get(route.operation.0 as usize) else { continue };
             let kind = kind.as_str();
-            cursor.error(format_args!(
+            cursor.error(ErrorKind::NeverPasses, format_args!(
                 "`{kind}` evidence of the tenant is required, and no request for this operation can have it: {obstacle}"
             ));
         }
@@ -81,7 +82,7 @@ pub fn check_guarded_paths(document: &Node<'_>, policy: &Policy) -> Result<(), C
     let places = Places::of(&root);
     if policy.unmatched == Unmatched::Allow && !policy.token_endpoints.is_empty() {
         if let Some(unmatched) = member(&root, "unmatched") {
-            unmatched.error(
+            unmatched.error(ErrorKind::Unguarded,
                 "what no operation matches reaches the authorization server behind `token_endpoints` unguarded; say \
                  `deny`, and map what shall be public there by exact paths",
             );
@@ -103,7 +104,7 @@ pub fn check_guarded_paths(document: &Node<'_>, policy: &Policy) -> Result<(), C
         let path =
             places.operations.get(route.operation.0 as usize).and_then(|operation| member(operation, "path"));
         if let Some(path) = path {
-            path.error(format_args!(
+            path.error(ErrorKind::Unguarded, format_args!(
                 "it is public and leads to the guarded `{}`; make public by exact paths what shall be, or ask for a token",
                 endpoint.path
             ));
@@ -269,6 +270,7 @@ fn claim_lists_that_nothing_picks_from(root: &Cursor<'_>, policy: &Policy) {
     }
     if let Some(cursor) = member(root, "tenant_resolution").and_then(|map| member(&map, "claim_lists")) {
         cursor.warning(
+            WarningKind::Unusable,
             "no header, path or host names a tenant, so every token whose claim lists several is refused",
         );
     }
@@ -279,10 +281,13 @@ fn generic_scope_names(places: &Places<'_>) {
     for name in places.scope_lists.iter().flat_map(|list| items(Some(list.clone()))) {
         let Some(name) = member(&name, "name") else { continue };
         if let Some(text) = name.text().filter(|text| is_generic(text)) {
-            name.warning(format_args!(
-                "`{text}` says nothing of what it opens; name what may be done with what, such as \
+            name.warning(
+                WarningKind::Misleading,
+                format_args!(
+                    "`{text}` says nothing of what it opens; name what may be done with what, such as \
                  `orders:read`"
-            ));
+                ),
+            );
         }
     }
 }
@@ -340,9 +345,12 @@ fn scopes_that_open_nothing(places: &Places<'_>, policy: &Policy) {
             let Some(text) = name.text().filter(|_| used.contains(&index)) else { continue };
             // What holds `{tenant}` is declared under another name by each tenant.
             if !text.contains("{tenant}") && !opening.contains(&*text) {
-                name.warning(format_args!(
-                    "scope `{text}` opens nothing: no operation within reach requires what it stands for"
-                ));
+                name.warning(
+                    WarningKind::Unusable,
+                    format_args!(
+                        "scope `{text}` opens nothing: no operation within reach requires what it stands for"
+                    ),
+                );
             }
         }
     }
@@ -408,7 +416,7 @@ fn applications_without_scopes(places: &Places<'_>, policy: &Policy) {
         if let (true, Some(scopes)) = (is_enforced && application.scopes.is_empty(), member(cursor, "scopes"))
         {
             let client_id = &application.client_id;
-            scopes.warning(format_args!(
+            scopes.warning(WarningKind::Unusable, format_args!(
                 "client `{client_id}` enforces scopes and has none, so it reaches no operation that requires any"
             ));
         }
@@ -429,7 +437,7 @@ fn clients_of_several_tenants(places: &Places<'_>, policy: &Policy) {
             names.push(format!("{} more", registered.len() - SHOWN));
         }
         let (client_id, names) = (&application.client_id, names.join(", "));
-        cursor.warning(format_args!(
+        cursor.warning(WarningKind::Misleading, format_args!(
             "client `{client_id}` is registered with several tenants ({names}), so it names none: its tokens \
              need other evidence"
         ));
@@ -487,7 +495,7 @@ fn operations_out_of_reach(places: &Places<'_>, policy: &Policy) {
         }
     }
     for cursor in unreached.iter().filter_map(|id| places.operations.get(id.0 as usize)) {
-        cursor.warning(
+        cursor.warning(WarningKind::Unusable,
             "no application can reach this operation: no tenant assigns any of them the scopes that it requires",
         );
     }
@@ -498,6 +506,7 @@ fn undecided_operations(places: &Places<'_>, policy: &Policy) {
     for (operation, cursor) in policy.catalog.operations.iter().zip(&places.operations) {
         if operation.access == Access::Undecided {
             cursor.warning(
+                WarningKind::Unusable,
                 "nobody may call this operation: once it is decided, say `requires`, or another `access`",
             );
         }
@@ -528,7 +537,7 @@ fn paths_that_do_not_name_the_tenant(places: &Places<'_>, policy: &Policy) {
             })
         });
         if let Some(segment) = look_alike {
-            path.warning(format_args!(
+            path.warning(WarningKind::Misleading, format_args!(
                 "`{segment}` names no tenant, only `{{tenant}}` does: a token of one tenant opens this path with \
                  another's name in it"
             ));
@@ -538,7 +547,7 @@ fn paths_that_do_not_name_the_tenant(places: &Places<'_>, policy: &Policy) {
             stands_in_place_of_tenant(route, sibling, *place).map(|segment| (segment, &sibling.path))
         });
         if let Some((segment, sibling)) = sibling {
-            path.warning(format_args!(
+            path.warning(WarningKind::Misleading, format_args!(
                 "`{segment}` stands where `{sibling}` has `{{tenant}}`, and names no tenant: a token of one tenant \
                  opens this path with another's name in it"
             ));
@@ -588,8 +597,10 @@ fn default_beside_several_tenants(root: &Cursor<'_>, policy: &Policy) {
     if let Some(default) =
         member(root, "tenant_resolution").and_then(|resolution| member(&resolution, "default"))
     {
-        default
-            .warning("with several tenants, `default` exposes its data to any request that names no tenant");
+        default.warning(
+            WarningKind::Open,
+            "with several tenants, `default` exposes its data to any request that names no tenant",
+        );
     }
 }
 
@@ -601,7 +612,7 @@ fn any_audience_with_introspection(root: &Cursor<'_>, policy: &Policy) {
             continue;
         }
         if let Some(key) = member(entry, "allow_any_audience") {
-            key.warning(
+            key.warning(WarningKind::Open,
                 "any token that the issuer calls active passes, whatever its audience; list `audiences`, or say by \
                  `required_values` what marks an access token for this API",
             );

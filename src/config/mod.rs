@@ -15,8 +15,9 @@ pub mod compact;
 pub mod document;
 pub mod duration;
 pub mod error;
+pub mod kind;
 pub mod lint;
-mod moment;
+pub mod moment;
 mod protobuf;
 pub mod reader;
 mod sections;
@@ -29,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 pub use document::Mark;
 pub use error::{ConfigError, ConfigErrors, Warning};
+pub use kind::{ErrorKind, WarningKind};
 pub use sections::DEFAULT_MEMORY_BUDGET;
 
 use crate::policy::Policy;

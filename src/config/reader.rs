@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::document::{self, Mark, Member, Node, Otherwise, Value};
 use super::error::{ConfigError, ConfigErrors, MAX_REPORTED, Warning};
+use super::kind::{ErrorKind, WarningKind};
 use super::{duration, size, suggestion};
 
 /// The errors and warnings found so far.
@@ -65,10 +66,16 @@ impl Report {
     }
 
     /// The path is worked out only where the warning is kept.
-    fn warning(&self, path: impl FnOnce() -> String, mark: Option<Mark>, message: impl fmt::Display) {
+    fn warning(
+        &self,
+        kind: WarningKind,
+        path: impl FnOnce() -> String,
+        mark: Option<Mark>,
+        message: impl fmt::Display,
+    ) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MAX_REPORTED {
-            let warning = Warning { path: path(), mark, message: printable(&message) };
+            let warning = Warning { kind, path: path(), mark, message: printable(&message) };
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -169,22 +176,22 @@ impl<'d> Cursor<'d> {
     }
 
     /// Reports an error here.
-    pub fn error(&self, message: impl fmt::Display) {
-        self.error_at(self.node.mark(), message);
+    pub fn error(&self, kind: ErrorKind, message: impl fmt::Display) {
+        self.error_at(kind, self.node.mark(), message);
     }
 
-    fn error_at(&self, mark: Option<Mark>, message: impl fmt::Display) {
-        self.report.error(ConfigError { path: self.path(), mark, message: printable(&message) });
+    fn error_at(&self, kind: ErrorKind, mark: Option<Mark>, message: impl fmt::Display) {
+        self.report.error(ConfigError { kind, path: self.path(), mark, message: printable(&message) });
     }
 
     /// Reports something doubtful here.
-    pub fn warning(&self, message: impl fmt::Display) {
-        self.report.warning(|| self.path(), self.node.mark(), message);
+    pub fn warning(&self, kind: WarningKind, message: impl fmt::Display) {
+        self.report.warning(kind, || self.path(), self.node.mark(), message);
     }
 
     /// Reports something doubtful at a place below this one.
-    pub fn warning_below(&self, steps: &str, message: impl fmt::Display) {
-        self.report.warning(|| format!("{}{steps}", self.path()), self.node.mark(), message);
+    pub fn warning_below(&self, kind: WarningKind, steps: &str, message: impl fmt::Display) {
+        self.report.warning(kind, || format!("{}{steps}", self.path()), self.node.mark(), message);
     }
 
     /// Reports that a reference leads nowhere: `message` and, if a candidate is near, the question whether that was
@@ -196,9 +203,12 @@ impl<'d> Cursor<'d> {
         candidates: impl IntoIterator<Item = &'c str>,
     ) {
         if self.report.is_full() {
-            return self.error(message);
+            return self.error(ErrorKind::DanglingReference, message);
         }
-        self.error(format_args!("{message}{}", suggestion::did_you_mean(name, candidates)));
+        self.error(
+            ErrorKind::DanglingReference,
+            format_args!("{message}{}", suggestion::did_you_mean(name, candidates)),
+        );
     }
 
     /// A map of which only `keys` are known; any other is an error.
@@ -215,7 +225,11 @@ impl<'d> Cursor<'d> {
                     true => String::new(),
                     false => suggestion::did_you_mean(key, keys.iter().copied()),
                 };
-                self.error_at(member.node.key_mark(), format_args!("unknown key `{key}`{meant}"));
+                self.error_at(
+                    ErrorKind::UnknownKey,
+                    member.node.key_mark(),
+                    format_args!("unknown key `{key}`{meant}"),
+                );
             }
         }
         Some(fields)
@@ -231,14 +245,14 @@ impl<'d> Cursor<'d> {
             let cursor = self.child(&parent, Step::Key(&member.key), &member.node);
             let key = self.substituted(&member.key);
             if key.is_empty() {
-                self.error("a key is empty");
+                self.error(ErrorKind::OutOfBounds, "a key is empty");
             } else if key.contains(char::is_control) {
-                cursor.error("the key holds a control character");
+                cursor.error(ErrorKind::OutOfBounds, "the key holds a control character");
             } else if names.insert(key.clone()) {
                 entries.push((key, cursor));
             } else if self.tenant.is_some() {
                 // Keys that differ before `{tenant}` is replaced. Others were reported as repeated.
-                cursor.error(format_args!("key `{key}` is there twice"));
+                cursor.error(ErrorKind::Repeated, format_args!("key `{key}` is there twice"));
             }
         }
         Some(entries)
@@ -255,7 +269,7 @@ impl<'d> Cursor<'d> {
     /// The items of a list with at least one.
     pub fn some_items(&self) -> Option<impl Iterator<Item = Cursor<'d>> + use<'d>> {
         if matches!(&self.node.value, Value::List(items) if items.is_empty()) {
-            self.error("must not be an empty list");
+            self.error(ErrorKind::OutOfBounds, "must not be an empty list");
             return None;
         }
         self.items()
@@ -291,9 +305,12 @@ impl<'d> Cursor<'d> {
     pub fn text(&self) -> Option<Cow<'d, str>> {
         match &self.node.value {
             Value::String(text) if self.node.otherwise() == Some(Otherwise::Boolean) => {
-                self.error(format_args!(
-                    "a plain `{text}` is a string here and a boolean to Envoy: put it in quotes"
-                ));
+                self.error(
+                    ErrorKind::WrongKind,
+                    format_args!(
+                        "a plain `{text}` is a string here and a boolean to Envoy: put it in quotes"
+                    ),
+                );
                 None
             }
             Value::String(text) => Some(self.substituted(text)),
@@ -307,11 +324,11 @@ impl<'d> Cursor<'d> {
     pub fn string(&self) -> Option<Cow<'d, str>> {
         let text = self.text()?;
         if text.is_empty() {
-            self.error("must not be empty");
+            self.error(ErrorKind::OutOfBounds, "must not be empty");
             return None;
         }
         if text.contains(char::is_control) {
-            self.error("must not hold control characters");
+            self.error(ErrorKind::OutOfBounds, "must not hold control characters");
             return None;
         }
         Some(text)
@@ -338,7 +355,7 @@ impl<'d> Cursor<'d> {
         read: impl Fn(&Cursor<'d>) -> Option<T>,
     ) -> Option<Vec<T>> {
         if at_least_one && matches!(&self.node.value, Value::List(items) if items.is_empty()) {
-            self.error("must not be an empty list");
+            self.error(ErrorKind::OutOfBounds, "must not be an empty list");
             return None;
         }
         let mut seen = HashSet::new();
@@ -351,9 +368,11 @@ impl<'d> Cursor<'d> {
                 Some(_) => {
                     complete = false;
                     match &item.node.value {
-                        Value::String(text) => item.error(format_args!("`{text}` is listed twice")),
+                        Value::String(text) => {
+                            item.error(ErrorKind::Repeated, format_args!("`{text}` is listed twice"))
+                        }
                         Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
-                            item.error("is listed twice");
+                            item.error(ErrorKind::Repeated, "is listed twice");
                         }
                     }
                 }
@@ -376,20 +395,23 @@ impl<'d> Cursor<'d> {
     pub fn integer(&self, bounds: RangeInclusive<u32>) -> Option<u32> {
         let Value::Number(number) = self.node.value else { return self.unexpected("a whole number") };
         if self.node.otherwise() == Some(Otherwise::Octal) {
-            self.error("a number that begins with 0 is decimal here and octal to Envoy: leave the 0 out");
+            self.error(
+                ErrorKind::WrongKind,
+                "a number that begins with 0 is decimal here and octal to Envoy: leave the 0 out",
+            );
             return None;
         }
         let Some(integer) = document::whole(number) else {
-            self.error(format_args!("expected a whole number, found {number}"));
+            self.error(ErrorKind::WrongKind, format_args!("expected a whole number, found {number}"));
             return None;
         };
         let within = u32::try_from(integer).ok().filter(|integer| bounds.contains(integer));
         if within.is_none() {
             let (least, most) = (bounds.start(), bounds.end());
             if least == most {
-                self.error(format_args!("must be {least}, not {integer}"));
+                self.error(ErrorKind::OutOfBounds, format_args!("must be {least}, not {integer}"));
             } else {
-                self.error(format_args!("must be {least} to {most}, not {integer}"));
+                self.error(ErrorKind::OutOfBounds, format_args!("must be {least} to {most}, not {integer}"));
             }
         }
         within
@@ -401,14 +423,17 @@ impl<'d> Cursor<'d> {
             return self.unexpected("a duration such as \"200ms\", \"0.5s\", \"10m\" or \"1h\"");
         };
         let Some(duration) = duration::parse(text) else {
-            self.error(format_args!(
-                "`{text}` is not a duration; write for example \"200ms\", \"0.5s\", \"10m\" or \"1h\""
-            ));
+            self.error(
+                ErrorKind::WrongKind,
+                format_args!(
+                    "`{text}` is not a duration; write for example \"200ms\", \"0.5s\", \"10m\" or \"1h\""
+                ),
+            );
             return None;
         };
         if !bounds.contains(&duration) {
             let (least, most) = (duration::format(*bounds.start()), duration::format(*bounds.end()));
-            self.error(format_args!("must be {least} to {most}, not {text}"));
+            self.error(ErrorKind::OutOfBounds, format_args!("must be {least} to {most}, not {text}"));
             return None;
         }
         Some(duration)
@@ -420,12 +445,15 @@ impl<'d> Cursor<'d> {
             return self.unexpected("a size such as \"512KiB\" or \"64MiB\"");
         };
         let Some(bytes) = size::parse(text) else {
-            self.error(format_args!("`{text}` is not a size; write for example \"512KiB\" or \"64MiB\""));
+            self.error(
+                ErrorKind::WrongKind,
+                format_args!("`{text}` is not a size; write for example \"512KiB\" or \"64MiB\""),
+            );
             return None;
         };
         if !bounds.contains(&bytes) {
             let (least, most) = (size::format(*bounds.start()), size::format(*bounds.end()));
-            self.error(format_args!("must be {least} to {most}, not {text}"));
+            self.error(ErrorKind::OutOfBounds, format_args!("must be {least} to {most}, not {text}"));
             return None;
         }
         Some(bytes)
@@ -446,13 +474,16 @@ impl<'d> Cursor<'d> {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
         let names = names.join(", ");
         let meant = suggestion::did_you_mean(&text, choices.iter().map(|(name, _)| *name));
-        self.error(format_args!("`{text}` is none of {names}{meant}"));
+        self.error(ErrorKind::WrongKind, format_args!("`{text}` is none of {names}{meant}"));
         None
     }
 
     /// Reports that the value is of another kind than `expected`. The value itself is not shown: it may be a secret.
     pub fn unexpected<T>(&self, expected: &str) -> Option<T> {
-        self.error(format_args!("expected {expected}, found {}", self.node.value.kind()));
+        self.error(
+            ErrorKind::WrongKind,
+            format_args!("expected {expected}, found {}", self.node.value.kind()),
+        );
         None
     }
 
@@ -490,7 +521,7 @@ impl<'d> Cursor<'d> {
                         !seen.insert(&*member.key)
                     };
                     if is_repeated {
-                        cursor.error_at(member.node.key_mark(), "the key is repeated");
+                        cursor.error_at(ErrorKind::Repeated, member.node.key_mark(), "the key is repeated");
                     }
                     cursor.report_repeated_keys();
                 }
@@ -511,7 +542,7 @@ impl<'d> Fields<'d> {
     pub fn required(&self, key: &'static str) -> Option<Cursor<'d>> {
         let value = self.optional(key);
         if value.is_none() {
-            self.cursor.error(format_args!("missing key `{key}`"));
+            self.cursor.error(ErrorKind::MissingKey, format_args!("missing key `{key}`"));
         }
         value
     }
@@ -578,7 +609,7 @@ mod tests {
             let list = root.entries().unwrap().remove(0).1;
             let item = list.items().unwrap().next().unwrap();
             let inner = item.entries().unwrap().remove(0).1;
-            inner.entries().unwrap().remove(0).1.error("here");
+            inner.entries().unwrap().remove(0).1.error(ErrorKind::WrongKind, "here");
         });
         assert_eq!(errors, ["a[0][\"b.c\"]: a key is empty", "a[0][\"b.c\"].d: here"]);
     }
@@ -586,11 +617,11 @@ mod tests {
     #[test]
     fn an_error_is_reported_once_and_on_one_line() {
         let errors = at("{}", |root| {
-            root.error("a\nb\u{1b}");
-            root.error("a\nb\u{1b}");
+            root.error(ErrorKind::WrongKind, "a\nb\u{1b}");
+            root.error(ErrorKind::WrongKind, "a\nb\u{1b}");
         });
         assert_eq!(errors, ["configuration: a\\nb\\u{1b}"]);
-        let errors = at("{}", |root| root.error("x".repeat(5_000)));
+        let errors = at("{}", |root| root.error(ErrorKind::WrongKind, "x".repeat(5_000)));
         assert_eq!(errors[0].len(), "configuration: ".len() + 1_000);
     }
 

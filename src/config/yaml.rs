@@ -8,6 +8,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
 use super::document::{Mark, Member, Node, Otherwise, Value, Written};
 use super::error::ConfigError;
+use super::kind::ErrorKind;
 
 /// How deep lists and maps may nest; what JSON allows.
 const MAX_DEPTH: usize = 127;
@@ -30,7 +31,7 @@ pub fn parse_stream(text: &str) -> Result<Vec<Node<'_>>, ConfigError> {
 }
 
 fn nothing() -> ConfigError {
-    ConfigError { path: String::new(), mark: None, message: "the document is empty".to_owned() }
+    refused_as(ErrorKind::NotOneDocument, None, "the document is empty")
 }
 
 /// The documents of a stream, `most` at most.
@@ -62,7 +63,12 @@ fn read(text: &str, most: usize) -> Result<Vec<Node<'_>>, ConfigError> {
             Event::DocumentStart(_) => {
                 begun += 1;
                 if begun > most {
-                    return Err(refused(&span.start, "there is more than one document"));
+                    let mark = mark(&span.start);
+                    return Err(refused_as(
+                        ErrorKind::NotOneDocument,
+                        Some(mark),
+                        "there is more than one document",
+                    ));
                 }
             }
             Event::Alias(_) => return Err(refused(&span.start, "aliases (`*name`) are not supported")),
@@ -209,7 +215,11 @@ fn mark(marker: &Marker) -> Mark {
 }
 
 fn refused(marker: &Marker, message: &str) -> ConfigError {
-    ConfigError { path: String::new(), mark: Some(mark(marker)), message: message.to_owned() }
+    refused_as(ErrorKind::Unreadable, Some(mark(marker)), message)
+}
+
+fn refused_as(kind: ErrorKind, mark: Option<Mark>, message: &str) -> ConfigError {
+    ConfigError { kind, path: String::new(), mark, message: message.to_owned() }
 }
 
 #[cfg(test)]

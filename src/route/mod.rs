@@ -10,4 +10,4 @@ pub mod pattern;
 
 pub use index::{Conflict, HeaderMatcher, Lookup, OperationIndex, Route, RouteEvidence};
 pub use path::{RequestPath, canonicalize};
-pub use pattern::{HostPattern, PathPattern, Segment, normalize_host};
+pub use pattern::{HostPattern, PathPattern, PathPatternError, Segment, normalize_host};

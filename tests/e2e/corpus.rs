@@ -58,13 +58,7 @@ fn every_rs_and_es_line_of_the_corpus_is_decided_as_it_says() {
     let (mut passed, mut refused) = (0, 0);
     for (configuration, cases) in &groups {
         let configuration: Value = serde_json::from_str(configuration).expect("what was just written");
-        match &running {
-            Some(gateway) => {
-                assert!(gateway.reload(&configuration, &options), "refused: {}", gateway.log());
-            }
-            None => running = Some(Gateway::start(&configuration, &options)),
-        }
-        let Some(gateway) = &running else { continue };
+        let gateway = Gateway::with(&mut running, &configuration, &options);
         for case in cases {
             let token = case["token"].as_str().expect("a token");
             let response = gateway.send(&Request::get("/").bearer(token));

@@ -20,7 +20,6 @@ mod corpus;
 mod decisions;
 mod deploy;
 mod dpop;
-mod envoy_api;
 mod fleet;
 mod interop;
 mod introspection;

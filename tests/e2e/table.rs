@@ -5,11 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use scopegate_testing::harness::{Gateway, Options, now};
+use scopegate::config::yaml_to_json;
+use scopegate_testing::harness::{Gateway, Options, manager, now, wait_until};
 use scopegate_testing::http::Request;
 use scopegate_testing::mint::{Signer, jwks};
 use scopegate_testing::workload::write_table;
 use serde_json::{Value, json};
+
+use crate::issuer::{Behaviour, FaultyIssuer};
 
 fn scratch(name: &str) -> std::path::PathBuf {
     let directory = std::env::temp_dir().join(format!("scopegate-e2e-{name}-{}", std::process::id()));
@@ -88,17 +91,42 @@ fn steps() -> Vec<(String, String)> {
         .collect()
 }
 
+/// What `render --as ecds` says is to stand in `http_filters`, in the comment at the beginning of its file.
+fn http_filters(rendered: &str) -> Value {
+    let comment = rendered.lines().filter_map(|line| line.strip_prefix("#   "));
+    let entries = comment.fold(String::new(), |text, line| text + line + "\n");
+    yaml_to_json(&entries).expect("entries of `http_filters`")
+}
+
 #[test]
 fn the_readmes_way_leads_from_an_api_description_to_an_applied_change() {
     let directory = scratch("way");
     fs::create_dir_all(directory.join("gateway/tenants")).unwrap();
+    fs::create_dir_all(directory.join("envoy")).unwrap();
     fs::copy(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tool/openapi.yaml"),
         directory.join("openapi.yaml"),
     )
     .unwrap();
-    let options = Options { reloadable: true, ..Options::default() };
-    let mut gateway = None;
+    // What the README calls so, and where it is here.
+    let wasm = std::env::var("SCOPEGATE_WASM").expect("SCOPEGATE_WASM is not set: run `make test`");
+    let place = directory.join("envoy").display().to_string();
+    let here =
+        |line: &str| line.replace("/etc/envoy/scopegate.wasm", &wasm).replace("/etc/envoy/scopegate", &place);
+
+    let signer = Signer::new("ES256", "key-1", 1);
+    let keys = jwks([&signer]);
+    let issuer = FaultyIssuer::start(move |_| Behaviour::json(&keys));
+    let token = signer.mint(
+        json!({"typ": "at+jwt"}),
+        &json!({
+            "iss": "https://login.example.com", "aud": "books-api", "exp": now() + 300, "tenant_id": "acme",
+            "client_id": "acme-sync", "scope": "books:read books:write",
+        }),
+    );
+    let add = Request::post("/v1/acme/books").bearer(&token);
+
+    let mut envoy: Option<Gateway> = None;
     let mut ran = 0;
     for (kind, text) in steps() {
         if kind == "yaml" {
@@ -108,30 +136,75 @@ fn the_readmes_way_leads_from_an_api_description_to_an_applied_change() {
         }
         for command in text.split("$ ").filter(|command| !command.trim().is_empty()) {
             let (line, expected) = command.split_once('\n').unwrap();
-            if gateway.is_none() && line.contains("--admin") {
-                // The Envoy that runs has yesterday's table, in which the client may only read.
-                let bundle = shell("scopegate bundle gateway/ 2>/dev/null", &directory);
-                let before = bundle.replace("[\"books:read\", \"books:write\"]", "[\"books:read\"]");
-                assert_ne!(before, bundle);
-                gateway = Some(Gateway::start(&Value::String(before), &options));
-            }
-            let address =
-                gateway.as_ref().map(|gateway: &Gateway| format!("http://127.0.0.1:{}", gateway.admin_port));
-            let line = line.replace("http://127.0.0.1:9901", address.as_deref().unwrap_or_default());
-            if line.contains("mv ") {
-                // The file is where this Envoy looks for it.
-                let json = shell("scopegate bundle gateway/ 2>/dev/null", &directory);
-                let gateway = gateway.as_ref().expect("an Envoy");
-                assert!(
-                    gateway.reload(&Value::String(json.trim_end().to_owned()), &options),
-                    "{}",
-                    gateway.log()
+            if envoy.is_none() && line.contains("--admin") {
+                // The Envoy that runs has yesterday's table, in which the client may only read, from the same kind of file.
+                let render = "scopegate render - --as ecds --wasm /etc/envoy/scopegate.wasm";
+                let yesterday = format!(
+                    "scopegate bundle gateway/ 2>/dev/null | sed 's/\\(\\[\"books:read\"\\), \"books:write\"\\]/\\1]/' | {render} \\
+                     > /etc/envoy/scopegate/filter.yaml"
                 );
+                assert_eq!(shell(&here(&yesterday), &directory), "");
+                let rendered = fs::read_to_string(directory.join("envoy/filter.yaml")).unwrap();
+                let Value::Array(filters) = http_filters(&here(&rendered)) else { panic!("{rendered}") };
+                let options = Options {
+                    filter: false,
+                    clusters: vec![("idp".to_owned(), issuer.port)],
+                    bootstrap: Box::new(move |bootstrap| {
+                        let all = manager(bootstrap)["http_filters"].as_array_mut().expect("filters");
+                        // The harness's own tripwire gives way to the rendered one.
+                        all.splice(..1, filters.clone());
+                        manager(bootstrap)["access_log"][0]["typed_config"]["log_format"] = json!({"json_format": {
+                            "request_id": "%REQ(X-REQUEST-ID)%", "method": "%REQ(:METHOD)%", "status": "%RESPONSE_CODE%",
+                            "scopegate": "%FILTER_STATE(wasm.scopegate.log:PLAIN)%",
+                        }});
+                    }),
+                    ..Options::default()
+                };
+                let started = Gateway::start(&json!({}), &options);
+                wait_until("the keys are there", || started.send(&add).status != 503);
+                assert_eq!(
+                    started.send(&add).decision(),
+                    (403, "scope_not_assigned_to_application".to_owned())
+                );
+                // Both lines of that refusal tell it by the table of then, and by today's what has changed.
+                let mut lines = Vec::new();
+                wait_until("both lines are written", || {
+                    let logs = [started.log(), started.access_log()];
+                    let found =
+                        logs.iter().map(|log| log.lines().rfind(|line| line.contains("scope_not_assigned")));
+                    lines = found.flatten().map(str::to_owned).collect();
+                    lines.len() == 2
+                });
+                for line in lines {
+                    fs::write(directory.join("line"), line).unwrap();
+                    let explain = |of: &str| {
+                        shell(&format!("scopegate explain --config {of} --from-log - < line"), &directory)
+                    };
+                    let then = explain("envoy/filter.yaml");
+                    assert!(then.contains(", which is the one at hand\n"), "{then}");
+                    assert!(then.contains("acme-sync of corp, assigned: books:read\n"), "{then}");
+                    let today = explain("gateway/");
+                    assert!(
+                        today.contains("acme-sync of corp, assigned: books:read books:write\n"),
+                        "{today}"
+                    );
+                    assert!(
+                        today.contains("another policy than the one at hand made this decision"),
+                        "{today}"
+                    );
+                }
+                envoy = Some(started);
             }
+            let port = envoy.as_ref().map_or(0, |envoy| envoy.admin_port);
+            let line = here(&line.replace("http://127.0.0.1:9901", &format!("http://127.0.0.1:{port}")));
             assert_eq!(shell(&line, &directory), expected, "{line}");
+            if line.starts_with("mv ") {
+                let envoy = envoy.as_ref().expect("an Envoy");
+                wait_until("Envoy has taken the file", || envoy.send(&add).status == 200);
+            }
             ran += 1;
         }
     }
-    assert!(ran >= 6, "{ran}");
+    assert!(ran >= 8, "{ran}");
     fs::remove_dir_all(directory).unwrap();
 }

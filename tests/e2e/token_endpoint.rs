@@ -26,19 +26,23 @@ fn endpoint(on_unregistered_scope: &str) -> Value {
     json!({"path": "/oauth/token", "on_unregistered_scope": on_unregistered_scope})
 }
 
+/// The same server, guarded with `narrow`.
+const NARROWED: &str = "/oauth/narrowed";
+
+/// Both ways: `/oauth/token` refuses what is not registered, [`NARROWED`] leaves it out.
+fn both(issuer: &AuthorizationServer) -> Value {
+    let mut configuration = configuration(issuer, &json!({"path": "/oauth/token"}));
+    let narrowed = json!({"path": NARROWED, "on_unregistered_scope": "narrow"});
+    configuration["token_endpoints"].as_array_mut().expect("endpoints").push(narrowed);
+    configuration
+}
+
 /// What Envoy needs beyond `envoy.yaml`: headers that are held until the body is complete, and room for the body.
 fn prepare(bootstrap: &mut Value) {
     let listener = &mut bootstrap["static_resources"]["listeners"][0];
     listener["per_connection_buffer_limit_bytes"] = json!(131_072);
     let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
     manager["http_filters"][0]["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
-}
-
-/// A gateway with the echoing upstream behind the token endpoint: what it tells is what an authorization server sees.
-fn echoing(endpoint: &Value) -> Gateway {
-    let mut configuration = configuration(AuthorizationServer::shared(), endpoint);
-    configuration["audit"]["properties"] = json!(["decision", "reason", "tenant", "client"]);
-    Gateway::start(&configuration, &Options { bootstrap: Box::new(prepare), ..Options::default() })
 }
 
 /// A gateway with the authorization server behind the token endpoint.
@@ -50,16 +54,23 @@ fn guarding(issuer: &AuthorizationServer, configuration: &Value) -> Gateway {
         let routes = &mut manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"];
         let route =
             json!({"match": {"prefix": "/oauth/", "case_sensitive": false}, "route": {"cluster": "idp"}});
-        routes.as_array_mut().expect("routes").insert(0, route);
+        let routes = routes.as_array_mut().expect("routes");
+        routes.insert(0, route);
+        let narrowed = json!({"cluster": "idp", "prefix_rewrite": "/oauth/token"});
+        routes.insert(0, json!({"match": {"prefix": NARROWED}, "route": narrowed}));
     };
     Gateway::start(configuration, &Options { clusters, bootstrap: Box::new(to_issuer), ..Options::default() })
 }
 
 /// A token request of `tenant1-sync` by HTTP Basic.
 fn token_request(form: &[(&str, &str)]) -> Request {
+    token_request_at("/oauth/token", form)
+}
+
+fn token_request_at(path: &str, form: &[(&str, &str)]) -> Request {
     let mut pairs = vec![("grant_type", "client_credentials")];
     pairs.extend(form);
-    Request::post("/oauth/token").basic("tenant1-sync", "tenant1-sync-secret").form(&pairs)
+    Request::post(path).basic("tenant1-sync", "tenant1-sync-secret").form(&pairs)
 }
 
 /// Runs `token-client.mjs`, which asks one request after the other.
@@ -98,9 +109,16 @@ fn assert_oauth_error(response: &Response, error: &str) {
 }
 
 #[test]
-fn the_server_issues_what_is_registered_and_never_sees_what_is_not() {
+fn a_real_server_issues_what_is_registered_and_never_sees_what_is_not() {
     let issuer = AuthorizationServer::start(None);
-    let gateway = guarding(&issuer, &configuration(&issuer, &endpoint("reject")));
+    let gateway = guarding(&issuer, &both(&issuer));
+    the_server_issues_what_is_registered(&issuer, &gateway);
+    a_refresh_may_only_narrow_and_stays_with_its_client(&issuer, &gateway);
+    a_narrowed_request_gets_a_token_for_what_is_left(&issuer, &gateway);
+    the_server_is_guarded_over_http_2_wherever_the_body_is_split(&issuer, &gateway);
+}
+
+fn the_server_issues_what_is_registered(issuer: &AuthorizationServer, gateway: &Gateway) {
     let client = |method: &str, client: &str, scope: &str| json!({"client": client, "secret": format!("{client}-secret"), "method": method, "scope": scope});
     for library in ["openid-client", "simple-oauth2"] {
         let before = issuer.count("token");
@@ -205,14 +223,11 @@ fn no_spelling_of_the_path_reaches_the_server_unguarded_where_a_pattern_over_it_
     assert_eq!(gateway.send(&token_request(&[("scope", "billing:read")])).status, 200);
 }
 
-#[test]
-fn a_refresh_may_only_narrow_and_stays_with_its_client() {
-    let issuer = AuthorizationServer::start(None);
-    for on_unregistered_scope in ["reject", "narrow"] {
-        let gateway = guarding(&issuer, &configuration(&issuer, &endpoint(on_unregistered_scope)));
+fn a_refresh_may_only_narrow_and_stays_with_its_client(issuer: &AuthorizationServer, gateway: &Gateway) {
+    for path in ["/oauth/token", NARROWED] {
         let granted =
             issuer.refresh_token("tenant1-sync", "alice", "billing:read billing:admin", "urn:billing");
-        let refresh = |client: &str, scope: Value| json!({"client": client, "secret": format!("{client}-secret"), "refresh_token": granted, "scope": scope});
+        let refresh = |client: &str, scope: Value| json!({"client": client, "secret": format!("{client}-secret"), "path": path, "refresh_token": granted, "scope": scope});
         let requests = [
             refresh("tenant1-sync", json!("billing:read")),
             refresh("tenant1-sync", json!("billing:admin")),
@@ -232,27 +247,29 @@ fn a_refresh_may_only_narrow_and_stays_with_its_client() {
     }
 }
 
-#[test]
-fn a_narrowed_request_gets_a_token_for_what_is_left() {
-    let issuer = AuthorizationServer::start(None);
-    let gateway = guarding(&issuer, &configuration(&issuer, &endpoint("narrow")));
+fn a_narrowed_request_gets_a_token_for_what_is_left(issuer: &AuthorizationServer, gateway: &Gateway) {
+    let before = issuer.count("token");
     let scope_of = |form: &[(&str, &str)]| {
-        let response = gateway.send(&token_request(form));
+        let response = gateway.send(&token_request_at(NARROWED, form));
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()["scope"].as_str().expect("a scope").to_owned()
     };
     assert_eq!(scope_of(&[("scope", "billing:admin billing:read")]), "billing:read");
     assert_eq!(scope_of(&[]), "billing:read billing:write");
     assert_eq!(scope_of(&[("scope", "")]), "billing:read billing:write");
-    assert_eq!(issuer.count("token"), 3);
-    assert_oauth_error(&gateway.send(&token_request(&[("scope", "billing:admin")])), "invalid_scope");
-    assert_eq!(issuer.count("token"), 3);
+    assert_eq!(issuer.count("token"), before + 3);
+    assert_oauth_error(
+        &gateway.send(&token_request_at(NARROWED, &[("scope", "billing:admin")])),
+        "invalid_scope",
+    );
+    assert_eq!(issuer.count("token"), before + 3);
 }
 
-#[test]
-fn the_server_is_guarded_over_http_2_wherever_the_body_is_split() {
-    let issuer = AuthorizationServer::start(None);
-    let gateway = guarding(&issuer, &configuration(&issuer, &endpoint("reject")));
+fn the_server_is_guarded_over_http_2_wherever_the_body_is_split(
+    issuer: &AuthorizationServer,
+    gateway: &Gateway,
+) {
+    let before = issuer.count("token");
     let basic = "Basic dGVuYW50MS1zeW5jOnRlbmFudDEtc3luYy1zZWNyZXQ=";
     let of_scope = |scope: &str, split: usize| {
         json!({
@@ -270,7 +287,7 @@ fn the_server_is_guarded_over_http_2_wherever_the_body_is_split() {
         assert_eq!(token["scope"], "billing:read");
     }
     let seen = issuer.count("token");
-    assert_eq!(seen, requests.len() as u64);
+    assert_eq!(seen, before + requests.len() as u64);
     let length = length - good.len() + bad.len();
     let requests: Vec<Value> = (0..=length).map(|split| of_scope(bad, split)).collect();
     for answer in ask("http2", gateway.port, &requests) {
@@ -281,13 +298,27 @@ fn the_server_is_guarded_over_http_2_wherever_the_body_is_split() {
     assert_eq!(issuer.count("token"), seen);
 }
 
+/// With the echoing upstream behind the token endpoint: what it tells is what an authorization server sees.
 #[test]
-fn a_body_means_the_same_wherever_it_is_split() {
-    let gateway = echoing(&endpoint("narrow"));
+fn what_reaches_the_server_is_what_was_judged() {
+    let mut configuration = both(AuthorizationServer::shared());
+    configuration["audit"] =
+        json!({"properties": ["decision", "reason", "tenant", "client"], "decisions": "all"});
+    let gateway =
+        Gateway::start(&configuration, &Options { bootstrap: Box::new(prepare), ..Options::default() });
+    each_refusal_is_an_error_of_rfc_6749_and_never_reaches_the_upstream(&gateway);
+    a_body_means_the_same_wherever_it_is_split(&gateway);
+    http_2_is_guarded_as_http_1_is(&gateway);
+    a_body_passes_up_to_64_kib_in_any_framing(&gateway);
+    trailers_do_not_let_a_body_past_the_guard(&gateway);
+    no_secret_reaches_a_log_at_trace_level(&gateway);
+}
+
+fn a_body_means_the_same_wherever_it_is_split(gateway: &Gateway) {
     let body = "grant_type=client_credentials&scope=billing%3Aread+billing%3Aadmin&client_id=tenant1-sync";
     let narrowed = "grant_type=client_credentials&scope=billing%3Aread&client_id=tenant1-sync";
     let head = format!(
-        "POST /oauth/token HTTP/1.1\r\nhost: api.example.com\r\ncontent-type: {FORM}\r\nx-client-id: root\r\n"
+        "POST {NARROWED} HTTP/1.1\r\nhost: api.example.com\r\ncontent-type: {FORM}\r\nx-client-id: root\r\n"
     );
     let mut connection = Connection::open(gateway.port);
     for split in 0..=body.len() {
@@ -318,13 +349,12 @@ fn a_body_means_the_same_wherever_it_is_split() {
     assert_eq!(response.json()["body"], narrowed);
 }
 
-#[test]
-fn http_2_is_guarded_as_http_1_is() {
-    let gateway = echoing(&endpoint("narrow"));
+fn http_2_is_guarded_as_http_1_is(gateway: &Gateway) {
+    let before = gateway.upstream_count();
     let body = "grant_type=client_credentials&client_id=tenant1-sync&scope=billing%3Aadmin%20billing:read";
     let narrowed = "grant_type=client_credentials&client_id=tenant1-sync&scope=billing%3Aread";
     let request = |changes: Value| {
-        let mut request = json!({"headers": {"content-type": FORM}, "body": body});
+        let mut request = json!({"path": NARROWED, "headers": {"content-type": FORM}, "body": body});
         for (name, value) in changes.as_object().expect("changes") {
             request[name] = value.clone();
         }
@@ -352,12 +382,10 @@ fn http_2_is_guarded_as_http_1_is() {
         let error: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("an error");
         assert_eq!(error["error"], "invalid_request");
     }
-    assert_eq!(gateway.upstream_count(), passing as u64);
+    assert_eq!(gateway.upstream_count(), before + passing as u64);
 }
 
-#[test]
-fn each_refusal_is_an_error_of_rfc_6749_and_never_reaches_the_upstream() {
-    let gateway = echoing(&json!({"path": "/oauth/token"}));
+fn each_refusal_is_an_error_of_rfc_6749_and_never_reaches_the_upstream(gateway: &Gateway) {
     let form = "grant_type=client_credentials&client_id=tenant1-sync";
     let post = |body: &str| Request::post("/oauth/token").header("content-type", FORM).body(body);
     let of_type =
@@ -427,9 +455,8 @@ fn each_refusal_is_an_error_of_rfc_6749_and_never_reaches_the_upstream() {
     });
 }
 
-#[test]
-fn a_body_passes_up_to_64_kib_in_any_framing() {
-    let gateway = echoing(&endpoint("reject"));
+fn a_body_passes_up_to_64_kib_in_any_framing(gateway: &Gateway) {
+    let before = gateway.upstream_count();
     let form = "grant_type=client_credentials&client_id=tenant1-sync&padding=";
     let of_length = |length: usize| format!("{form}{}", "a".repeat(length - form.len()));
     let chunked = |body: &str| {
@@ -460,12 +487,11 @@ fn a_body_passes_up_to_64_kib_in_any_framing() {
             }
         }
     }
-    assert_eq!(gateway.upstream_count(), 4);
+    assert_eq!(gateway.upstream_count(), before + 4);
 }
 
-#[test]
-fn trailers_do_not_let_a_body_past_the_guard() {
-    let gateway = echoing(&endpoint("reject"));
+fn trailers_do_not_let_a_body_past_the_guard(gateway: &Gateway) {
+    let before = gateway.upstream_count();
     let mut connection = Connection::open(gateway.port);
     let body = "grant_type=client_credentials&client_id=tenant1-sync&scope=billing:admin";
     connection.send_bytes(
@@ -478,7 +504,7 @@ fn trailers_do_not_let_a_body_past_the_guard() {
     );
     // Envoy drops trailers of HTTP/1.1 unless told otherwise; either way the request is looked at.
     assert_eq!(connection.receive(false).expect("an answer").status, 400);
-    assert_eq!(gateway.upstream_count(), 0);
+    assert_eq!(gateway.upstream_count(), before);
 }
 
 #[test]
@@ -517,19 +543,14 @@ fn a_request_that_waits_for_keys_keeps_its_body_where_bodies_are_handed_over() {
     assert_eq!(gateway.upstream_count(), 1);
 }
 
-#[test]
-fn no_secret_reaches_a_log_at_trace_level() {
-    let configuration = {
-        let mut all = configuration(AuthorizationServer::shared(), &endpoint("narrow"));
-        all["audit"] = json!({"decisions": "all"});
-        all
-    };
-    let gateway =
-        Gateway::start(&configuration, &Options { bootstrap: Box::new(prepare), ..Options::default() });
+fn no_secret_reaches_a_log_at_trace_level(gateway: &Gateway) {
+    // Decisions are logged up to a number a second.
+    thread::sleep(Duration::from_millis(1100));
+    let before = gateway.log().len();
     gateway.log_everything_of_wasm();
     let secret = "hunter2-of-the-client";
     let form = |client: &str, scope: &str| {
-        Request::post("/oauth/token").header("content-type", FORM).body(format!(
+        Request::post(NARROWED).header("content-type", FORM).body(format!(
             "grant_type=client_credentials&client_id={client}&client_secret={secret}&scope={scope}&code={secret}"
         ))
     };
@@ -537,14 +558,14 @@ fn no_secret_reaches_a_log_at_trace_level() {
     assert_eq!(gateway.send(&form("tenant1-sync", "billing:admin")).status, 400);
     assert_eq!(gateway.send(&form(secret, "billing:read")).status, 400);
     assert_eq!(gateway.send(&form("tenant1-sync%zz", "billing:read")).status, 400);
-    let basic = Request::post("/oauth/token").basic("tenant1-sync", secret);
+    let basic = Request::post(NARROWED).basic("tenant1-sync", secret);
     assert_eq!(gateway.send(&basic.clone().form(&[("grant_type", "client_credentials")])).status, 200);
     assert_eq!(
         gateway.send(&basic.form(&[("grant_type", "client_credentials"), ("scope", "x")])).status,
         400
     );
     wait_until("all six decisions are logged", || {
-        gateway.log().matches("\"event\":\"decision\"").count() == 6
+        gateway.log()[before..].matches("\"event\":\"decision\"").count() == 6
     });
     for log in [gateway.log(), gateway.access_log()] {
         assert!(!log.contains(secret), "{log}");

@@ -221,15 +221,29 @@ fn the_image_holds_the_wasm_file_and_is_the_same_each_time() {
     let configuration = json(&blob(&image, &manifest["config"]));
     let archive = unpacked("gzip", &["--decompress", "--stdout"]);
     assert_eq!(configuration["rootfs"]["diff_ids"][0], format!("sha256:{}", sha256(&archive)));
-    // The index, the layout's version, and one blob for each of manifest, configuration and layer.
-    assert_eq!(image.len(), 5);
+
+    // Its provenance, as what lists an image's referrers finds it.
+    let refers = json(&blob(&image, &index["manifests"][1]));
+    assert_eq!(refers["subject"]["digest"], digest.as_str());
+    assert_eq!(refers["artifactType"], "application/vnd.in-toto+json");
+    let statement = json(&blob(&image, &refers["layers"][0]));
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
+    assert_eq!(format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap()), digest);
+    let locked = sha256(&fs::read(Path::new(ROOT).join("Cargo.lock")).unwrap());
+    let built_from = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array().unwrap();
+    assert!(built_from.iter().any(|each| each["digest"]["sha256"] == locked.as_str()), "{statement}");
+    // The index, the layout's version, and one blob for each manifest, configuration and layer of the two.
+    assert_eq!(image.len(), 8);
 }
 
 /// Writes the files of a release, with the tool that the tests run.
-fn release(name: &str) -> (PathBuf, BTreeMap<String, Vec<u8>>) {
+fn release(name: &str, signed: &[&str]) -> (PathBuf, BTreeMap<String, Vec<u8>>) {
     let directory = scratch(name);
     let mut node = Command::new("node");
-    node.args(["deploy/release/dist.mjs", "--tool", TOOL, "--wasm"])
+    node.args(["deploy/release/dist.mjs", "--tool", TOOL])
+        .args(signed)
+        .arg("--wasm")
         .arg(wasm())
         .arg("--output")
         .arg(&directory);
@@ -240,8 +254,8 @@ fn release(name: &str) -> (PathBuf, BTreeMap<String, Vec<u8>>) {
 
 #[test]
 fn a_release_is_the_same_each_time_and_its_sums_name_every_file() {
-    let (directory, mut files) = release("release");
-    assert!(files == release("release-again").1, "two runs, two results");
+    let (directory, mut files) = release("release", &[]);
+    assert!(files == release("release-again", &[]).1, "two runs, two results");
     let sums = String::from_utf8(files.remove("SHA256SUMS").unwrap()).unwrap();
     let expected: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect();
     assert_eq!(sums, expected);
@@ -322,6 +336,78 @@ fn a_release_is_the_same_each_time_and_its_sums_name_every_file() {
     let required: BTreeSet<String> =
         named.iter().filter(|name| !kept_out.contains(name.split(' ').next().unwrap())).cloned().collect();
     assert_eq!(required, linked);
+}
+
+#[test]
+fn a_signed_release_verifies_offline_and_one_that_was_changed_does_not() {
+    let keys = scratch("keys");
+    let key = |name: &str| {
+        let (private, public) = (keys.join(format!("{name}.key")), keys.join(format!("{name}.pub")));
+        let script =
+            "const { publicKey, privateKey } = crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' });
+            fs.writeFileSync(process.argv[1], privateKey.export({ type: 'pkcs8', format: 'pem' }));
+            fs.writeFileSync(process.argv[2], publicKey.export({ type: 'spki', format: 'pem' }));";
+        successful(Command::new("node").args(["-e", script]).args([&private, &public]));
+        [private, public].map(|path| path.to_str().unwrap().to_owned())
+    };
+    let ([private, public], [_, other]) = (key("release"), key("other"));
+    let (directory, files) = release("signed", &["--key", &private]);
+    let layout = scratch("signed-image");
+    let archive = directory.join(format!("scopegate-{}-image.tar", env!("CARGO_PKG_VERSION")));
+    successful(
+        Command::new("tar").arg("--extract").arg("--file").arg(archive).arg("--directory").arg(&layout),
+    );
+    let verify = |public: &str| {
+        let arguments = [&directory, &layout].map(|path| path.to_str().unwrap());
+        run(Command::new("node").arg("tests/deploy/signatures.mjs").args(arguments).arg(public))
+    };
+    let output = verify(&public);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let verified = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(verified.lines().count(), 4, "{verified}");
+    let is_refused = |public: &str, why: &str| {
+        let output = verify(public);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{why}: {}", String::from_utf8_lossy(&output.stdout));
+        assert!(said.contains(why), "{said}");
+    };
+    is_refused(&other, "signature verification failed");
+
+    // One change at a time, and back again.
+    let changed = |path: &Path, from: &str, to: &str, why: &str| {
+        let bytes = fs::read(path).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains(from), "{}: {from}", path.display());
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+        is_refused(&public, why);
+        fs::write(path, bytes).unwrap();
+    };
+    changed(&directory.join("CHANGELOG.md"), "Unreleased", "Released", "CHANGELOG.md: another digest");
+    changed(&directory.join("SHA256SUMS"), "  LICENSE", "  LICENCE", "signature verification failed");
+    let bundle = files.keys().find(|name| name.ends_with(".provenance.sigstore.json")).unwrap();
+    changed(
+        &directory.join(bundle),
+        "\"payload\": \"ey",
+        "\"payload\": \"ez",
+        "signature verification failed",
+    );
+    let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let digest_of = |kind: &str| {
+        let is_it = |each: &&Value| each["annotations"]["kind"] == format!("dev.cosignproject.cosign/{kind}");
+        let manifest = index["manifests"].as_array().unwrap().iter().find(is_it).unwrap();
+        manifest["digest"].as_str().unwrap().to_owned()
+    };
+    // Another image under the name of the signed one; what is signed for it is looked for under its own digest.
+    changed(&layout.join("index.json"), &digest_of("image"), &digest_of("sigs"), "another blob");
+    assert!(verify(&public).status.success());
+
+    let message = run(Command::new("node")
+        .args(["deploy/release/image.mjs", "--key", "Cargo.toml", "--wasm"])
+        .arg(wasm())
+        .arg("--output")
+        .arg(scratch("unsigned")));
+    let said = String::from_utf8_lossy(&message.stderr).into_owned();
+    assert!(!message.status.success() && said.contains("Cargo.toml: not a private key in PEM"), "{said}");
 }
 
 #[test]

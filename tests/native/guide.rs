@@ -23,6 +23,23 @@ fn the_table_of_reasons_is_that_of_the_code() {
     assert!(README.contains(&table), "the README should hold this table:\n\n{table}");
 }
 
+/// The blocks of code between `<!-- tested: name -->` and `<!-- end -->`.
+fn tested(name: &str) -> Vec<&'static str> {
+    let (_, behind) = README.split_once(&format!("<!-- tested: {name} -->\n")).unwrap();
+    let (within, _) = behind.split_once("<!-- end -->").unwrap();
+    within.split("```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap().1).collect()
+}
+
+#[cfg(feature = "tool")]
+#[test]
+fn the_case_file_that_the_readme_shows_is_that_of_a_system() {
+    let [shown, console] = tested("case-file")[..] else { panic!("a file and a command") };
+    assert!(include_str!("../../filter-config/thingworx-billing_test.yaml").starts_with(shown), "{shown}");
+    let (command, output) = console.strip_prefix("$ scopegate ").unwrap().split_once('\n').unwrap();
+    let run = crate::tool::scopegate(&command.split(' ').collect::<Vec<_>>());
+    assert_eq!((run.code, &*run.out), (0, output));
+}
+
 fn first_configuration() -> &'static str {
     let (_, behind) = README.split_once("<!-- tested: readme-first -->\n```yaml\n").unwrap();
     behind.split_once("```").unwrap().0

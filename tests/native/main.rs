@@ -41,6 +41,7 @@ mod tenant_isolation;
 mod token_endpoint;
 mod tool;
 mod tool_fetch;
+mod tool_live;
 mod tool_scale;
 mod tool_schema;
 mod tool_table;

@@ -482,3 +482,78 @@ fn the_examples_of_the_documentation_are_real() {
         }
     }
 }
+
+#[test]
+fn a_decision_is_told_from_its_line_of_the_access_log_with_the_policy_of_its_digest() {
+    let digest = {
+        let bundled = scopegate(&["bundle", BOOKS]);
+        bundled.err.split_whitespace().nth(2).unwrap().trim_end_matches(',').to_owned()
+    };
+    // As envoy.yaml has Envoy write it: the property stands in it as a text.
+    let property = json!({
+        "decision": "deny", "reason": "scope_not_granted", "tenant": "acme", "client": "acme-sync", "suite": "books",
+        "operation": "add", "policy": digest,
+    });
+    let line = json!({
+        "request_id": "5a1f", "method": "POST", "path": "/acme/books", "status": 403, "scopegate": property.to_string(),
+    });
+    let run = scopegate_reading(&line.to_string(), &["explain", "--config", BOOKS, "--from-log", "-"]);
+    assert_eq!(run.code, 1, "{}", run.err);
+    for said in [
+        "decision      deny, scope_not_granted",
+        &format!("policy        {digest}, which is the one at hand"),
+        "request       5a1f",
+        "called        POST",
+        "client        acme-sync of corp, assigned: read write",
+        "requires      write",
+        "to pass       the token has to carry, and the application be assigned: write",
+    ] {
+        assert!(run.out.contains(said), "{said}\n{}", run.out);
+    }
+    assert_eq!(run.err, "");
+    let parsed = scopegate_reading(
+        &line.to_string(),
+        &["explain", "--config", BOOKS, "--from-log", "-", "--format", "json"],
+    );
+    assert_eq!(parsed.json()["same_policy"], true, "{}", parsed.out);
+    // A line without the property has nothing to tell.
+    let other =
+        scopegate(&["explain", "--config", BOOKS, "--from-log", "{\"status\": 403, \"scopegate\": null}"]);
+    assert_eq!(other.code, 2);
+    assert!(other.err.contains("the line has no facts of a decision"), "{}", other.err);
+}
+
+#[test]
+fn warnings_of_an_import_that_are_alike_are_told_together_with_a_total() {
+    let operations: String = (0..7)
+        .map(|number| {
+            format!(
+                "  /{{org}}/feed{number}: {{get: {{operationId: feed{number}, security: [{{key: []}}]}}}}\n"
+            )
+        })
+        .collect();
+    let spec = format!(
+        "openapi: 3.1.0\ninfo: {{title: Feeds, version: \"1\"}}\ncomponents: {{securitySchemes: {{key: {{type: apiKey, in: \
+         header, name: x-key}}}}}}\npaths:\n{operations}  /{{org}}/open: {{get: {{operationId: open}}}}\n"
+    );
+    let run = scopegate_reading(&spec, &["import-openapi", "-", "--tenant-parameter", "org"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let lines: Vec<&str> = run.err.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", run.err);
+    assert!(
+        lines[0].starts_with(
+            "<stdin>: warning: 7 operations (GET /{org}/feed0; GET /{org}/feed1; GET /{org}/feed2, …): refused to everybody"
+        ),
+        "{}",
+        run.err
+    );
+    assert!(lines[1].starts_with("<stdin>: warning: GET /{org}/open: "), "{}", run.err);
+    assert_eq!(lines[2], "<stdin>: warning: 8 warnings of 2 kinds");
+    // Each stands as a comment at its operation nonetheless.
+    assert_eq!(
+        run.out.matches("# refused to everybody: nothing here checks `key`").count(),
+        7,
+        "{}",
+        run.out
+    );
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use scopegate::config::{known_keys, parse_yaml, parse_yaml_document, yaml_to_json};
+use scopegate::config::{compact, known_keys, parse_json, parse_yaml, parse_yaml_document, yaml_to_json};
 use serde_json::{Value, json};
 
 const FULL: &str = include_str!("../fixtures/config/full.yaml");
@@ -89,7 +89,11 @@ fn the_schema_has_the_keys_that_the_reader_knows() {
     for text in [FULL, REST] {
         let document = parse_yaml_document(text).unwrap();
         for (path, known) in known_keys(&document) {
-            let known: BTreeSet<&str> = known.iter().copied().collect();
+            let mut known: BTreeSet<&str> = known.iter().copied().collect();
+            if path.is_empty() {
+                // What it holds is read in its place.
+                known.insert(compact::KEY);
+            }
             let forms: Vec<&Value> =
                 at(&schema, &path).into_iter().filter(|form| keys(form).is_some()).collect();
             let fitting: Vec<&&Value> =
@@ -138,6 +142,7 @@ fn good_documents() -> Vec<(String, String)> {
     let read = |file: &Path| (file.display().to_string(), std::fs::read_to_string(file).unwrap());
     let mut documents = vec![
         read(&root().join("tests/fixtures/config/full.yaml")),
+        read(&root().join("tests/fixtures/config/compact.json")),
         read(&root().join("tests/fixtures/tool/books.yaml")),
     ];
     let examples =
@@ -160,6 +165,33 @@ fn good_configurations_pass_the_schema_and_say_where_it_is() {
             assert!(text.starts_with("# yaml-language-server: $schema=./schema.json\n"), "{name}");
         }
     }
+}
+
+/// The whole configuration in both forms: what one says, the other says.
+#[test]
+fn the_compact_form_passes_the_schema_alone_beside_its_version() {
+    let readable = |file: &str| crate::tool::scopegate(&["unbundle", file]).out;
+    assert_eq!(
+        readable("tests/fixtures/config/compact.json"),
+        readable("tests/fixtures/config/full.yaml"),
+        "`scopegate bundle --compact tests/fixtures/config/full.yaml -o tests/fixtures/config/compact.json`"
+    );
+    let schema = schema();
+    let compact = std::fs::read(root().join("tests/fixtures/config/compact.json")).unwrap();
+    let compact: Value = serde_json::from_slice(&compact).unwrap();
+    for (key, value) in [
+        ("realm", json!("books")),
+        ("tenants", json!([])),
+        ("compact", json!(1)),
+        ("compact", json!("")),
+        ("version", Value::Null),
+    ] {
+        let mut changed = compact.clone();
+        changed[key] = value;
+        let refused = !faults(&schema, &schema, &changed, "").is_empty();
+        assert!(refused && parse_json(changed.to_string().as_bytes()).is_err(), "{key}");
+    }
+    assert!(parse_json(compact.to_string().as_bytes()).is_ok());
 }
 
 #[test]
@@ -254,6 +286,9 @@ fn faults(schema: &Value, part: &Value, value: &Value, place: &str) -> Vec<Strin
             "minItems" => {
                 value.as_array().is_none_or(|items| items.len() as u64 >= argument.as_u64().unwrap())
             }
+            "maxProperties" => {
+                value.as_object().is_none_or(|map| map.len() as u64 <= argument.as_u64().unwrap())
+            }
             "minProperties" => {
                 value.as_object().is_none_or(|map| map.len() as u64 >= argument.as_u64().unwrap())
             }
@@ -298,9 +333,10 @@ fn faults(schema: &Value, part: &Value, value: &Value, place: &str) -> Vec<Strin
             "oneOf" => list().iter().filter(|choice| passes(choice, value)).count() == 1,
             "allOf" => list().iter().all(|each| passes(each, value)),
             "not" => !passes(argument, value),
-            "if" => !passes(argument, value) || passes(&part["then"], value),
-            "then" | "pattern" | "description" | "default" | "examples" | "title" | "$schema" | "$id"
-            | "$defs" => true,
+            "if" if passes(argument, value) => passes(&part["then"], value),
+            "if" => part.get("else").is_none_or(|otherwise| passes(otherwise, value)),
+            "then" | "else" | "pattern" | "description" | "default" | "examples" | "title" | "$schema"
+            | "$id" | "$defs" => true,
             other => panic!("keyword {other}"),
         };
         if !holds {

@@ -93,8 +93,9 @@ fn a_case_file_that_cannot_be_read_is_told_by_line_and_runs_nothing() {
     let run = scopegate(&["test", directory.to_str().unwrap()]);
     assert_eq!((run.code, run.out.as_str()), (2, ""));
     assert!(
-        run.err
-            .contains("books_test.yaml:2:20: defaults.token: unknown key `tenannt`; did you mean `tenant`?"),
+        run.err.contains(
+            "books_test.yaml:2:20: defaults.token: unknown key `tenannt`; did you mean `tenant`? [SG1101]\n"
+        ),
         "{}",
         run.err
     );
@@ -144,6 +145,16 @@ fn the_first_case_file_says_what_the_configuration_does() {
     let run = scopegate(&["test", path.to_str().unwrap(), "--coverage"]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     assert!(run.out.contains("  tenants                  2 of 2\n"), "{}", run.out);
+
+    // That of a table stands in its directory.
+    fs::remove_file(path.join("books_test.yaml")).unwrap();
+    let run = scopegate(&["test", "--init", path.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    for named in [path.clone(), path.join("first_test.yaml")] {
+        let run = scopegate(&["test", named.to_str().unwrap()]);
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+        assert!(run.out.contains("first_test.yaml: "), "{}", run.out);
+    }
     fs::remove_dir_all(path).unwrap();
 }
 

@@ -2,8 +2,9 @@
 //
 //   node token-client.mjs --library openid-client | simple-oauth2 | http2 --port N --requests JSON
 //
-// A list of requests: {client, secret, scope, resource, refresh_token, method: basic | post}; for `http2` instead {headers,
-// body, split: N (the body goes in two DATA frames, N bytes in the first), trailers}.
+// A list of requests: {path, client, secret, scope, resource, refresh_token, method: basic | post}; for `http2` instead
+// {path, headers, body, split: N (the body goes in two DATA frames, N bytes in the first), trailers}. `path` is /oauth/token
+// where it is not given.
 // A list of answers: {token: {...}} or {error, error_description, status}; for `http2` {status, headers, body}.
 
 import "./node20.mjs";
@@ -15,12 +16,12 @@ const { values: options } = parseArgs({
   options: { library: { type: "string" }, port: { type: "string" }, requests: { type: "string" } },
 });
 const base = `http://127.0.0.1:${options.port}`;
-const PATH = "/oauth/token";
+const TOKEN = "/oauth/token";
 
-async function openidClient({ client, secret, scope, resource, refresh_token, method }) {
+async function openidClient({ path = TOKEN, client, secret, scope, resource, refresh_token, method }) {
   const oauth = await import("openid-client");
   const authentication = method === "post" ? oauth.ClientSecretPost(secret) : oauth.ClientSecretBasic(secret);
-  const server = { issuer: "https://login.example.com", token_endpoint: base + PATH };
+  const server = { issuer: "https://login.example.com", token_endpoint: base + path };
   const configuration = new oauth.Configuration(server, client, {}, authentication);
   oauth.allowInsecureRequests(configuration);
   const parameters = given({ scope, resource });
@@ -38,11 +39,11 @@ async function openidClient({ client, secret, scope, resource, refresh_token, me
   }
 }
 
-async function simpleOauth2({ client, secret, scope, resource, refresh_token, method }) {
+async function simpleOauth2({ path = TOKEN, client, secret, scope, resource, refresh_token, method }) {
   const { AuthorizationCode, ClientCredentials } = (await import("simple-oauth2")).default;
   const configuration = {
     client: { id: client, secret },
-    auth: { tokenHost: base, tokenPath: PATH },
+    auth: { tokenHost: base, tokenPath: path },
     options: { authorizationMethod: method === "post" ? "body" : "header" },
   };
   const parameters = given({ scope, resource });
@@ -58,9 +59,9 @@ async function simpleOauth2({ client, secret, scope, resource, refresh_token, me
   }
 }
 
-async function http2({ headers, body, split, trailers }) {
+async function http2({ path = TOKEN, headers, body, split, trailers }) {
   const session = connect(base);
-  const stream = session.request({ ":method": "POST", ":path": PATH, ...headers }, { waitForTrailers: !!trailers });
+  const stream = session.request({ ":method": "POST", ":path": path, ...headers }, { waitForTrailers: !!trailers });
   if (trailers) stream.on("wantTrailers", () => stream.sendTrailers(trailers));
   const answer = new Promise((resolve, reject) => {
     stream.on("error", reject);

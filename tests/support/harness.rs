@@ -61,7 +61,7 @@ impl Server {
     }
 
     /// Starts one of the Node servers and returns its ready line.
-    fn node(name: &str, arguments: &[&str]) -> (Self, Value) {
+    pub fn node(name: &str, arguments: &[&str]) -> (Self, Value) {
         let script = handed("SCOPEGATE_NODE_SERVERS").join(format!("{name}.mjs"));
         Self::announced(name, Command::new("node").arg(script).args(arguments))
     }
@@ -353,6 +353,16 @@ impl Gateway {
     pub fn start(configuration: &Value, options: &Options) -> Self {
         Self::try_start(configuration, options)
             .unwrap_or_else(|log| panic!("envoy did not start; it said: {log}"))
+    }
+
+    /// One gateway for several configurations, one after the other: Envoy is started with the first and takes the others as
+    /// reloads, which is quicker. Needs reloadable options, the same each time.
+    pub fn with<'a>(running: &'a mut Option<Self>, configuration: &Value, options: &Options) -> &'a Self {
+        assert!(options.reloadable, "only a reloadable gateway takes another configuration");
+        if let Some(gateway) = running.as_ref() {
+            assert!(gateway.reload(configuration, options), "refused: {}", gateway.log());
+        }
+        running.get_or_insert_with(|| Self::start(configuration, options))
     }
 
     /// Starts Envoy with a configuration of the filter.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Failure;
+use crate::progress;
 use crate::terminal::shown;
 
 /// The longest dump that is read: a table of ten thousand tenants, escaped, stands in it several times.
@@ -22,6 +23,7 @@ pub fn config_dump(url: &str) -> Result<String, Failure> {
         .proxy(None)
         .build()
         .into();
+    progress::doing("asking Envoy", 0);
     let mut answer = agent.get(&address).call().map_err(|error| failed(format!("no answer: {error}")))?;
     answer
         .body_mut()

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use scopegate::config::Mark;
 use scopegate::config::document::{Node, Value};
+use scopegate::config::{ErrorKind, Mark, WarningKind};
 use scopegate::issuer::provider::{Provider, ProviderKeys};
 use scopegate::policy::Policy;
 
+use crate::codes::Code;
 use crate::envoy_file::{Configuration, is_carrier, member, string};
 use crate::source::Source;
 
 /// Something that is wrong, or doubtful, around a configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// Whether requests would pass unjudged, or calls fail.
-    pub is_error: bool,
+    /// What kind: an error where requests would pass unjudged, or calls fail.
+    pub code: Code,
     /// Where, by the keys that lead there.
     pub path: String,
     /// Where it stands.
@@ -84,7 +85,7 @@ fn plugins(
             let strategy = member(spec, "failStrategy");
             if strategy.and_then(string) == Some("FAIL_OPEN") {
                 remarks.push(Remark {
-                    is_error: true,
+                    code: Code::Error(ErrorKind::FailsOpen),
                     path: join(path, "spec.failStrategy"),
                     mark: strategy.and_then(Node::mark),
                     message: "`FAIL_OPEN` lets every request through while the filter does not run; say \
@@ -97,7 +98,7 @@ fn plugins(
             && open.value == Value::Bool(true)
         {
             remarks.push(Remark {
-                is_error: true,
+                code: Code::Error(ErrorKind::FailsOpen),
                 path: join(path, "failOpen"),
                 mark: open.mark(),
                 message: "`true` lets every request through while the filter does not run".to_owned(),
@@ -118,9 +119,9 @@ fn envoy_plugin(
     policy: &Policy,
     remarks: &mut Vec<Remark>,
 ) {
-    let mut remark = |is_error: bool, key: &str, node: Option<&Node<'_>>, message: &str| {
+    let mut remark = |code: Code, key: &str, node: Option<&Node<'_>>, message: &str| {
         remarks.push(Remark {
-            is_error,
+            code,
             path: join(path, key),
             mark: node.and_then(Node::key_mark).or_else(|| plugin.mark()),
             message: message.to_owned(),
@@ -130,7 +131,7 @@ fn envoy_plugin(
     let fails_open = member(plugin, "fail_open");
     match policy_of_failure.and_then(string) {
         Some("FAIL_OPEN") => remark(
-            true,
+            Code::Error(ErrorKind::FailsOpen),
             "failure_policy",
             policy_of_failure,
             "`FAIL_OPEN` lets every request through while the filter does not run; say `FAIL_RELOAD`",
@@ -138,14 +139,14 @@ fn envoy_plugin(
         Some("FAIL_RELOAD" | "FAIL_CLOSED") => {}
         Some(_) | None if fails_open.is_some_and(|node| node.value == Value::Bool(true)) => {
             remark(
-                true,
+                Code::Error(ErrorKind::FailsOpen),
                 "fail_open",
                 fails_open,
                 "`true` lets every request through while the filter does not run",
             );
         }
         Some(_) | None => remark(
-            false,
+            Code::Warning(WarningKind::HowItRuns),
             "failure_policy",
             policy_of_failure,
             "is not set: a VM that ended stays so, and every request is refused; `FAIL_RELOAD` begins a new one",
@@ -155,7 +156,7 @@ fn envoy_plugin(
     let id = vm.and_then(|vm| member(vm, "vm_id"));
     if id.and_then(string).is_none_or(str::is_empty) {
         remark(
-            false,
+            Code::Warning(WarningKind::HowItRuns),
             "vm_config.vm_id",
             id.or(vm),
             "is blank: workers share no keys, answers and proofs; give it a name of its own",
@@ -164,7 +165,7 @@ fn envoy_plugin(
     let carries_on = member(plugin, "allow_on_headers_stop_iteration");
     if !policy.token_endpoints.is_empty() && carries_on.is_none_or(|node| node.value != Value::Bool(true)) {
         remark(
-            false,
+            Code::Warning(WarningKind::HowItRuns),
             "allow_on_headers_stop_iteration",
             carries_on,
             "is not `true`: token requests cannot be held until their body has come, and are refused \
@@ -173,7 +174,7 @@ fn envoy_plugin(
     }
     if configuration.is_struct {
         remark(
-            false,
+            Code::Warning(WarningKind::HowItRuns),
             "configuration",
             member(plugin, "configuration"),
             "is a Struct, in which Envoy keeps the last of repeated keys and tells nobody; a StringValue holds the JSON \
@@ -191,7 +192,7 @@ fn chains(carrier: &Node<'_>, path: &str, remarks: &mut Vec<Remark>) {
         let path = join(path, "http_filters");
         match items.iter().position(is_tripwire) {
             None => remarks.push(Remark {
-                is_error: false,
+                code: Code::Warning(WarningKind::NoTripwire),
                 path,
                 mark: items.get(own).and_then(Node::mark),
                 message:
@@ -200,7 +201,7 @@ fn chains(carrier: &Node<'_>, path: &str, remarks: &mut Vec<Remark>) {
                         .to_owned(),
             }),
             Some(at) if at < own => remarks.push(Remark {
-                is_error: true,
+                code: Code::Error(ErrorKind::TripwireBefore),
                 path: format!("{path}[{at}]"),
                 mark: items.get(at).and_then(Node::mark),
                 message: "the tripwire stands before the filter, and refuses every request; put it behind"
@@ -267,7 +268,7 @@ fn clusters(carriers: &[&Node<'_>], policy: &Policy, remarks: &mut Vec<Remark>) 
                 let meant =
                     scopegate::config::suggestion::did_you_mean(cluster, known.iter().map(|name| &**name));
                 remarks.push(Remark {
-                    is_error: true,
+                    code: Code::Error(ErrorKind::NoSuchCluster),
                     path: format!("providers.{}.{what}.cluster", provider.name),
                     mark: None,
                     message: format!("the proxy has no cluster `{cluster}`{meant}"),

@@ -9,6 +9,7 @@ use flate2::{Compression, GzBuilder};
 use scopegate::config::document::Node;
 
 use crate::document_text::{json, yaml};
+use crate::progress;
 use crate::source::{Inputs, digest};
 use crate::terminal::shown;
 use crate::{CommandOutput, Failure};
@@ -58,6 +59,7 @@ pub struct UnbundleArguments {
 pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
     let source = arguments.inputs.read()?;
     let (loaded, document) = source.load_whole()?;
+    progress::doing("packing", 0);
     let text = json(&document.value);
     let note = format!(
         "scopegate: policy {}, {} tenants, {} operations",

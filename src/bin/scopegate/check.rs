@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use scopegate::config::document::{Node, Value};
-use scopegate::config::{ConfigErrors, Mark, Warning, lint};
+use scopegate::config::{ConfigErrors, Mark, Warning, WarningKind, lint};
 use scopegate::issuer::HttpCall;
 
 use crate::around;
 use crate::check_host::{self, Host};
-use crate::codes;
+use crate::codes::Code;
 use crate::envoy_file::{is_carrier, unset_properties};
 use crate::findings::{Finding, Findings, Format, report};
 use crate::issuer_http::Fetching;
+use crate::progress;
 use crate::published;
 use crate::source::{Inputs, NO_CONFIGURATION, Source};
 use crate::terminal::Terminal;
@@ -112,20 +113,18 @@ fn findings(source: &Source, arguments: &Arguments) -> Findings {
     let mut findings = Vec::new();
     let (mut issuers, mut notes) = (Vec::new(), Vec::new());
     let mut omitted = 0;
-    let finding = |is_error: bool, path: &str, mark: Option<Mark>, message: &str| {
+    let finding = |code: Code, path: &str, mark: Option<Mark>, message: &str| {
         let (file, mark) = source.locate(mark);
-        Finding {
-            is_error,
-            code: codes::of(is_error, path, message),
-            path: path.to_owned(),
-            file: file.to_owned(),
-            mark,
-            message: message.to_owned(),
-        }
+        let (path, file, message) = (path.to_owned(), file.to_owned(), message.to_owned());
+        Finding { code, path, file, mark, message }
     };
     let mut report = |errors: &ConfigErrors, findings: &mut Vec<Finding>| {
         omitted += errors.omitted();
-        findings.extend(errors.iter().map(|error| finding(true, &error.path, error.mark, &error.message)));
+        findings.extend(
+            errors
+                .iter()
+                .map(|error| finding(Code::Error(error.kind), &error.path, error.mark, &error.message)),
+        );
     };
     let mut warnings: Vec<Warning> = Vec::new();
     match source.configurations() {
@@ -134,10 +133,12 @@ fn findings(source: &Source, arguments: &Arguments) -> Findings {
             if configurations.is_empty() {
                 let message =
                     format!("{NO_CONFIGURATION}; that no key is repeated was all there was to check");
-                warnings.push(Warning { path: String::new(), mark: None, message });
+                let kind = WarningKind::Doubtful;
+                warnings.push(Warning { kind, path: String::new(), mark: None, message });
             }
             for configuration in &configurations {
                 let document = &configuration.node;
+                progress::doing("checking", 0);
                 match scopegate::config::from_document(document) {
                     Err(errors) => report(&errors, &mut findings),
                     Ok(loaded) => {
@@ -151,7 +152,7 @@ fn findings(source: &Source, arguments: &Arguments) -> Findings {
                             .iter()
                             .flat_map(|host| check_host::findings(*host, document, &loaded.policy))
                         {
-                            findings.push(finding(found.is_error, &found.path, found.mark, &found.message));
+                            findings.push(finding(found.code, &found.path, found.mark, &found.message));
                         }
                         if arguments.fetching.fetch {
                             let mut send =
@@ -163,12 +164,7 @@ fn findings(source: &Source, arguments: &Arguments) -> Findings {
                             }) {
                                 let path = ["providers", &issuer.provider, problem.key].map(str::to_owned);
                                 let mark = check_host::mark_of(document, &path);
-                                findings.push(finding(
-                                    problem.is_error,
-                                    &path.join("."),
-                                    mark,
-                                    &problem.message,
-                                ));
+                                findings.push(finding(problem.code, &path.join("."), mark, &problem.message));
                             }
                             issuers.extend(all);
                             notes.extend(more);
@@ -179,20 +175,18 @@ fn findings(source: &Source, arguments: &Arguments) -> Findings {
                             warnings.extend(unset_properties(&source.text(), loaded.policy.audit));
                         }
                         for remark in around::check(source, configuration, &loaded.policy) {
-                            if remark.is_error {
-                                findings.push(finding(true, &remark.path, remark.mark, &remark.message));
-                            } else {
-                                let (path, mark, message) = (remark.path, remark.mark, remark.message);
-                                warnings.push(Warning { path, mark, message });
-                            }
+                            findings.push(finding(remark.code, &remark.path, remark.mark, &remark.message));
                         }
                     }
                 }
             }
         }
     }
-    findings
-        .extend(warnings.iter().map(|warning| finding(false, &warning.path, warning.mark, &warning.message)));
+    findings.extend(
+        warnings.iter().map(|warning| {
+            finding(Code::Warning(warning.kind), &warning.path, warning.mark, &warning.message)
+        }),
+    );
     findings.sort_by(|one, other| {
         let place = |finding: &Finding| finding.mark.map(|mark| (mark.line, mark.column));
         (&one.file, place(one)).cmp(&(&other.file, place(other)))

@@ -1,9 +1,12 @@
 //! `scopegate check --host`: what a host cannot serve, and what is otherwise there.
 
 use scopegate::config::document::{Mark, Node, Value};
+use scopegate::config::{ErrorKind, WarningKind};
 use scopegate::issuer::provider::ProviderKeys;
 use scopegate::policy::Policy;
 use scopegate::policy::host::{Offers, Unserved, unserved};
+
+use crate::codes::Code;
 
 /// What hosts are known to offer. The tests of the wasm files hold it.
 const HOSTS: &str = include_str!("../../../deploy/hosts.json");
@@ -23,8 +26,8 @@ pub enum Host {
 
 /// What is found about a configuration on a host.
 pub struct HostFinding {
-    /// Whether the filter refuses the configuration there.
-    pub is_error: bool,
+    /// What kind: an error where the filter refuses the configuration there.
+    pub code: Code,
     /// The key's path.
     pub path: String,
     /// Where it stands.
@@ -73,7 +76,7 @@ pub fn findings(host: Host, document: &Node<'_>, policy: &Policy) -> Vec<HostFin
     let mut findings: Vec<HostFinding> = unserved(policy, offers)
         .into_iter()
         .map(|Unserved { path, message }| HostFinding {
-            is_error: true,
+            code: Code::Error(ErrorKind::HostLacks),
             mark: mark_of(document, &path),
             path: path.join("."),
             message,
@@ -82,7 +85,8 @@ pub fn findings(host: Host, document: &Node<'_>, policy: &Policy) -> Vec<HostFin
     let mut warn = |path: &[&str], message: String| {
         let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
         let mark = mark_of(document, &path);
-        findings.push(HostFinding { is_error: false, path: path.join("."), mark, message });
+        let code = Code::Warning(WarningKind::Doubtful);
+        findings.push(HostFinding { code, path: path.join("."), mark, message });
     };
     if host == Host::Nginx {
         let message = "this host sends the upstream what the filter removes: pass on no header by itself, but a list, as \

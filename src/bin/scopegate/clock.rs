@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
-use jiff::fmt::temporal::Pieces;
+use chrono::{DateTime, SecondsFormat};
+use scopegate::config::moment;
 
 /// Now, since the epoch.
 #[allow(clippy::disallowed_methods, reason = "the tool is where a clock may be read")]
@@ -16,24 +16,19 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    parse_rfc3339(text).ok_or_else(|| {
+    moment::parse(text).ok_or_else(|| {
         format!("`{text}` is neither a moment such as 2026-11-22T00:00:00Z nor seconds since 1970")
     })
-}
-
-fn parse_rfc3339(text: &str) -> Option<Duration> {
-    // jiff also takes offsets of a day and more, which RFC 3339 section 5.6 does not allow.
-    let offset = Pieces::parse(text).ok()?.to_numeric_offset()?;
-    let is_within_a_day = offset.seconds().abs() < 86_400;
-    let moment: Timestamp = text.parse().ok().filter(|_| is_within_a_day)?;
-    moment.as_duration().try_into().ok()
 }
 
 /// Writes a moment in UTC, whole seconds.
 pub fn format(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
-    let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    moment.map_or_else(|| format!("{seconds} s after 1970"), |moment| moment.to_string())
+    let moment = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    moment.map_or_else(
+        || format!("{seconds} s after 1970"),
+        |moment| moment.to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
 }
 
 /// `moment` relative to `now`: `in 5m` or `3h ago`.

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::catalog::{Caller, callers, operation_name, operations, request_text};
 use crate::envoy_file::{member, string};
 use crate::kin;
+use crate::progress;
 use crate::source::Source;
 use crate::terminal::{Style, Terminal, shown};
 use crate::{CommandOutput, Failure};
@@ -91,6 +92,7 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     };
     let ((old_loaded, old_document), (new_loaded, new_document)) = (old.load_whole()?, new.load_whole()?);
     let (old_policy, new_policy) = (old_loaded.policy, new_loaded.policy);
+    progress::doing("comparing", 0);
     let events = difference(&old_policy, &new_policy);
     let kin = (kin::kin(&old_policy, &old_document), kin::kin(&new_policy, &new_document));
     let access = access_changes(&old_policy, &new_policy, &events, &kin);

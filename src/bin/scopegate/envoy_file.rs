@@ -6,7 +6,7 @@
 //! the others: the filter cannot see them. So the whole file is held to have each key once.
 
 use scopegate::config::document::{Mark, Node, Value, Written, parse_json};
-use scopegate::config::{ConfigError, ConfigErrors, Warning, read_yaml};
+use scopegate::config::{ConfigError, ConfigErrors, Warning, WarningKind, read_yaml};
 use scopegate::policy::{Audit, Property};
 
 /// A configuration in what carries it.
@@ -137,9 +137,8 @@ fn embedded(json: &str, at: Option<Mark>, path: String, text: &str) -> Result<No
         (Some(frame), Some(mark)) => Some(frame.place(mark)),
         (Some(_), None) | (None, _) => at,
     };
-    let node = parse_json(json.trim_start_matches('\u{feff}').as_bytes()).map_err(|error| {
-        ConfigErrors::from(ConfigError { mark: place(error.mark), path, message: error.message })
-    })?;
+    let node = parse_json(json.trim_start_matches('\u{feff}').as_bytes())
+        .map_err(|error| ConfigErrors::from(ConfigError { mark: place(error.mark), path, ..error }))?;
     // JSON is YAML too, and has marks there.
     let mut node = match read_yaml(json) {
         Ok(yaml) if json.len() < (8 << 20) && crate::source::same(&yaml.value, &node.value) => owned(&yaml),
@@ -239,6 +238,7 @@ pub fn unset_properties(text: &str, audit: Audit) -> Vec<Warning> {
                 None => "is read here, and the filter has no such property".to_owned(),
             };
             warnings.push(Warning {
+                kind: WarningKind::Doubtful,
                 path: "audit.properties".to_owned(),
                 mark: Some(Mark::new(number, at + 1)),
                 message: format!("`{PREFIX}{name}` {message}"),

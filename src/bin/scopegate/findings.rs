@@ -5,16 +5,14 @@ use quick_xml::events::BytesText;
 use scopegate::config::Mark;
 use serde_json::{Value, json};
 
-use crate::codes;
+use crate::codes::Code;
 use crate::published::Published;
 use crate::terminal::{Style, Terminal, shown};
 
 /// An error or a warning.
 pub struct Finding {
-    /// Whether the filter, or the proxy, would not do what is meant.
-    pub is_error: bool,
-    /// Its stable code.
-    pub code: &'static str,
+    /// What kind of error or warning it is.
+    pub code: Code,
     /// Where in the configuration.
     pub path: String,
     /// In which file.
@@ -57,23 +55,23 @@ pub enum Format {
 impl Findings {
     /// How many errors there are.
     pub fn errors(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.is_error).count() + self.omitted
+        self.findings.iter().filter(|finding| finding.code.is_error()).count() + self.omitted
     }
 
     /// How many warnings there are.
     pub fn warnings(&self) -> usize {
-        self.findings.iter().filter(|finding| !finding.is_error).count()
+        self.findings.iter().filter(|finding| !finding.code.is_error()).count()
     }
 
     fn text(&self, terminal: &Terminal) -> String {
         let mut text = String::new();
         for finding in &self.findings {
-            let severity = match finding.is_error {
+            let severity = match finding.code.is_error() {
                 true => terminal.paint(Style::Bad, "error"),
                 false => terminal.paint(Style::Doubtful, "warning"),
             };
             let path = terminal.paint(Style::Strong, shown(finding.shown_path()));
-            let code = terminal.paint(Style::Faint, format!("[{}]", finding.code));
+            let code = terminal.paint(Style::Faint, format!("[{}]", finding.code.as_str()));
             text.push_str(&format!(
                 "{}: {severity}: {path}: {} {code}\n",
                 finding.place(),
@@ -127,7 +125,7 @@ impl Findings {
 
 impl Finding {
     fn severity(&self) -> &'static str {
-        if self.is_error { "error" } else { "warning" }
+        if self.code.is_error() { "error" } else { "warning" }
     }
 
     fn shown_path(&self) -> &str {
@@ -142,7 +140,7 @@ impl Finding {
         let (message, suggestion) = split_suggestion(&self.message);
         json!({
             "severity": self.severity(),
-            "code": self.code,
+            "code": self.code.as_str(),
             "path": self.path,
             "file": self.file,
             "line": self.mark.map(|mark| mark.line),
@@ -168,12 +166,12 @@ pub fn report(all: &[Findings], format: Format, terminal: &Terminal) -> Result<S
 /// Static Analysis Results Interchange Format 2.1.0.
 fn sarif(all: &[Findings]) -> Value {
     let findings = || all.iter().flat_map(|findings| &findings.findings);
-    let mut used: Vec<&str> = findings().map(|finding| finding.code).collect();
-    used.sort_unstable();
+    let mut used: Vec<Code> = findings().map(|finding| finding.code).collect();
+    used.sort_unstable_by_key(|code| code.as_str());
     used.dedup();
-    let rule = |code: &&str| {
-        let (title, text) = codes::explained(code).unwrap_or_default();
-        json!({"id": code, "shortDescription": {"text": title}, "fullDescription": {"text": text}})
+    let rule = |code: &Code| {
+        let (title, text) = code.explained();
+        json!({"id": code.as_str(), "shortDescription": {"text": title}, "fullDescription": {"text": text}})
     };
     let result = |finding: &Finding| {
         let mut place = json!({"artifactLocation": {"uri": finding.file}});
@@ -182,7 +180,7 @@ fn sarif(all: &[Findings]) -> Value {
             members.insert("region".to_owned(), region);
         }
         json!({
-            "ruleId": finding.code,
+            "ruleId": finding.code.as_str(),
             "level": finding.severity(),
             "message": {"text": format!("{}: {}", finding.shown_path(), finding.message)},
             "locations": [{"physicalLocation": place}],
@@ -249,7 +247,7 @@ fn annotation(finding: &Finding) -> String {
         "::{} file={}{place},title={}::{}\n",
         finding.severity(),
         property(&finding.file),
-        finding.code,
+        finding.code.as_str(),
         message(&format!("{}: {}", shown(finding.shown_path()), shown(&finding.message)))
     )
 }

@@ -10,6 +10,7 @@ use scopegate::config::document::{Member, Node, Value, parse_json};
 use scopegate::config::{parse_yaml_document, read_yaml};
 
 use crate::document_text::{self, json, leaf};
+use crate::progress;
 use crate::source::{find, read_bytes, same};
 use crate::terminal::shown;
 use crate::{CommandOutput, Failure};
@@ -41,7 +42,9 @@ pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
         find(path, &|_| true, &mut paths)?;
     }
     let (mut text, mut is_laid_out) = (String::new(), true);
+    progress::doing("laying files out", paths.len());
     for path in &paths {
+        progress::step();
         let (name, bytes) = read_bytes(path)?;
         let before = String::from_utf8(bytes).map_err(|_| Failure(format!("{name} is not UTF-8")))?;
         let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));

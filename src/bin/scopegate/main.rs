@@ -162,7 +162,10 @@ impl Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.color);
-    match arguments.command.run(&terminal) {
+    progress::start();
+    let outcome = arguments.command.run(&terminal);
+    progress::stop();
+    match outcome {
         Ok(outcome) => {
             for note in outcome.notes {
                 let _ = writeln!(io::stderr(), "{note}");

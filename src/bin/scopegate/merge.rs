@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use scopegate::config::document::{Mark, Member, Node, Value, Written};
-use scopegate::config::{ConfigError, ConfigErrors};
+use scopegate::config::{ConfigError, ConfigErrors, ErrorKind};
 
 const BY_NAME: [&str; 2] = ["providers", "tenant_templates"];
 /// The lists, with the key that names an item.
@@ -30,7 +30,8 @@ pub fn merge<'d>(
         begin = begin.or(part.written);
         let Value::Map(own) = part.value else {
             let message = format!("a part of a table is a map, not {}", part.value.kind());
-            errors.push(ConfigError { path: String::new(), mark, message });
+            let path = String::new();
+            errors.push(ConfigError { kind: ErrorKind::WrongKind, path, mark, message });
             continue;
         };
         let mut seen: Vec<String> = Vec::new();
@@ -38,7 +39,8 @@ pub fn merge<'d>(
             let key = member.key.to_string();
             if seen.contains(&key) {
                 let mark = member.node.key_mark();
-                errors.push(ConfigError { path: key, mark, message: "the key is repeated".to_owned() });
+                let message = "the key is repeated".to_owned();
+                errors.push(ConfigError { kind: ErrorKind::Repeated, path: key, mark, message });
                 continue;
             }
             seen.push(key.clone());
@@ -79,7 +81,7 @@ fn add<'d>(
         (_, _) => {
             let other = place(earlier.node.key_mark());
             let message = format!("the key stands in {other} too; only one file of a table may have it");
-            errors.push(ConfigError { path: key.to_owned(), mark, message });
+            errors.push(ConfigError { kind: ErrorKind::InTwoFiles, path: key.to_owned(), mark, message });
         }
     }
 }
@@ -102,7 +104,7 @@ fn note_names(
                 _ => "suite",
             };
             let message = format!("{thing} `{name}` stands in {} too", place(earlier));
-            errors.push(ConfigError { path: key.to_owned(), mark, message });
+            errors.push(ConfigError { kind: ErrorKind::InTwoFiles, path: key.to_owned(), mark, message });
         }
     };
     match &node.value {

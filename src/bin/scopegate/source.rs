@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use scopegate::config::document::{BYTE_ORDER_MARK, Mark, Node, Value, parse_json};
-use scopegate::config::{self, ConfigError, ConfigErrors, Loaded, compact};
+use scopegate::config::{self, ConfigError, ConfigErrors, ErrorKind, Loaded, compact};
 use sha2::{Digest, Sha256};
 
 use crate::Failure;
@@ -16,6 +16,7 @@ use crate::admin;
 use crate::document_text;
 use crate::envoy_file::{Configuration, configurations, is_carrier, remark};
 use crate::merge::merge;
+use crate::progress;
 use crate::terminal::shown;
 use crate::test::is_case_file;
 
@@ -84,7 +85,9 @@ impl Source {
         }
         let mut files = Vec::with_capacity(found.len());
         let mut lines_before = 0;
+        progress::doing("reading files", found.len());
         for path in &found {
+            progress::step();
             let (name, bytes) = read_bytes(path)?;
             let text = String::from_utf8(bytes).map_err(|error| {
                 let at = error.utf8_error().valid_up_to();
@@ -151,7 +154,9 @@ impl Source {
     /// The document of each file as it is written, with marks that [`Self::place`] understands.
     pub fn written(&self) -> Result<Vec<Node<'_>>, ConfigErrors> {
         let mut documents = Vec::new();
+        progress::doing("parsing files", self.files.len());
         for file in &self.files {
+            progress::step();
             let parsed = file.parse();
             let shift = |mark: Mark| shifted(mark, file.lines_before);
             match parsed {
@@ -235,6 +240,7 @@ impl Source {
 
     fn load_with_document(&self) -> Result<(Loaded, Node<'_>), ConfigErrors> {
         let configuration = self.configuration()?;
+        progress::doing("checking", 0);
         let mut loaded = config::from_document(&configuration.node)?;
         let digest = configuration.digest();
         loaded.policy.short_digest = digest.chars().take(16).collect::<String>().into();
@@ -254,7 +260,8 @@ impl Source {
     fn not_valid(&self, errors: &ConfigErrors) -> Failure {
         let mut message = format!("{} is not a valid configuration", self.name);
         for error in errors.iter() {
-            message.push_str(&format!("\n{}: {}", self.place(error.mark), shown(&error.to_string())));
+            let (place, code) = (self.place(error.mark), error.kind.code());
+            message.push_str(&format!("\n{place}: {} [{code}]", shown(&error.to_string())));
         }
         if errors.omitted() > 0 {
             message.push_str(&format!("\nand {} more", errors.omitted()));
@@ -343,7 +350,8 @@ impl Configuration<'_> {
 pub const NO_CONFIGURATION: &str = "the Envoy file holds no configuration of a filter `scopegate`";
 
 fn error(mark: Option<Mark>, message: &str) -> ConfigErrors {
-    ConfigError { path: String::new(), mark, message: message.to_owned() }.into()
+    let kind = ErrorKind::NotOneDocument;
+    ConfigError { kind, path: String::new(), mark, message: message.to_owned() }.into()
 }
 
 /// The files that `path` stands for: itself, what a pattern matches, or the `*.yaml`, `*.yml` and `*.json` below a directory

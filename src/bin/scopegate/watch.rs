@@ -1,12 +1,13 @@
 //! `--watch`: runs a command again whenever one of its files changes.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
 
+use crate::progress;
 use crate::terminal::shown;
 use crate::{CommandOutput, Failure};
 
@@ -28,15 +29,16 @@ pub fn watch(
     })
     .map_err(failed)?;
     for path in paths {
-        // An editor puts a new file in place of the old one, which only the directory tells.
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let watched =
-            if path.is_dir() { path.as_path() } else { parent.unwrap_or(std::path::Path::new(".")) };
+        // An editor puts a new file in place of the old one, which only the directory tells. A pattern has one above it.
+        let watched = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
         watcher.watch(watched, RecursiveMode::Recursive).map_err(failed)?;
     }
     loop {
+        progress::again();
+        let outcome = once();
+        progress::stop();
         let mut output = io::stdout().lock();
-        let written = match once() {
+        let written = match outcome {
             Ok(outcome) => output.write_all(outcome.text.as_bytes()),
             Err(Failure(message)) => writeln!(output, "scopegate: {message}"),
         };

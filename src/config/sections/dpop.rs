@@ -6,6 +6,7 @@ use super::providers::{read_algorithms, read_secret};
 use super::sender;
 use crate::authenticate::nonce::MIN_SECRET_BYTES;
 use crate::authenticate::proof::{ProofRules, PublicOrigin};
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::Cursor;
 use crate::credential::ProviderPlaces;
 use crate::issuer::dpop::{Dpop, NonceRules};
@@ -39,9 +40,10 @@ pub fn read(cursor: &Cursor<'_>, clock_skew: Duration, is_fapi2: bool) -> Option
         Some(list) => read_algorithms(&list).filter(|algorithms| {
             let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
             if let Some(algorithm) = symmetric {
-                list.error(format_args!(
-                    "`{algorithm}` is symmetric: such a key is no proof of who holds it"
-                ));
+                list.error(
+                    ErrorKind::WrongKind,
+                    format_args!("`{algorithm}` is symmetric: such a key is no proof of who holds it"),
+                );
             }
             symmetric.is_none()
         }),
@@ -86,9 +88,12 @@ fn read_origin(cursor: &Cursor<'_>) -> Option<PublicOrigin> {
     let text = cursor.string()?;
     let origin = PublicOrigin::parse(&text);
     match &origin {
-        None => cursor.error("expected `https://` and a host with an optional port, and nothing else"),
+        None => cursor.error(
+            ErrorKind::WrongKind,
+            "expected `https://` and a host with an optional port, and nothing else",
+        ),
         Some(origin) if !origin.is_secure() => {
-            cursor.warning("over `http` anybody on the way reads the token and its proof");
+            cursor.warning(WarningKind::Open, "over `http` anybody on the way reads the token and its proof");
         }
         Some(_) => {}
     }
@@ -101,7 +106,10 @@ fn read_nonce(cursor: &Cursor<'_>) -> Option<NonceRules> {
         let secret = read_secret(&cursor)?;
         if let SecretSource::Inline(text) = &secret {
             if text.reveal().len() < MIN_SECRET_BYTES {
-                cursor.error(format_args!("a secret for nonces needs {MIN_SECRET_BYTES} bytes or more"));
+                cursor.error(
+                    ErrorKind::OutOfBounds,
+                    format_args!("a secret for nonces needs {MIN_SECRET_BYTES} bytes or more"),
+                );
                 return None;
             }
         }

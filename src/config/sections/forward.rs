@@ -1,6 +1,7 @@
 //! `forward`: what the upstream is told.
 
 use super::terms::{header_name, parse_claim_path};
+use crate::config::kind::ErrorKind;
 use crate::config::reader::Cursor;
 use crate::config::suggestion::did_you_mean;
 use crate::policy::guarded_headers::GuardedHeaders;
@@ -41,7 +42,7 @@ pub fn read(
         for item in fields.optional("headers").and_then(|list| list.items()).into_iter().flatten() {
             let Some(header) = forwarded_header(&item, credentials) else { continue };
             if headers.iter().any(|known| known.name == header.name) {
-                item.error(format_args!("header `{}` is listed twice", header.name));
+                item.error(ErrorKind::Repeated, format_args!("header `{}` is listed twice", header.name));
             }
             headers.push(header);
         }
@@ -59,7 +60,10 @@ fn forwarded_header(cursor: &Cursor<'_>, credentials: &[&str]) -> Option<Forward
     let name = fields.required("name").and_then(|cursor| {
         let name = header_name(&cursor)?;
         if NOT_OURS.contains(&&*name) || credentials.contains(&&*name) {
-            cursor.error(format_args!("header `{name}` cannot be used to tell the upstream something"));
+            cursor.error(
+                ErrorKind::OutOfBounds,
+                format_args!("header `{name}` cannot be used to tell the upstream something"),
+            );
             return None;
         }
         Some(name)
@@ -86,7 +90,10 @@ fn forwarded_value(cursor: &Cursor<'_>) -> Option<ForwardedValue> {
     if value.is_none() {
         let names = NAMES.map(|name| format!("`{name}`")).join(", ");
         let meant = did_you_mean(&text, NAMES);
-        cursor.error(format_args!("`{text}` is none of {names}, and no `claim:PATH`{meant}"));
+        cursor.error(
+            ErrorKind::WrongKind,
+            format_args!("`{text}` is none of {names}, and no `claim:PATH`{meant}"),
+        );
     }
     value
 }

@@ -1,5 +1,6 @@
 //! `protected_resource_metadata` (RFC 9728).
 
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::Cursor;
 use crate::policy::metadata::{MetadataFault, ResourceMetadata};
 
@@ -19,17 +20,21 @@ pub fn read(cursor: &Cursor<'_>) -> Option<ResourceMetadata> {
     match ResourceMetadata::parse(&path, &resource) {
         Ok(metadata) => {
             if !metadata.is_secure() {
-                resource_cursor.warning("RFC 9728 has `https` resources only; clients may refuse this one");
+                resource_cursor.warning(
+                    WarningKind::Open,
+                    "RFC 9728 has `https` resources only; clients may refuse this one",
+                );
             }
             Some(metadata)
         }
         Err(MetadataFault::Path) => {
             let cursor = path_cursor.as_ref().unwrap_or(cursor);
-            cursor.error("expected a path in canonical form, without a slash at its end");
+            cursor
+                .error(ErrorKind::WrongKind, "expected a path in canonical form, without a slash at its end");
             None
         }
         Err(MetadataFault::Resource) => {
-            resource_cursor.error(
+            resource_cursor.error(ErrorKind::WrongKind,
                 "expected `https://HOST[:PORT][/PATH]` without query and fragment, in which `{tenant}` may be one label \
                  or one segment",
             );

@@ -21,6 +21,7 @@ use super::error::{ConfigError, ConfigErrors};
 use super::reader::{Cursor, Fields, KnownKeys, Report};
 use crate::authenticate::IssuerIndex;
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, ResolutionRules};
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::credential::CredentialPlaces;
 use crate::ids::ProviderId;
 use crate::issuer::certificate::CertificateHeader;
@@ -65,6 +66,7 @@ pub fn policy(document: &Node<'_>, digest: [u8; 32]) -> Result<Loaded, ConfigErr
         Some(policy) => Ok(Loaded { policy, warnings, text_bytes: 0 }),
         // Nothing is left out without an error; if it were, there would be no policy to decide by.
         None => Err(ConfigErrors::from(ConfigError {
+            kind: ErrorKind::MissingKey,
             path: String::new(),
             mark: None,
             message: "the configuration is incomplete".to_owned(),
@@ -109,7 +111,10 @@ fn read(root: &Cursor<'_>, digest: [u8; 32]) -> Option<Policy> {
     let default_introspection = fields.optional("default_introspection").and_then(|cursor| {
         let id = providers.reference(&cursor)?;
         if providers.provider(id).is_some_and(|provider| provider.introspection.is_none()) {
-            cursor.error(format_args!("provider `{}` has no `introspection`", providers.name(id)));
+            cursor.error(
+                ErrorKind::DanglingReference,
+                format_args!("provider `{}` has no `introspection`", providers.name(id)),
+            );
         }
         Some(id)
     });
@@ -215,8 +220,10 @@ fn read_resolution(
         if required_evidence.contains(EvidenceKind::Claim)
             && !providers.providers.iter().flatten().any(names_tenant)
         {
-            kinds
-                .warning("`claim` is required, but no provider has tenant claims, so every token is refused");
+            kinds.warning(
+                WarningKind::Unusable,
+                "`claim` is required, but no provider has tenant claims, so every token is refused",
+            );
         }
     }
     let default = fields.optional("default").filter(|default| !default.is_null());
@@ -236,8 +243,8 @@ fn read_unmatched(fields: &Fields<'_>, required: EvidenceKinds) -> Unmatched {
         [("deny", Unmatched::Deny), ("authenticated", Unmatched::Authenticated), ("allow", Unmatched::Allow)];
     let unmatched = cursor.choice(&choices).unwrap_or(Unmatched::Deny);
     match unmatched {
-        Unmatched::Allow => cursor.warning("requests that no operation matches pass without a token"),
-        Unmatched::Authenticated if required.contains(EvidenceKind::Path) => cursor.warning(
+        Unmatched::Allow => cursor.warning(WarningKind::Open, "requests that no operation matches pass without a token"),
+        Unmatched::Authenticated if required.contains(EvidenceKind::Path) => cursor.warning(WarningKind::Unusable,
             "`path` evidence is required, and a path that no operation matches has none, so every such request is \
              refused; require `path` of suites or operations instead, or leave `unmatched` at `deny`",
         ),
@@ -250,7 +257,7 @@ fn read_unmatched(fields: &Fields<'_>, required: EvidenceKinds) -> Unmatched {
 fn read_scopes_per_application(fields: &Fields<'_>) -> bool {
     let enforced = fields.boolean("scopes_per_application", true);
     if let Some(cursor) = fields.optional("scopes_per_application").filter(|_| !enforced) {
-        cursor.warning("scopes are not enforced for any registered application");
+        cursor.warning(WarningKind::Open, "scopes are not enforced for any registered application");
     }
     enforced
 }
@@ -259,7 +266,7 @@ fn read_scopes_per_application(fields: &Fields<'_>) -> bool {
 fn read_realm(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     if !text.chars().all(|c| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~')) {
-        cursor.error("must be of printable ASCII characters without `\"` and `\\`");
+        cursor.error(ErrorKind::OutOfBounds, "must be of printable ASCII characters without `\"` and `\\`");
         return None;
     }
     Some(text.into())
@@ -295,7 +302,10 @@ fn read_audit(fields: &Fields<'_>) -> Audit {
         if let Some(listed) = cursor.list_of(false, |item| item.choice(&choices)) {
             audit.properties = listed.into_iter().collect();
             if !audit.properties.contains(Property::Decision) {
-                cursor.error("`decision` must be among them: the tripwire lets pass what has it");
+                cursor.error(
+                    ErrorKind::OutOfBounds,
+                    "`decision` must be among them: the tripwire lets pass what has it",
+                );
             }
         }
     }

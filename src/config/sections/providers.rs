@@ -11,7 +11,9 @@ use super::{dpop, revoked, sender};
 use crate::authenticate::{AudienceRule, ClaimPath, ClaimPaths, Profile, TenantPattern, TokenRules};
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::document::Value;
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::{Cursor, Fields};
+use crate::config::suggestion;
 use crate::credential::ProviderPlaces;
 use crate::ids::ProviderId;
 use crate::issuer::discovery::Discovery;
@@ -102,10 +104,10 @@ pub fn read<'d>(cursor: &Cursor<'d>, resolution_claims: Option<&Cursor<'d>>) -> 
     let mut read = Providers::default();
     let Some(entries) = cursor.entries() else { return read };
     if entries.is_empty() {
-        cursor.error("there must be at least one provider");
+        cursor.error(ErrorKind::OutOfBounds, "there must be at least one provider");
     }
     if entries.len() > usize::from(u16::MAX) {
-        cursor.error(format_args!("there are more than {} providers", u16::MAX));
+        cursor.error(ErrorKind::OutOfBounds, format_args!("there are more than {} providers", u16::MAX));
         return read;
     }
     // Where a provider inherits its tenant claims; read once, so that an error in them is reported once.
@@ -158,17 +160,25 @@ fn read_provider(
     let introspection = fields.optional("introspection");
     let discovery = fields.optional("discovery");
     match (&local, &remote, &discovery) {
-        (Some(_), Some(remote), _) => remote.error("`local_jwks` is there too; only one of them may be"),
+        (Some(_), Some(remote), _) => {
+            remote.error(ErrorKind::Contradiction, "`local_jwks` is there too; only one of them may be")
+        }
         (Some(_), None, Some(discovery)) => {
-            discovery.error("`local_jwks` is there too, and discovery is for keys that are fetched");
+            discovery.error(
+                ErrorKind::Contradiction,
+                "`local_jwks` is there too, and discovery is for keys that are fetched",
+            );
         }
         (None, None, None) if introspection.is_none() => {
-            cursor.error("one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed");
+            cursor.error(
+                ErrorKind::MissingKey,
+                "one of `local_jwks`, `remote_jwks`, `discovery` and `introspection` is needed",
+            );
         }
         (Some(_), None, None) | (None, _, _) => {}
     }
     if issuer.is_none() && (local.is_some() || remote.is_some() || discovery.is_some()) {
-        cursor.error("missing key `issuer`, which a provider with keys needs");
+        cursor.error(ErrorKind::MissingKey, "missing key `issuer`, which a provider with keys needs");
     }
     if let Some(profile) = profile {
         check_profile(profile, fields);
@@ -183,9 +193,12 @@ fn read_provider(
     let symmetric = algorithms.iter().find(|algorithm| algorithm.is_symmetric());
     let fetched = remote.as_ref().or(discovery.as_ref());
     if let (Some(algorithm), Some(list), Some(_)) = (symmetric, fields.optional("algorithms"), fetched) {
-        list.error(format_args!(
-            "`{algorithm}` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`"
-        ));
+        list.error(
+            ErrorKind::Contradiction,
+            format_args!(
+                "`{algorithm}` needs a symmetric key, which `remote_jwks` never brings; use `local_jwks`"
+            ),
+        );
     }
     let has_keys = local.is_some() || remote.is_some() || discovery.is_some();
     let gives_introspection =
@@ -202,7 +215,7 @@ fn read_provider(
             let remote = read_remote_jwks(&cursor, issuer_holds_tenant);
             if let (Some(remote), Some(Some(found))) = (&remote, &discovery) {
                 if remote.uri.path.contains("{tenant}") != found.uri.path.contains("{tenant}") {
-                    cursor.error("`{tenant}` stands in one of its `uri` and that of `discovery`; it may in both or neither");
+                    cursor.error(ErrorKind::Contradiction, "`{tenant}` stands in one of its `uri` and that of `discovery`; it may in both or neither");
                 }
             }
             match discovery {
@@ -233,22 +246,28 @@ fn read_provider(
             let uri = introspection.uri.as_ref();
             if !has_keys {
                 cursor.error(
+                    ErrorKind::MissingKey,
                     "`signed: true` needs the issuer's keys: `local_jwks`, `remote_jwks` or `discovery`",
                 );
             } else if uri.is_some() && by_tenant(key_uri) && !by_tenant(uri) {
-                cursor
-                    .error("`signed: true` needs `{tenant}` in `uri`, since each tenant has keys of its own");
+                cursor.error(
+                    ErrorKind::Contradiction,
+                    "`signed: true` needs `{tenant}` in `uri`, since each tenant has keys of its own",
+                );
             }
         }
         if introspection.apply_to_all && !has_keys {
-            cursor.warning("`apply_to: all` is for JWTs that were verified, but the provider has no keys");
+            cursor.warning(
+                WarningKind::Doubtful,
+                "`apply_to: all` is for JWTs that were verified, but the provider has no keys",
+            );
         }
         Some(introspection)
     });
     let introspects_encrypted = fields.optional("encrypted_tokens").map(|cursor| {
         let introspects = cursor.choice(&[("refuse", false), ("introspect", true)])?;
         if introspects && introspection.is_none() {
-            cursor.error("it needs `introspection`");
+            cursor.error(ErrorKind::MissingKey, "it needs `introspection`");
             return None;
         }
         Some(introspects)
@@ -311,20 +330,26 @@ const PROFILES: [(&str, Option<Profile>); 2] = [("rfc9068", Some(Profile::Rfc906
 fn check_profile(profile: Profile, fields: &Fields<'_>) {
     let name = profile.as_str();
     if let Some(types) = fields.optional("token_types") {
-        types.error(format_args!("`profile: {name}` says which they are; leave them out"));
+        types.error(
+            ErrorKind::Contradiction,
+            format_args!("`profile: {name}` says which they are; leave them out"),
+        );
     }
     let denied = |key, value| fields.optional(key).filter(|cursor| *cursor.value() == Value::Bool(value));
     if let Some(cursor) = denied("require_expiration", false) {
-        cursor.error(format_args!("`profile: {name}` requires `exp`"));
+        cursor.error(ErrorKind::MissingKey, format_args!("`profile: {name}` requires `exp`"));
     }
     if let Some(cursor) = denied("allow_any_audience", true) {
-        cursor.error(format_args!("`profile: {name}` requires `audiences`"));
+        cursor.error(ErrorKind::MissingKey, format_args!("`profile: {name}` requires `audiences`"));
     }
     if let Some(cursor) = fields
         .optional("profile")
         .filter(|_| !["local_jwks", "remote_jwks", "discovery"].into_iter().any(|key| fields.has(key)))
     {
-        cursor.error("it is about JWTs that are verified here, and the provider has no keys");
+        cursor.error(
+            ErrorKind::Contradiction,
+            "it is about JWTs that are verified here, and the provider has no keys",
+        );
     }
 }
 
@@ -345,7 +370,7 @@ fn read_issuer(cursor: &Cursor<'_>) -> Option<TenantPattern> {
     let text = cursor.string()?;
     let pattern = TenantPattern::parse(&text);
     if pattern.is_none() {
-        cursor.error("`{tenant}` may stand in it only once");
+        cursor.error(ErrorKind::OutOfBounds, "`{tenant}` may stand in it only once");
     }
     pattern
 }
@@ -366,11 +391,17 @@ fn check_issuer(
     let Some(issuer) = issuer else { return };
     for (other, other_name) in issuers.iter() {
         if *other == issuer {
-            cursor.error(format_args!("the issuer is already that of provider `{other_name}`"));
+            cursor.error(
+                ErrorKind::Repeated,
+                format_args!("the issuer is already that of provider `{other_name}`"),
+            );
         } else if let Some(example) = common_issuer(other, &issuer) {
-            cursor.error(format_args!(
-                "the pattern overlaps with that of provider `{other_name}`: `{example}` fits both"
-            ));
+            cursor.error(
+                ErrorKind::Repeated,
+                format_args!(
+                    "the pattern overlaps with that of provider `{other_name}`: `{example}` fits both"
+                ),
+            );
         }
     }
     issuers.push((issuer, name.into()));
@@ -403,7 +434,8 @@ pub(super) fn read_algorithms(cursor: &Cursor<'_>) -> Option<AlgorithmSet> {
         let name = item.string()?;
         let algorithm = Algorithm::parse(&name);
         if algorithm.is_none() {
-            item.dangling(format_args!("`{name}` is not a supported algorithm"), &name, names.clone());
+            let meant = suggestion::did_you_mean(&name, names.clone());
+            item.error(ErrorKind::WrongKind, format_args!("`{name}` is not a supported algorithm{meant}"));
         }
         algorithm
     })?;
@@ -416,18 +448,22 @@ fn read_audiences(fields: &Fields<'_>, allow_any: bool) -> Option<AudienceRule> 
         if allow_any {
             return Some(AudienceRule::Any);
         }
-        fields.cursor().error("missing key `audiences`; only `allow_any_audience: true` makes up for it");
+        fields.cursor().error(
+            ErrorKind::MissingKey,
+            "missing key `audiences`; only `allow_any_audience: true` makes up for it",
+        );
         return None;
     };
     if allow_any {
-        audiences.error("`allow_any_audience` is true; only one of them may be there");
+        audiences
+            .error(ErrorKind::Contradiction, "`allow_any_audience` is true; only one of them may be there");
     }
     let patterns = audiences.strings(true)?;
     let mut parsed = Vec::with_capacity(patterns.len());
     for (pattern, item) in patterns.iter().zip(audiences.items()?) {
         match TenantPattern::parse(pattern) {
             Some(pattern) => parsed.push(pattern),
-            None => item.error("`{tenant}` may stand in it only once"),
+            None => item.error(ErrorKind::OutOfBounds, "`{tenant}` may stand in it only once"),
         }
     }
     (parsed.len() == patterns.len()).then_some(AudienceRule::OneOf(parsed))
@@ -482,6 +518,7 @@ fn read_places(fields: &Fields<'_>) -> Option<ProviderPlaces> {
             let prefix = prefix?;
             if prefix.eq_ignore_ascii_case("bearer") {
                 item.warning(
+                    WarningKind::Doubtful,
                     "`value_prefix` lacks the space that ends a scheme, so every token has a space before it",
                 );
             }
@@ -512,19 +549,23 @@ fn read_local_jwks(cursor: &Cursor<'_>, allow_symmetric: bool) -> Option<KeySet>
     };
     match parsed {
         Err(error) => {
-            cursor.error(error);
+            cursor.error(ErrorKind::WrongKind, error);
             None
         }
         Ok((keys, skipped)) => {
             for key in skipped {
                 let key_id = key.key_id.as_ref().map(|id| format!(" (`kid`: `{id}`)")).unwrap_or_default();
                 cursor.warning_below(
+                    WarningKind::Doubtful,
                     &format!(".keys[{}]", key.index),
                     format_args!("the key is not used{key_id}: {}", key.reason),
                 );
             }
             if keys.is_empty() {
-                cursor.warning("no key is usable, so every token of this issuer is refused");
+                cursor.warning(
+                    WarningKind::Unusable,
+                    "no key is usable, so every token of this issuer is refused",
+                );
             }
             Some(keys)
         }
@@ -599,6 +640,7 @@ fn read_introspection(
         Some(discovered) => {
             if let Some(cluster) = fields.optional("cluster") {
                 cluster.error(
+                    ErrorKind::Contradiction,
                     "without `uri` the endpoint is discovered, and asked over the cluster of `discovery`",
                 );
             }
@@ -669,7 +711,7 @@ fn read_client_auth(
             continue;
         }
         if let Some(superfluous) = fields.optional(key).filter(|_| !needed.contains(&key)) {
-            superfluous.error("the `method` does not use it");
+            superfluous.error(ErrorKind::Contradiction, "the `method` does not use it");
         }
     }
     let client = || {
@@ -680,8 +722,10 @@ fn read_client_auth(
     let named = || {
         let client_id = fields.optional("client_id");
         if client_id.is_none() && is_signed {
-            cursor
-                .error("`signed: true` needs a `client_id`, by which the issuer names this gateway in `aud`");
+            cursor.error(
+                ErrorKind::MissingKey,
+                "`signed: true` needs a `client_id`, by which the issuer names this gateway in `aud`",
+            );
         }
         client_id.and_then(|client_id| client_id.string()).map(Box::from)
     };
@@ -696,7 +740,10 @@ fn read_client_auth(
             let secret = read_secret(&token)?;
             if let SecretSource::Inline(text) = &secret {
                 if !text.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
-                    token.error("the token holds a character that no bearer token may hold");
+                    token.error(
+                        ErrorKind::OutOfBounds,
+                        "the token holds a character that no bearer token may hold",
+                    );
                     return None;
                 }
             }
@@ -730,7 +777,7 @@ pub(super) fn read_secret(cursor: &Cursor<'_>) -> Option<SecretSource> {
             let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && !name.starts_with(|c: char| c.is_ascii_digit());
             if !is_name {
-                env.error("is not the name of an environment variable");
+                env.error(ErrorKind::WrongKind, "is not the name of an environment variable");
                 return None;
             }
             Some(SecretSource::Environment(name.into()))
@@ -738,17 +785,18 @@ pub(super) fn read_secret(cursor: &Cursor<'_>) -> Option<SecretSource> {
         (None, Some(value)) => {
             let text = value.text()?;
             if text.is_empty() {
-                value.error("must not be empty");
+                value.error(ErrorKind::OutOfBounds, "must not be empty");
                 return None;
             }
             Some(SecretSource::Inline(Secret::new(&text)))
         }
         (Some(_), Some(_)) => {
-            cursor.error("`env` and `value` are both there; only one of them may be");
+            cursor
+                .error(ErrorKind::Contradiction, "`env` and `value` are both there; only one of them may be");
             None
         }
         (None, None) => {
-            cursor.error("one of `env` and `value` is needed");
+            cursor.error(ErrorKind::MissingKey, "one of `env` and `value` is needed");
             None
         }
     }
@@ -760,9 +808,9 @@ fn read_uri(cursor: &Cursor<'_>, takes_tenant: bool) -> Option<HttpUri> {
     let text = cursor.string()?;
     let uri = HttpUri::parse(&text);
     match &uri {
-        Err(message) => cursor.error(message),
+        Err(message) => cursor.error(ErrorKind::WrongKind, message),
         Ok(uri) if uri.path.contains("{tenant}") && !takes_tenant => {
-            cursor.error("`{tenant}` may stand here only where `issuer` holds it");
+            cursor.error(ErrorKind::Contradiction, "`{tenant}` may stand here only where `issuer` holds it");
             return None;
         }
         Ok(_) => {}

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::authenticate::Revoked;
 use crate::collections::seeded_hash::SeededSet;
 use crate::config::document::Value;
+use crate::config::kind::ErrorKind;
 use crate::config::moment;
 use crate::config::reader::{Cursor, Fields};
 
@@ -46,7 +47,7 @@ fn read_moment(cursor: &Cursor<'_>) -> Option<Duration> {
             let text = cursor.string()?;
             let moment = moment::parse(&text);
             if moment.is_none() {
-                cursor.error(format_args!(
+                cursor.error(ErrorKind::WrongKind, format_args!(
                     "`{text}` is no moment; write for example \"2026-11-22T12:00:00Z\", or seconds since 1970 as a number"
                 ));
             }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::terms::{invalid_scope_character, scope_token};
 use crate::authorize::{ScopeKind, ScopeTable};
 use crate::collections::seeded_hash::SeededMap;
+use crate::config::kind::ErrorKind;
 use crate::config::reader::Cursor;
 
 /// `scope_policy`: rules for declared scopes that are not marked `system`.
@@ -79,7 +80,10 @@ fn read_scopes(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) -> Option<Seed
     let mut custom = 0;
     for item in cursor.items()? {
         if let Some(name) = item.is_string().then(|| item.string()).flatten() {
-            item.error(format_args!("a scope is declared as a map: write `{{name: {name}}}`"));
+            item.error(
+                ErrorKind::WrongKind,
+                format_args!("a scope is declared as a map: write `{{name: {name}}}`"),
+            );
             continue;
         }
         let Some(fields) = item.map(&["name", "description", "system"]) else { continue };
@@ -95,13 +99,16 @@ fn read_scopes(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) -> Option<Seed
             check_name(&name_cursor, &name, policy);
         }
         if declared.contains_key(&name) {
-            name_cursor.error(format_args!("scope `{name}` is declared twice"));
+            name_cursor.error(ErrorKind::Repeated, format_args!("scope `{name}` is declared twice"));
         }
         declared.insert(name, kind);
     }
     if let Some(policy) = policy.filter(|policy| custom > policy.max_per_tenant) {
         let most = policy.max_per_tenant;
-        cursor.error(format_args!("{custom} scopes are declared; `scope_policy` allows {most}"));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("{custom} scopes are declared; `scope_policy` allows {most}"),
+        );
     }
     Some(declared)
 }
@@ -109,13 +116,19 @@ fn read_scopes(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) -> Option<Seed
 fn check_name(cursor: &Cursor<'_>, name: &str, policy: &ScopePolicy) {
     if name.len() > policy.max_length {
         let (length, most) = (name.len(), policy.max_length);
-        cursor.error(format_args!("`{name}` has {length} characters; `scope_policy` allows {most}"));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("`{name}` has {length} characters; `scope_policy` allows {most}"),
+        );
     }
     if policy.reserved_names.iter().any(|reserved| **reserved == *name) {
-        cursor.error(format_args!("`{name}` is reserved by `scope_policy`"));
+        cursor.error(ErrorKind::OutOfBounds, format_args!("`{name}` is reserved by `scope_policy`"));
     }
     if let Some(prefix) = policy.reserved_prefixes.iter().find(|prefix| name.starts_with(&***prefix)) {
-        cursor.error(format_args!("`{name}` begins with `{prefix}`, which is reserved by `scope_policy`"));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("`{name}` begins with `{prefix}`, which is reserved by `scope_policy`"),
+        );
     }
 }
 
@@ -125,7 +138,10 @@ fn check_description(cursor: &Cursor<'_>, policy: Option<&ScopePolicy>) {
     let length = text.chars().count();
     if let Some(policy) = policy.filter(|policy| length > policy.max_description) {
         let most = policy.max_description;
-        cursor.error(format_args!("the description has {length} characters; `scope_policy` allows {most}"));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("the description has {length} characters; `scope_policy` allows {most}"),
+        );
     }
 }
 
@@ -137,7 +153,7 @@ fn read_mapping(
     let mut mapping = SeededMap::default();
     for (scope, permissions) in cursor.entries().unwrap_or_default() {
         if let Some(fault) = invalid_scope_character(&scope) {
-            permissions.error(format_args!("{fault}"));
+            permissions.error(ErrorKind::OutOfBounds, format_args!("{fault}"));
         } else {
             check_declared(&permissions, &scope, declared, declarer);
         }

@@ -1,5 +1,6 @@
 //! `providers.*.certificate_header` and `providers.*.profile`: whom tokens must be bound to, and who says who that is.
 
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::{Cursor, Fields};
 use crate::issuer::certificate::{CertificateForm, CertificateHeader, Peer};
 use crate::jose::{Algorithm, AlgorithmSet};
@@ -17,11 +18,11 @@ pub fn read_certificate_header(cursor: &Cursor<'_>) -> Option<CertificateHeader>
         list.list_of(true, |item| {
             let peer = Peer::parse(&item.string()?);
             match &peer {
-                None => item.error(
+                None => item.error(ErrorKind::WrongKind,
                     "expected an address, a network such as `10.0.0.0/8`, or the SHA-256 digest of a certificate in \
                      hexadecimal",
                 ),
-                Some(Peer::Network(_, 0)) => item.warning("everybody may say whose certificate it is"),
+                Some(Peer::Network(_, 0)) => item.warning(WarningKind::Open, "everybody may say whose certificate it is"),
                 Some(Peer::Network(..) | Peer::Certificate(_)) => {}
             }
             peer
@@ -34,11 +35,11 @@ pub fn read_certificate_header(cursor: &Cursor<'_>) -> Option<CertificateHeader>
 pub fn check_fapi2(fields: &Fields<'_>) {
     for key in ["from_params", "from_cookies"] {
         if let Some(places) = fields.optional(key) {
-            places.error("`profile: fapi2` takes tokens from headers alone");
+            places.error(ErrorKind::Contradiction, "`profile: fapi2` takes tokens from headers alone");
         }
     }
     if !fields.boolean("require_expiration", true) {
-        fields.cursor().error("`profile: fapi2` asks for an expiration");
+        fields.cursor().error(ErrorKind::Contradiction, "`profile: fapi2` asks for an expiration");
     }
 }
 
@@ -47,9 +48,10 @@ pub fn check_fapi2(fields: &Fields<'_>) {
 pub fn narrow(list: Option<&Cursor<'_>>, configured: AlgorithmSet) -> AlgorithmSet {
     let Some(list) = list else { return AlgorithmSet::of(FAPI2) };
     for algorithm in configured.iter().filter(|algorithm| !FAPI2.contains(algorithm)) {
-        list.error(format_args!(
-            "`profile: fapi2` has no `{algorithm}`; it has `PS256`, `ES256` and `EdDSA`"
-        ));
+        list.error(
+            ErrorKind::Contradiction,
+            format_args!("`profile: fapi2` has no `{algorithm}`; it has `PS256`, `ES256` and `EdDSA`"),
+        );
     }
     configured
 }

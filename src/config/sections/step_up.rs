@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::authorize::StepUp;
+use crate::config::kind::ErrorKind;
 use crate::config::reader::{Cursor, Fields};
 
 /// What `fields` ask of the authentication behind a token; an operation's keys replace its suite's, one by one.
@@ -23,7 +24,10 @@ pub fn read(fields: &Fields<'_>, of_suite: Option<&StepUp>) -> StepUp {
 fn acr_value(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     if text.is_empty() || !text.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~')) {
-        cursor.error("must be of printable ASCII characters without spaces, `\"` and `\\`");
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            "must be of printable ASCII characters without spaces, `\"` and `\\`",
+        );
         return None;
     }
     Some(text.into())

@@ -15,10 +15,13 @@ use crate::authorize::{
 };
 use crate::collections::seeded_hash::SeededMap;
 use crate::config::error::MAX_REPORTED;
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::{Cursor, Fields};
 use crate::config::suggestion::did_you_mean;
 use crate::ids::{OperationId, PermissionId, SuiteId};
-use crate::route::{Conflict, HeaderMatcher, HostPattern, OperationIndex, PathPattern, Route};
+use crate::route::{
+    Conflict, HeaderMatcher, HostPattern, OperationIndex, PathPattern, PathPatternError, Route,
+};
 
 const SUITE_KEYS: &[&str] = &[
     "name",
@@ -87,7 +90,10 @@ impl<'d> Suites<'d> {
     /// The operation called `name`, `suite/operation`, which stands at `cursor`; one that asks for scopes.
     pub fn operation_reference(&self, cursor: &Cursor<'_>, name: &str) -> Option<OperationId> {
         let Some((suite, operation)) = name.split_once('/') else {
-            cursor.error(format_args!("`{name}` is no operation; write `suite/operation`"));
+            cursor.error(
+                ErrorKind::DanglingReference,
+                format_args!("`{name}` is no operation; write `suite/operation`"),
+            );
             return None;
         };
         let suite_id = self.suite_reference(cursor, suite)?;
@@ -103,8 +109,10 @@ impl<'d> Suites<'d> {
         match self.catalog.operation(id).map(|operation| &operation.access) {
             Some(Access::Scopes(_)) => Some(id),
             Some(Access::Authenticated | Access::Public | Access::Undecided) | None => {
-                cursor
-                    .error(format_args!("the `access` of `{name}` is not `scopes`, so it requires nothing"));
+                cursor.error(
+                    ErrorKind::Contradiction,
+                    format_args!("the `access` of `{name}` is not `scopes`, so it requires nothing"),
+                );
                 None
             }
         }
@@ -159,7 +167,10 @@ impl<'d> Suites<'d> {
                     _ => String::new(),
                 };
                 let names = names.join("` or `");
-                cursor.warning(format_args!("no tenant has a {kind} that stands for `{names}`{meant}"));
+                cursor.warning(
+                    WarningKind::Unusable,
+                    format_args!("no tenant has a {kind} that stands for `{names}`{meant}"),
+                );
             }
         }
     }
@@ -239,11 +250,11 @@ impl<'d> Suites<'d> {
     fn suite_name(&self, cursor: &Cursor<'_>) -> Option<Box<str>> {
         let name = cursor.string()?;
         if name.contains('/') {
-            cursor.error("must not hold a `/`");
+            cursor.error(ErrorKind::OutOfBounds, "must not hold a `/`");
             return None;
         }
         if self.suites.contains_key(&*name) {
-            cursor.error(format_args!("another suite is called `{name}` already"));
+            cursor.error(ErrorKind::Repeated, format_args!("another suite is called `{name}` already"));
             return None;
         }
         Some(name.into())
@@ -256,7 +267,10 @@ impl<'d> Suites<'d> {
             None => Box::default(),
             Some((cursor, name)) => {
                 if self.operations.insert((suite.id, (&*name).into()), id).is_some() {
-                    cursor.error(format_args!("another operation of the suite is called `{name}` already"));
+                    cursor.error(
+                        ErrorKind::Repeated,
+                        format_args!("another operation of the suite is called `{name}` already"),
+                    );
                 }
                 name.into()
             }
@@ -325,15 +339,16 @@ impl<'d> Suites<'d> {
         let requires = fields.optional("requires");
         let refuse = |keys: &[&'static str], message: &str| {
             for unused in keys.iter().filter_map(|key| fields.optional(key)) {
-                unused.error(message);
+                unused.error(ErrorKind::Contradiction, message);
             }
         };
         match kind {
             AccessKind::Scopes => {
                 if requires.is_none() && !suite.requires {
-                    fields
-                        .cursor()
-                        .error("nothing is required: `requires` is needed here, or `scopes` on the suite");
+                    fields.cursor().error(
+                        ErrorKind::NothingRequired,
+                        "nothing is required: `requires` is needed here, or `scopes` on the suite",
+                    );
                 }
                 Access::Scopes(
                     requires.and_then(|requires| requirement(&requires, &mut self.catalog.permissions)),
@@ -425,23 +440,38 @@ struct SuiteTerms {
 fn report(conflict: Conflict, catalog: &Catalog, cursors: &[Cursor<'_>]) {
     let Some(cursor) = cursors.get(conflict.second.0 as usize) else { return };
     if conflict.first == conflict.second {
-        cursor.error("the suite's hosts read two tenants from one name");
+        cursor.error(ErrorKind::Ambiguous, "the suite's hosts read two tenants from one name");
         return;
     }
     let Some(first) = catalog.operation(conflict.first) else { return };
     let suite = catalog.suite(first.suite).map_or("", |suite| &suite.name);
     let name = &first.name;
-    cursor.error(format_args!("a request could match operation `{suite}/{name}` just as well"));
+    cursor.error(
+        ErrorKind::Ambiguous,
+        format_args!("a request could match operation `{suite}/{name}` just as well"),
+    );
 }
 
 fn host(cursor: &Cursor<'_>) -> Option<HostPattern> {
     let text = cursor.string()?;
-    HostPattern::parse(&text).map_err(|error| cursor.error(error)).ok()
+    HostPattern::parse(&text).map_err(|error| cursor.error(ErrorKind::WrongKind, error)).ok()
 }
 
 fn path_pattern(cursor: &Cursor<'_>) -> Option<PathPattern> {
     let text = cursor.string()?;
-    PathPattern::parse(&text).map_err(|error| cursor.error(error)).ok()
+    PathPattern::parse(&text).map_err(|error| cursor.error(code_of(&error), error)).ok()
+}
+
+fn code_of(error: &PathPatternError) -> ErrorKind {
+    match error {
+        PathPatternError::NeverMatches(_) => ErrorKind::NeverPasses,
+        PathPatternError::DuplicateName(_) => ErrorKind::Repeated,
+        PathPatternError::Query
+        | PathPatternError::MixedSegment(_)
+        | PathPatternError::InvalidName(_)
+        | PathPatternError::RestNotLast
+        | PathPatternError::TooManySegments => ErrorKind::OutOfBounds,
+    }
 }
 
 /// A method (RFC 9110 section 9.1), which is case-sensitive.
@@ -453,7 +483,10 @@ fn method(cursor: &Cursor<'_>) -> Option<Box<str>> {
     match meant {
         Some(meant) if **meant != *name => {
             let meant = did_you_mean(&name, [*meant]);
-            cursor.error(format_args!("methods are case-sensitive, and no request has `{name}`{meant}"));
+            cursor.error(
+                ErrorKind::WrongKind,
+                format_args!("methods are case-sensitive, and no request has `{name}`{meant}"),
+            );
             None
         }
         Some(_) | None => Some(name),
@@ -469,7 +502,7 @@ fn header_matchers(cursor: &Cursor<'_>) -> Option<Vec<HeaderMatcher>> {
             continue;
         };
         if matchers.iter().any(|known| known.name == matcher.name) {
-            item.error(format_args!("header `{}` is listed twice", matcher.name));
+            item.error(ErrorKind::Repeated, format_args!("header `{}` is listed twice", matcher.name));
             complete = false;
         }
         matchers.push(matcher);
@@ -493,9 +526,10 @@ fn header_matcher(cursor: &Cursor<'_>) -> Option<HeaderMatcher> {
 fn header_value(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     if text.contains(',') || text.trim() != text {
-        cursor.error(format_args!(
-            "no single header value is `{text}`: it has a comma, or a space at its ends"
-        ));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("no single header value is `{text}`: it has a comma, or a space at its ends"),
+        );
         return None;
     }
     Some(Cow::into_owned(text).into())

@@ -17,6 +17,7 @@ use crate::authenticate::Revoked;
 use crate::authorize::tenants::TenantNames;
 use crate::authorize::{Application, Overrides, ScopeTable, Tenant, TenantTable};
 use crate::collections::seeded_hash::SeededMap;
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::{Cursor, Fields};
 use crate::ids::{ProviderId, SuiteId, TenantId};
 
@@ -110,7 +111,7 @@ pub fn read<'d>(
     }
     reader.check_prefixes();
     for template in reader.templates.values().filter(|template| !template.is_used.get()) {
-        template.cursor.warning("no tenant has this template");
+        template.cursor.warning(WarningKind::Unusable, "no tenant has this template");
     }
     Tenants { table: reader.table, names: reader.names }
 }
@@ -221,7 +222,10 @@ impl<'d> Reader<'_, 'd> {
         let id = cursor.raw_string()?;
         self.name(cursor, Cow::Borrowed(id), id);
         if id.contains('/') {
-            cursor.warning("`{tenant}` never stands for a `/`, so no pattern names this tenant by its id");
+            cursor.warning(
+                WarningKind::Misleading,
+                "`{tenant}` never stands for a `/`, so no pattern names this tenant by its id",
+            );
         }
         Some(id)
     }
@@ -240,7 +244,7 @@ impl<'d> Reader<'_, 'd> {
             let mut with_prefix: Vec<_> = declared.filter(|scope| scope.starts_with(&**prefix)).collect();
             with_prefix.sort_unstable();
             for scope in with_prefix {
-                scopes.warning(format_args!(
+                scopes.warning(WarningKind::Misleading, format_args!(
                     "scope `{scope}` begins with the tenant's `scope_prefix`; declared names stand without it"
                 ));
             }
@@ -291,7 +295,10 @@ impl<'d> Reader<'_, 'd> {
                 true
             }
             Some(owner) => {
-                cursor.error(format_args!("`{name}` is already an id or alias of tenant `{owner}`"));
+                cursor.error(
+                    ErrorKind::Repeated,
+                    format_args!("`{name}` is already an id or alias of tenant `{owner}`"),
+                );
                 false
             }
         }
@@ -321,8 +328,10 @@ impl<'d> Reader<'_, 'd> {
                 let sole = self.context.providers.sole();
                 if sole.is_none() && !self.context.providers.names.is_empty() && source.template_is_known {
                     let cursor = source.own.cursor();
-                    cursor
-                        .error("missing key `providers`, which is needed where there are several providers");
+                    cursor.error(
+                        ErrorKind::MissingKey,
+                        "missing key `providers`, which is needed where there are several providers",
+                    );
                 }
                 return Some(Arc::new([sole?]));
             };
@@ -370,12 +379,15 @@ impl<'d> Reader<'_, 'd> {
             if !known.insert((application.provider, application.client_id.clone())) {
                 let provider = self.context.providers.name(application.provider);
                 let client_id = &application.client_id;
-                item.error(format_args!("client `{client_id}` of provider `{provider}` is registered twice"));
+                item.error(
+                    ErrorKind::Repeated,
+                    format_args!("client `{client_id}` of provider `{provider}` is registered twice"),
+                );
             }
             applications.push(application);
         }
         if applications.is_empty() {
-            list.warning("no application is registered, so every client is refused");
+            list.warning(WarningKind::Unusable, "no application is registered, so every client is refused");
         }
         Some(applications.into())
     }
@@ -393,7 +405,10 @@ impl<'d> Reader<'_, 'd> {
         let provider = self.application_provider(&fields, tenant, providers);
         let scopes = match fields.optional("scopes") {
             None => {
-                cursor.warning("no scopes are assigned, so no token scope of this application counts");
+                cursor.warning(
+                    WarningKind::Unusable,
+                    "no scopes are assigned, so no token scope of this application counts",
+                );
                 Some(Vec::new())
             }
             Some(scopes) => assigned_scopes(&scopes, scope_table, declarer),
@@ -422,7 +437,10 @@ impl<'d> Reader<'_, 'd> {
             // Without providers the tenant has an error of its own.
             if !providers.is_empty() && !providers.contains(&provider) {
                 let name = self.context.providers.name(provider);
-                cursor.error(format_args!("provider `{name}` may not speak for tenant `{tenant}`"));
+                cursor.error(
+                    ErrorKind::DanglingReference,
+                    format_args!("provider `{name}` may not speak for tenant `{tenant}`"),
+                );
                 return None;
             }
             return Some(provider);
@@ -431,7 +449,10 @@ impl<'d> Reader<'_, 'd> {
             [sole] => Some(*sole),
             [] => None,
             [_, ..] => {
-                fields.cursor().error("missing key `provider`, which is needed where the tenant has several");
+                fields.cursor().error(
+                    ErrorKind::MissingKey,
+                    "missing key `provider`, which is needed where the tenant has several",
+                );
                 None
             }
         }
@@ -457,7 +478,10 @@ impl<'d> Reader<'_, 'd> {
         };
         let mut suites = list.list_of(false, reference)?;
         if suites.is_empty() {
-            list.warning("the tenant has no suite, so every operation that asks for scopes is refused");
+            list.warning(
+                WarningKind::Unusable,
+                "the tenant has no suite, so every operation that asks for scopes is refused",
+            );
         }
         suites.sort_unstable();
         Some(suites.into())
@@ -496,11 +520,15 @@ impl<'d> Reader<'_, 'd> {
             let (prefix, cursor, _) = entry;
             match shortest {
                 Some((other, _, tenant)) if prefix == other => {
-                    cursor.error(format_args!("`{prefix}` is the scope prefix of tenant `{tenant}` too"));
+                    cursor.error(
+                        ErrorKind::Repeated,
+                        format_args!("`{prefix}` is the scope prefix of tenant `{tenant}` too"),
+                    );
                 }
-                Some((other, _, tenant)) if prefix.starts_with(&**other) => cursor.error(format_args!(
-                    "`{prefix}` begins with `{other}`, the scope prefix of tenant `{tenant}`"
-                )),
+                Some((other, _, tenant)) if prefix.starts_with(&**other) => cursor.error(
+                    ErrorKind::Repeated,
+                    format_args!("`{prefix}` begins with `{other}`, the scope prefix of tenant `{tenant}`"),
+                ),
                 Some(_) | None => shortest = Some(entry),
             }
         }
@@ -531,10 +559,10 @@ fn assigned_scopes(cursor: &Cursor<'_>, table: &ScopeTable, declarer: &Declarer)
     let mut complete = true;
     for scope in text.split(' ').filter(|scope| !scope.is_empty()) {
         if let Some(fault) = invalid_scope_character(scope) {
-            cursor.error(format_args!("{fault} in `{scope}`"));
+            cursor.error(ErrorKind::OutOfBounds, format_args!("{fault} in `{scope}`"));
             complete = false;
         } else if scopes.iter().any(|known| **known == *scope) {
-            cursor.error(format_args!("`{scope}` is listed twice"));
+            cursor.error(ErrorKind::Repeated, format_args!("`{scope}` is listed twice"));
             complete = false;
         } else {
             complete &= check_declared(cursor, scope, declared, declarer);

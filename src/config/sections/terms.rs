@@ -2,6 +2,7 @@
 
 use crate::authenticate::{ClaimPath, RequiredValue};
 use crate::authorize::{Enforcement, EvidenceKind, EvidenceKinds, Permissions, Requirement};
+use crate::config::kind::ErrorKind;
 use crate::config::reader::Cursor;
 use crate::ids::PermissionId;
 use crate::route::normalize_host;
@@ -13,7 +14,10 @@ pub fn claim_path(cursor: &Cursor<'_>) -> Option<ClaimPath> {
         let text = cursor.string()?;
         let path = parse_claim_path(&text);
         if path.is_none() {
-            cursor.error(format_args!("`{text}` is no claim path: a name in it is empty"));
+            cursor.error(
+                ErrorKind::WrongKind,
+                format_args!("`{text}` is no claim path: a name in it is empty"),
+            );
         }
         return path;
     }
@@ -43,7 +47,10 @@ pub fn required_values(cursor: &Cursor<'_>) -> Option<Vec<RequiredValue>> {
     for (name, values) in cursor.entries()? {
         let path = parse_claim_path(&name);
         if path.is_none() {
-            values.error(format_args!("`{name}` is no claim path: a name in it is empty"));
+            values.error(
+                ErrorKind::WrongKind,
+                format_args!("`{name}` is no claim path: a name in it is empty"),
+            );
         }
         let required = path
             .zip(values.strings(true))
@@ -61,7 +68,7 @@ pub fn exact_host(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     let host = normalize_host(text.as_bytes());
     if host.is_none() {
-        cursor.error(format_args!("`{text}` is not a host"));
+        cursor.error(ErrorKind::WrongKind, format_args!("`{text}` is not a host"));
     }
     Some(host?.into())
 }
@@ -70,7 +77,7 @@ pub fn exact_host(cursor: &Cursor<'_>) -> Option<Box<str>> {
 pub fn header_name(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let name = http_token(cursor)?.to_ascii_lowercase();
     if name == "host" {
-        cursor.error("`host` is not a header that can be read or set here");
+        cursor.error(ErrorKind::OutOfBounds, "`host` is not a header that can be read or set here");
         return None;
     }
     Some(name.into())
@@ -82,7 +89,10 @@ pub fn http_token(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let is_token =
         text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
     if !is_token {
-        cursor.error(format_args!("`{text}` holds a character that no name in HTTP may hold"));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("`{text}` holds a character that no name in HTTP may hold"),
+        );
         return None;
     }
     Some(text.into())
@@ -92,7 +102,7 @@ pub fn http_token(cursor: &Cursor<'_>) -> Option<Box<str>> {
 pub fn scope_token(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     if let Some(fault) = invalid_scope_character(&text) {
-        cursor.error(format_args!("{fault} in `{text}`"));
+        cursor.error(ErrorKind::OutOfBounds, format_args!("{fault} in `{text}`"));
         return None;
     }
     Some(text.into())
@@ -114,7 +124,10 @@ pub fn evidence_kinds(cursor: &Cursor<'_>, has_headers: bool) -> EvidenceKinds {
     let kinds = cursor.list_of(false, |item| {
         let kind = item.choice(&choices)?;
         if kind == EvidenceKind::Header && !has_headers {
-            item.error("`header` is required, but `tenant_resolution.headers` names none");
+            item.error(
+                ErrorKind::MissingKey,
+                "`header` is required, but `tenant_resolution.headers` names none",
+            );
             return None;
         }
         Some(kind)
@@ -153,7 +166,8 @@ pub fn requirement(cursor: &Cursor<'_>, known: &mut Permissions) -> Option<Requi
     let fields = cursor.map(&["any_of", "all_of"])?;
     let (any_of, all_of) = (fields.optional("any_of"), fields.optional("all_of"));
     if any_of.is_none() && all_of.is_none() {
-        cursor.error("nothing is required: neither `any_of` nor `all_of` is there");
+        cursor
+            .error(ErrorKind::NothingRequired, "nothing is required: neither `any_of` nor `all_of` is there");
         return None;
     }
     let mut read = |list: Option<Cursor<'_>>| match list {

@@ -2,6 +2,7 @@
 
 use super::providers::Providers;
 use super::terms::{http_token, scope_token};
+use crate::config::kind::{ErrorKind, WarningKind};
 use crate::config::reader::Cursor;
 use crate::route::path::canonicalize;
 use crate::token_endpoint::{
@@ -21,20 +22,29 @@ pub fn read(
         for method in
             taken.flat_map(|known| &known.methods).filter(|method| endpoint.methods.contains(method))
         {
-            item.error(format_args!("`{method}` at `{}` is guarded twice", endpoint.path));
+            item.error(
+                ErrorKind::Repeated,
+                format_args!("`{method}` at `{}` is guarded twice", endpoint.path),
+            );
         }
         let is_alike =
             |known: &&TokenEndpoint| known.path != endpoint.path && known.folded_path == endpoint.folded_path;
         if let Some(known) = endpoints.iter().find(is_alike) {
-            item.error(format_args!(
-                "a server may take `{}` for `{}`, which is guarded too; spell both alike",
-                endpoint.path, known.path
-            ));
+            item.error(
+                ErrorKind::Unguarded,
+                format_args!(
+                    "a server may take `{}` for `{}`, which is guarded too; spell both alike",
+                    endpoint.path, known.path
+                ),
+            );
         }
         endpoints.push(endpoint);
     }
     if let Some(cursor) = cursor.filter(|_| !endpoints.is_empty() && !has_applications) {
-        cursor.warning("no tenant registers applications, so every token request is refused");
+        cursor.warning(
+            WarningKind::Unusable,
+            "no tenant registers applications, so every token request is refused",
+        );
     }
     endpoints
 }
@@ -87,13 +97,19 @@ fn token_endpoint(cursor: &Cursor<'_>, providers: &Providers<'_>) -> Option<Toke
 fn exact_path(cursor: &Cursor<'_>) -> Option<Box<str>> {
     let text = cursor.string()?;
     if text.contains(['?', '{', '*']) {
-        cursor.error(format_args!("`{text}` is not an exact path: it holds a `?`, a `{{` or a `*`"));
+        cursor.error(
+            ErrorKind::OutOfBounds,
+            format_args!("`{text}` is not an exact path: it holds a `?`, a `{{` or a `*`"),
+        );
         return None;
     }
     match canonicalize(text.as_bytes()) {
         Ok(path) => Some(path.path().into()),
         Err(cause) => {
-            cursor.error(format_args!("no request can have the path `{text}`: {cause}"));
+            cursor.error(
+                ErrorKind::NeverPasses,
+                format_args!("no request can have the path `{text}`: {cause}"),
+            );
             None
         }
     }

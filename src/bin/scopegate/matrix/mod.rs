@@ -15,7 +15,7 @@ use scopegate::respond::Reason;
 
 use crate::catalog::{callers, operation_name, operations, request_text, requirement_text};
 use crate::kin;
-use crate::progress::Progress;
+use crate::progress;
 use crate::source::Inputs;
 use crate::terminal::{Style, Terminal, shown};
 use crate::{CommandOutput, Failure};
@@ -120,8 +120,8 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
     let mut tables = Tables { policy: &policy, kin, known: HashMap::new(), arguments };
     // A file has no colours.
     let terminal = if arguments.output.is_some() { &Terminal::plain() } else { terminal };
-    let progress = Progress::new("tenants", tenants.len());
-    let counted = tenants.iter().inspect(|_| progress.step());
+    progress::doing("writing tenants", tenants.len());
+    let counted = tenants.iter().inspect(|_| progress::step());
     let text = match arguments.format {
         Format::Text => counted.map(|tenant| tables.of(tenant).text(terminal)).collect::<Vec<_>>().join("\n"),
         Format::Csv => csv(counted.map(|tenant| tables.of(tenant))),
@@ -133,7 +133,6 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
             pages.page(&policy.realm)
         }
     };
-    drop(progress);
     let notes = Vec::new();
     let Some(output) = &arguments.output else { return Ok(CommandOutput { text, notes, yes: true }) };
     std::fs::write(output, text).map_err(|error| {

@@ -1,5 +1,6 @@
 //! Fetching what issuers publish, and what the filter would not go by. Which answer is of use is the library's word.
 
+use scopegate::config::{ErrorKind, WarningKind};
 use scopegate::issuer::discovery::{self, INTROSPECTION_ENDPOINT, JWKS_URI, Next};
 use scopegate::issuer::provider::{Provider, ProviderKeys, RemoteJwks};
 use scopegate::issuer::{HttpCall, IssuerFault};
@@ -8,7 +9,12 @@ use scopegate::jose::{KeySet, KeySource, SkippedKey};
 use scopegate::policy::Policy;
 
 use super::{Endpoint, Key, Keys, Metadata, Problem, Published};
+use crate::codes::Code;
 use crate::issuer_http::Reply;
+
+const METADATA: Code = Code::Error(ErrorKind::MetadataUseless);
+const NO_KEY: Code = Code::Error(ErrorKind::NoKeyOfUse);
+const NOT_REACHED: Code = Code::Warning(WarningKind::IssuerNotReached);
 
 /// The most tenants whose issuers are asked of one provider.
 const MAX_TENANTS: usize = 20;
@@ -88,7 +94,7 @@ pub fn fetch(
         match discovery::next(provider, tenant, None, reply) {
             Next::Done(reply) => {
                 if let (Err(fault), true) = (&reply, published.problems.is_empty()) {
-                    published.problem(true, "discovery", format!("the metadata at {keys_uri}: {fault}"));
+                    published.problem(METADATA, "discovery", format!("the metadata at {keys_uri}: {fault}"));
                 }
                 return (published, reply);
             }
@@ -114,12 +120,12 @@ pub fn fetch(
 }
 
 impl Published {
-    fn problem(&mut self, is_error: bool, key: &'static str, message: String) {
+    fn problem(&mut self, code: Code, key: &'static str, message: String) {
         let message = match &self.tenant {
             Some(tenant) => format!("tenant `{tenant}`: {message}"),
             None => message,
         };
-        self.problems.push(Problem { is_error, key, message });
+        self.problems.push(Problem { code, key, message });
     }
 
     fn send(
@@ -135,11 +141,15 @@ impl Published {
             Ok((200, body)) => Ok((200, body)),
             Ok((status, _)) => {
                 // Whoever is overloaded or starting may publish all that is wanted later.
-                self.problem(status < 500, key, failed(format!("status {status}")));
+                let code = match status {
+                    500.. => NOT_REACHED,
+                    _ => Code::Error(ErrorKind::IssuerRefuses),
+                };
+                self.problem(code, key, failed(format!("status {status}")));
                 Err(IssuerFault::Status(status))
             }
             Err(why) => {
-                self.problem(false, key, failed(why));
+                self.problem(NOT_REACHED, key, failed(why));
                 Err(IssuerFault::Unreachable)
             }
         }
@@ -160,7 +170,7 @@ impl Published {
         let is_of_provider = discovery::is_issuer(provider, tenant, issuer);
         if !is_of_provider {
             let fault = IssuerFault::MetadataOfAnother;
-            self.problem(true, "discovery", format!("the metadata at {uri}: {fault}, but `{issuer}`"));
+            self.problem(METADATA, "discovery", format!("the metadata at {uri}: {fault}, but `{issuer}`"));
         }
         let mut endpoints = Vec::new();
         for (name, is_used) in [
@@ -180,7 +190,7 @@ impl Published {
                     }
                     (_, Some(text)) => format!("{fault}: `{text}`"),
                 };
-                self.problem(true, "discovery", format!("the metadata at {uri}: {message}"));
+                self.problem(METADATA, "discovery", format!("the metadata at {uri}: {message}"));
             }
             let Some(text) = text else { continue };
             endpoints.push(Endpoint { name, uri: text, is_allowed: judged.is_ok(), is_used });
@@ -191,7 +201,7 @@ impl Published {
     fn read_keys(&mut self, provider: &Provider, key: &'static str, uri: String, body: &[u8]) {
         let (set, skipped) = match KeySet::parse(body, KeySource::Remote) {
             Ok(read) => read,
-            Err(error) => return self.problem(true, key, format!("the key set at {uri}: {error}")),
+            Err(error) => return self.problem(NO_KEY, key, format!("the key set at {uri}: {error}")),
         };
         let document = parse_object(body).unwrap_or_default();
         let members = document.get("keys").and_then(Value::as_array).map_or(&[][..], |keys| keys);
@@ -204,7 +214,7 @@ impl Published {
                 Some(skipped) => {
                     if is_a_mistake(skipped) {
                         self.problem(
-                            false,
+                            Code::Warning(WarningKind::KeyNotUsed),
                             key,
                             format!("the issuer publishes a key that is not used: {skipped}"),
                         );
@@ -233,7 +243,7 @@ impl Published {
                 keys.len(),
                 accepted.join(" ")
             );
-            self.problem(true, key, message);
+            self.problem(NO_KEY, key, message);
         }
         self.keys = Some(Keys { uri, keys });
     }

@@ -5,6 +5,8 @@ mod fetch;
 
 use serde_json::{Value, json};
 
+use crate::codes::Code;
+
 pub use self::fetch::{Fetched, fetch, fetch_all};
 
 /// What was found.
@@ -73,8 +75,8 @@ pub struct Key {
 /// Something wrong.
 #[derive(Debug)]
 pub struct Problem {
-    /// Whether tokens cannot be verified as things are; else it is worth knowing.
-    pub is_error: bool,
+    /// Of an error where tokens cannot be verified as things are; of a warning where it is worth knowing.
+    pub code: Code,
     /// The provider's key that it is about.
     pub key: &'static str,
     /// What it is.

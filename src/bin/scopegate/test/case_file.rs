@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use scopegate::config::reader::{Cursor, Fields, Report};
-use scopegate::config::{ConfigErrors, Mark, parse_yaml_document};
+use scopegate::config::{ConfigErrors, ErrorKind, Mark, parse_yaml_document};
 use scopegate::exchange::Decision;
 use scopegate::jose::Algorithm;
 use scopegate::respond::Reason;
@@ -271,12 +271,12 @@ fn read_file(root: &Cursor<'_>) -> Option<CaseFile> {
         cases.extend(read_matrix(&cursor, &defaults).unwrap_or_default());
     }
     if !fields.has("cases") && !fields.has("matrix") {
-        root.error("holds neither `cases` nor a `matrix`");
+        root.error(ErrorKind::MissingKey, "holds neither `cases` nor a `matrix`");
     }
     let mut names = HashSet::new();
     for case in &cases {
         if !names.insert(&case.name) {
-            root.error(format_args!("two cases are called `{}`", case.name));
+            root.error(ErrorKind::Repeated, format_args!("two cases are called `{}`", case.name));
         }
     }
     Some(CaseFile { config, cases })
@@ -287,7 +287,7 @@ fn read_case(cursor: &Cursor<'_>, defaults: &Shared) -> Option<Case> {
     let name = fields.required("name").and_then(|cursor| cursor.string())?.into_owned();
     let shared = Shared::read(&fields, defaults);
     if shared.request.path.is_none() {
-        cursor.error("the request has no `path`");
+        cursor.error(ErrorKind::MissingKey, "the request has no `path`");
     }
     let expected = fields.required("expect").and_then(|cursor| expected(&cursor))?;
     Some(shared.case(name, cursor.mark(), expected))
@@ -302,7 +302,7 @@ fn read_matrix(cursor: &Cursor<'_>, defaults: &Shared) -> Option<Vec<Case>> {
     for (name, cursor) in fields.required("requests")?.entries()? {
         let request = request_parts(&cursor)?.over(&shared.request);
         if request.path.is_none() {
-            cursor.error("the request has no `path`");
+            cursor.error(ErrorKind::MissingKey, "the request has no `path`");
         }
         requests.push((name.into_owned(), request));
     }
@@ -314,11 +314,11 @@ fn read_matrix(cursor: &Cursor<'_>, defaults: &Shared) -> Option<Vec<Case>> {
         (Some(allowed), None) => Outcomes::Allowed(allowed.entries()?),
         (None, Some(expect)) => Outcomes::Each(expect.entries()?),
         (Some(_), Some(_)) => {
-            cursor.error("`allowed` and `expect` exclude each other");
+            cursor.error(ErrorKind::Contradiction, "`allowed` and `expect` exclude each other");
             return None;
         }
         (None, None) => {
-            cursor.error("missing key `allowed` or `expect`");
+            cursor.error(ErrorKind::MissingKey, "missing key `allowed` or `expect`");
             return None;
         }
     };
@@ -333,9 +333,10 @@ fn read_matrix(cursor: &Cursor<'_>, defaults: &Shared) -> Option<Vec<Case>> {
     let mut cases = Vec::new();
     for (token_name, token) in &tokens {
         let Some((_, said)) = said.iter().find(|(of, _)| of == token_name) else {
-            cursor.error(format_args!(
-                "nothing is said of the token `{token_name}`; an empty list allows nothing"
-            ));
+            cursor.error(
+                ErrorKind::MissingKey,
+                format_args!("nothing is said of the token `{token_name}`; an empty list allows nothing"),
+            );
             continue;
         };
         let row = match outcomes {
@@ -384,7 +385,7 @@ fn expected_row(said: &Cursor<'_>, requests: &[&str]) -> Option<Vec<Expected>> {
     let row = requests.iter().map(|request| match entries.iter().find(|(name, _)| name == request) {
         Some((_, cursor)) => expected(cursor),
         None => {
-            said.error(format_args!("nothing is said of the request `{request}`"));
+            said.error(ErrorKind::MissingKey, format_args!("nothing is said of the request `{request}`"));
             None
         }
     });
@@ -464,7 +465,10 @@ fn request_parts(cursor: &Cursor<'_>) -> Option<RequestParts> {
     if cursor.is_string() {
         let line = cursor.string()?;
         let Some((method, path)) = line.split_once(' ').filter(|(_, path)| path.starts_with('/')) else {
-            cursor.error(format_args!("`{line}` is no request; write for example `GET /acme/books`"));
+            cursor.error(
+                ErrorKind::WrongKind,
+                format_args!("`{line}` is no request; write for example `GET /acme/books`"),
+            );
             return None;
         };
         return Some(RequestParts {
@@ -485,11 +489,13 @@ fn request_parts(cursor: &Cursor<'_>) -> Option<RequestParts> {
     }
     let client_certificate = fields.optional("client_certificate_sha256").and_then(|cursor| {
         let text = cursor.string()?;
-        parse_digest(&text).map_err(|message| cursor.error(message)).ok()
+        parse_digest(&text).map_err(|message| cursor.error(ErrorKind::WrongKind, message)).ok()
     });
     let peer_address = fields.optional("peer_address").and_then(|cursor| {
         let text = cursor.string()?;
-        text.parse().map_err(|_| cursor.error(format_args!("`{text}` is no IP address"))).ok()
+        text.parse()
+            .map_err(|_| cursor.error(ErrorKind::WrongKind, format_args!("`{text}` is no IP address")))
+            .ok()
     });
     Some(RequestParts {
         method: text("method"),
@@ -629,5 +635,5 @@ fn moment(cursor: &Cursor<'_>) -> Option<Duration> {
             cursor.string()?.into_owned()
         }
     };
-    clock::parse(&text).map_err(|message| cursor.error(message)).ok()
+    clock::parse(&text).map_err(|message| cursor.error(ErrorKind::WrongKind, message)).ok()
 }

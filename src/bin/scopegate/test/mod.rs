@@ -21,6 +21,7 @@ use self::report::{Ran, RanFile};
 use scopegate::config::document::Node;
 
 use crate::envoy_file::member;
+use crate::progress;
 use crate::source::{Source, entries, is_document, is_hidden};
 use crate::terminal::{Terminal, shown};
 use crate::watch;
@@ -68,7 +69,8 @@ pub struct Arguments {
     /// Where to write the report; default standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write a first case file for this configuration, of what it lets through today, to `-o` or beside it.
+    /// Write a first case file for this configuration, of what it lets through today, to `-o`, beside it or, for a table,
+    /// into its directory.
     #[arg(long, value_name = "CONFIG", conflicts_with_all = ["paths", "config", "run", "coverage"])]
     init: Option<PathBuf>,
 }
@@ -92,7 +94,9 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
         return init(config, arguments.output.as_deref());
     }
     if arguments.watch {
-        return watch::watch(&arguments.paths, &|| once(arguments, terminal));
+        let mut watched = arguments.paths.clone();
+        watched.extend(arguments.config.clone());
+        return watch::watch(&watched, &|| once(arguments, terminal));
     }
     once(arguments, terminal)
 }
@@ -119,13 +123,29 @@ fn once(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Fai
     let wanted = arguments.run.as_deref().map(Wanted::new).transpose()?;
     let mut files = Vec::new();
     let mut policies: BTreeMap<String, (Coverage, Vec<Covered>)> = BTreeMap::new();
+    let mut configured = Vec::new();
     for (path, table, file) in read_all(&paths)? {
         let config = config_of(&path, table, &file, arguments)?;
-        let source = Source::read(&config)?;
-        let (_, document) = source.load_whole()?;
-        let mut bench = Bench::new(&document, &file.cases)
-            .map_err(|errors| Failure(format!("{} is not a valid configuration\n{errors}", source.name)))?;
-        let (coverage, covered) = policies.entry(source.name.clone()).or_default();
+        configured.push((path, config, file));
+    }
+    // Many case files may be for one configuration.
+    let mut sources: BTreeMap<&Path, Source> = BTreeMap::new();
+    for (_, config, _) in &configured {
+        if !sources.contains_key(config.as_path()) {
+            sources.insert(config, Source::read(config)?);
+        }
+    }
+    let mut documents = BTreeMap::new();
+    for (config, source) in &sources {
+        documents.insert(*config, (source.name.as_str(), source.load_whole()?.1));
+    }
+    progress::doing("running case files", configured.len());
+    for (path, config, file) in &configured {
+        progress::step();
+        let Some((name, document)) = documents.get(config.as_path()) else { continue };
+        let mut bench = Bench::new(document, &file.cases)
+            .map_err(|errors| Failure(format!("{name} is not a valid configuration\n{errors}")))?;
+        let (coverage, covered) = policies.entry((*name).to_owned()).or_default();
         let cases =
             file.cases.iter().filter(|case| wanted.as_ref().is_none_or(|wanted| wanted.has(&case.name)));
         let ran = cases.map(|case| run_case(&mut bench, case, coverage)).collect();
@@ -206,7 +226,8 @@ fn read_all(paths: &[Found]) -> Result<Vec<(PathBuf, Option<PathBuf>, CaseFile)>
             Err(errors) => {
                 for error in errors.iter() {
                     let place = error.mark.map_or_else(String::new, |mark| format!(":{mark}"));
-                    faults.push(format!("{}{place}: {}", source.name, shown(&error.to_string())));
+                    let (error, code) = (shown(&error.to_string()), error.kind.code());
+                    faults.push(format!("{}{place}: {error} [{code}]", source.name));
                 }
             }
         }
@@ -286,7 +307,11 @@ fn init(config: &Path, output: Option<&Path>) -> Result<CommandOutput, Failure> 
     let (_, document) = source.load_whole()?;
     let name = config.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let stem = config.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-    let beside = config.with_file_name(format!("{stem}_test.yaml"));
+    let (name, beside) = match config.is_dir() {
+        // Within a table, where `scopegate test DIRECTORY` finds it.
+        true => (".", config.join("first_test.yaml")),
+        false => (name, config.with_file_name(format!("{stem}_test.yaml"))),
+    };
     let output = output.unwrap_or(&beside);
     if output.as_os_str() != "-" && output.exists() {
         let output = shown(&output.display().to_string());
