@@ -186,7 +186,7 @@ bench: build setup bench-tools ## Measure what the filter costs beside Envoy's o
 	cargo bench --locked --profile dev --bench peers -- $(BENCH)
 
 .PHONY: interop
-interop: build setup .env/interop .env/interop-python .env/glewlwyd ## Try each authorization server in each flow, and print the table
+interop: build setup .env/interop .env/interop-python .env/glewlwyd .env/lemonldap-ng ## Try each authorization server in each flow, and print the table
 	cargo test --locked --test e2e -- --ignored --nocapture --exact interop::interop_prints_every_server_and_flow
 
 # The documentation is that of the wasm target, which has `edge` as well; it uses what clippy has checked for that target.
@@ -313,11 +313,30 @@ named-chromium:
 .env/interop-python: tests/interop/requirements.txt
 	@$(call need,python3 -c "import venv$(comma) ensurepip",python3 with its venv module,for example: apt-get install python3-venv)
 	python3 -m venv --clear $@
-	$@/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 .env/glewlwyd:
 	@$(call unpack,.env/glewlwyd.new,glewlwyd glewlwyd-common libhoel1.4 libiddawc1.1 liborcania2.3 librhonabwy1.1 libulfius2.7 libyder2.0 liboath0 libconfig9 libcbor0.8 libjansson4 libmicrohttpd12 libldap-2.5-0 libsasl2-2 libmariadb3 libpq5,try `make interop` on Debian 12)
 	@rm -rf $@ && mv .env/glewlwyd.new $@ && touch $@
+
+.env/lemonldap-ng:
+	@$(call unpack,.env/lemonldap-ng.new,$(LEMONLDAP_NG),try `make interop` on Debian 12)
+	@rm -rf $@ && mv .env/lemonldap-ng.new $@ && touch $@
+
+# Its portal, with the Perl modules that it loads.
+LEMONLDAP_NG := liblemonldap-ng-portal-perl liblemonldap-ng-handler-perl liblemonldap-ng-common-perl \
+	libapache-logformat-compiler-perl libapache-session-perl libcache-cache-perl libclass-xsaccessor-perl \
+	libclone-perl libcommon-sense-perl libconfig-inifiles-perl libconvert-asn1-perl libcookie-baker-perl \
+	libcrypt-openssl-bignum-perl libcrypt-openssl-random-perl libcrypt-openssl-rsa-perl \
+	libcrypt-openssl-x509-perl libcrypt-rijndael-perl libcrypt-urandom-perl libdevel-stacktrace-ashtml-perl \
+	libdevel-stacktrace-perl libencode-locale-perl libexporter-tiny-perl libfilesys-notify-simple-perl \
+	libhash-multivalue-perl libhtml-parser-perl libhtml-tagset-perl libhtml-template-perl libhttp-cookies-perl \
+	libhttp-date-perl libhttp-entity-parser-perl libhttp-headers-fast-perl libhttp-message-perl \
+	libhttp-multipartparser-perl libio-html-perl libio-string-perl libjson-maybexs-perl libjson-xs-perl \
+	liblist-moreutils-perl liblwp-mediatypes-perl libmouse-perl libnet-http-perl libplack-perl \
+	libposix-strftime-compiler-perl libregexp-assemble-perl libregexp-ipv6-perl libstream-buffered-perl \
+	libstring-random-perl libtext-unidecode-perl libtimedate-perl libtry-tiny-perl libtypes-serialiser-perl \
+	liburi-perl libwww-form-urlencoded-perl libwww-perl
 
 comma := ,

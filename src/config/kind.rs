@@ -64,6 +64,12 @@ codes! {
         TripwireBefore = "SG3002",
         /// The proxy does not have a cluster that is called.
         NoSuchCluster = "SG3003",
+        /// Metadata of an issuer that the filter does not go by.
+        MetadataUseless = "SG4001",
+        /// An issuer that publishes no key that could verify a token.
+        NoKeyOfUse = "SG4002",
+        /// An issuer that answers with another status than 200.
+        IssuerRefuses = "SG4003",
     }
 }
 
@@ -82,5 +88,9 @@ codes! {
         NoTripwire = "SG3101",
         /// The proxy runs the filter otherwise than it should.
         HowItRuns = "SG3102",
+        /// An issuer that gives no answer from here.
+        IssuerNotReached = "SG4101",
+        /// A key of an issuer that cannot be used.
+        KeyNotUsed = "SG4102",
     }
 }

@@ -43,8 +43,10 @@ pub enum Next {
     },
 }
 
-const JWKS_URI: &str = "jwks_uri";
-const INTROSPECTION_ENDPOINT: &str = "introspection_endpoint";
+/// The metadata's member that says where the keys are.
+pub const JWKS_URI: &str = "jwks_uri";
+/// The metadata's member that says where tokens are introspected.
+pub const INTROSPECTION_ENDPOINT: &str = "introspection_endpoint";
 
 /// What comes after `reply` to a fetch of the provider's keys. `metadata` is what was read before, if anything was.
 pub fn next(
@@ -88,15 +90,8 @@ fn read_metadata(
         return Err(IssuerFault::Status(status));
     }
     let members = parse_object(&body).map_err(|_| IssuerFault::NotAnObject)?;
-    // RFC 8414 section 3.3: else whoever answers could be another issuer.
-    let is_issuer = |said: &str| match &provider.issuer {
-        Some(TenantPattern::Exact(issuer)) => **issuer == *said,
-        Some(pattern @ TenantPattern::Tenant { .. }) => {
-            tenant.is_some() && pattern.tenant_name(said) == tenant
-        }
-        None => false,
-    };
-    if !members.get("issuer").and_then(Value::as_str).is_some_and(is_issuer) {
+    let issuer = members.get("issuer").and_then(Value::as_str);
+    if !issuer.is_some_and(|said| is_issuer(provider, tenant, said)) {
         return Err(IssuerFault::MetadataOfAnother);
     }
     let (uri, cluster) = match &discovery.configured_keys {
@@ -113,8 +108,24 @@ fn read_metadata(
     Ok((uri, cluster, Metadata { introspection_endpoint }))
 }
 
+/// Whether `said` is the provider, of that tenant where each has an issuer of its own. RFC 8414 section 3.3: else whoever
+/// answers could be another issuer.
+pub fn is_issuer(provider: &Provider, tenant: Option<&str>, said: &str) -> bool {
+    match &provider.issuer {
+        Some(TenantPattern::Exact(issuer)) => **issuer == *said,
+        Some(pattern @ TenantPattern::Tenant { .. }) => {
+            tenant.is_some() && pattern.tenant_name(said) == tenant
+        }
+        None => false,
+    }
+}
+
 /// An endpoint that the metadata names, at one of the allowed hosts, and over TLS where the metadata is.
-fn endpoint(
+///
+/// # Errors
+///
+/// Why no call may go there.
+pub fn endpoint(
     said: Option<&Value>,
     name: &'static str,
     remote: &RemoteJwks,

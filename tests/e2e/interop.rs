@@ -8,13 +8,15 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, Server, port_in, wait_until};
+use scopegate_testing::harness::{
+    AuthorizationServer, Directory, Gateway, Options, Server, port_in, wait_until,
+};
 use scopegate_testing::http::{self, Request, Response};
 
 const REDIRECT: &str = "http://127.0.0.1:1/callback";
 
 /// What is tried with each server.
-const FLOWS: [&str; 11] = [
+const FLOWS: [&str; 12] = [
     "client credentials, JWT",
     "code, JWT",
     "refresh",
@@ -25,6 +27,7 @@ const FLOWS: [&str; 11] = [
     "discovery",
     "opaque, basic",
     "opaque, post",
+    "opaque, bearer",
     "revocation",
 ];
 
@@ -62,6 +65,13 @@ impl Peer {
         Self::start(Command::new(python).arg(script).arg(root.join(".env/glewlwyd")))
     }
 
+    /// Debian's, unpacked by `make interop`.
+    fn lemonldap_ng() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let script = interop().join("servers/lemonldap_server.py");
+        Self::start(Command::new("python3").arg(script).arg(root.join(".env/lemonldap-ng")))
+    }
+
     /// The one of the other tests.
     fn oidc_provider() -> Self {
         let resource = |format: &str| json!({"audience": "billing-api", "format": format, "scopes": ["billing:read", "billing:write", "billing:admin"]});
@@ -80,7 +90,7 @@ impl Peer {
             "introspection": "/oauth/introspect", "revocation": "/oauth/revoke", "authorization": "/auth",
             "metadata": "/.well-known/openid-configuration", "control": server.port, "rotate": "/test/rotate-keys",
             "formats": {"jwt": {"resource": "urn:jwt"}, "opaque": {"resource": "urn:opaque"}}, "methods": ["client_secret_basic"],
-            "post_gateway": "gateway-post", "pkce": true, "cannot": {},
+            "post_gateway": "gateway-post", "pkce": true, "cannot": {}, "provider": {"profile": "rfc9068"},
         });
         Self { facts, _servers: Vec::new(), _authorization_server: Some(server) }
     }
@@ -156,19 +166,25 @@ impl Peer {
         gateway.send(&request.header("host", host).form(&form))
     }
 
+    /// The client that gets tokens of this format, where that is the client's own.
+    fn client_of(&self, format: &str) -> &str {
+        self.facts["clients"][format].as_str().unwrap_or("billing-sync")
+    }
+
     fn client_credentials(&self, gateway: &Gateway, scope: &str, format: &str) -> String {
         let form = [("grant_type", "client_credentials"), ("scope", scope)];
-        access_token(&self.ask(gateway, "billing-sync", &form, Some(format)))
+        access_token(&self.ask(gateway, self.client_of(format), &form, Some(format)))
     }
 
     /// The answer to a code that a user's login brought.
     fn code(&self, gateway: &Gateway, format: &str) -> Value {
         let client = self.facts["code_client"].as_str().unwrap_or("billing-sync");
+        let scope = self.facts["code_scope"].as_str().unwrap_or("billing:read");
         let mut parameters = vec![
             ("response_type", "code"),
             ("client_id", client),
             ("redirect_uri", REDIRECT),
-            ("scope", "billing:read"),
+            ("scope", scope),
             ("state", "s"),
         ];
         // RFC 7636, appendix B.
@@ -199,6 +215,39 @@ impl Peer {
         let response = self.ask(gateway, client, &form, Some(format));
         access_token(&response);
         response.json()
+    }
+
+    /// The tool finds what the filter is going to find.
+    fn check_fetches(&self, configuration: &Value) {
+        let directory = Directory::new("interop");
+        let file = directory.file("gateway.json", configuration.to_string().as_bytes());
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+        let output =
+            tool.args(["check", "--fetch", "--format", "json"]).arg(file).output().expect("to run the tool");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        assert_eq!(output.status.code(), Some(0), "{report:#}");
+        let found = &report["issuers"][0];
+        assert_eq!(found["metadata"]["issuer"], self.text("issuer"), "{report:#}");
+        let keys = found["key_set"]["keys"].as_array().expect("keys");
+        assert!(keys.iter().any(|key| key["usable"] == true), "{report:#}");
+    }
+
+    /// A gateway that authenticates itself so is told that an opaque token is active.
+    fn introspects(&self, client_auth: &Value) {
+        let mut introspection =
+            self.configuration("reject", &json!({}))["providers"]["theirs"]["introspection"].take();
+        introspection["client_auth"] = client_auth.clone();
+        let gateway = self.gateway("reject", &json!({"introspection": introspection}));
+        passes(&gateway, &self.client_credentials(&gateway, "billing:read", "opaque"));
+    }
+
+    /// Why a flow cannot work, where it cannot.
+    fn why_not(&self, flow: &str) -> Option<&str> {
+        let cannot = &self.facts["cannot"];
+        let takes_none = flow == "opaque, bearer" && self.text("bearer_scope").is_empty();
+        let why =
+            || cannot["opaque, basic"].as_str().unwrap_or("its introspection endpoint takes no bearer token");
+        cannot[flow].as_str().or_else(|| takes_none.then(why))
     }
 
     fn flow(&self, flow: &str, reject: &Gateway, narrow: &Gateway) {
@@ -257,18 +306,21 @@ impl Peer {
             "discovery" => {
                 let discovery =
                     json!({"remote_jwks": null, "discovery": {"uri": self.uri("metadata"), "cluster": "as"}});
+                self.check_fetches(&self.configuration("reject", &discovery));
                 let discovering = self.gateway("reject", &discovery);
                 passes(&discovering, &self.client_credentials(&discovering, "billing:read", "jwt"));
             }
             "opaque, basic" => passes(reject, &self.client_credentials(reject, "billing:read", "opaque")),
             "opaque, post" => {
                 let id = self.facts["post_gateway"].as_str().unwrap_or("gateway");
-                let client_auth = json!({"method": "client_secret_post", "client_id": id, "client_secret": {"value": format!("{id}-secret")}});
-                let mut introspection =
-                    self.configuration("reject", &json!({}))["providers"]["theirs"]["introspection"].take();
-                introspection["client_auth"] = client_auth;
-                let posting = self.gateway("reject", &json!({"introspection": introspection}));
-                passes(&posting, &self.client_credentials(&posting, "billing:read", "opaque"));
+                self.introspects(&json!({"method": "client_secret_post", "client_id": id, "client_secret": {"value": format!("{id}-secret")}}));
+            }
+            "opaque, bearer" => {
+                let form = [("grant_type", "client_credentials"), ("scope", self.text("bearer_scope"))];
+                let request =
+                    Request::post(self.text("token")).basic("gateway", "gateway-secret").form(&form);
+                let token = access_token(&http::send(self.port(), &request));
+                self.introspects(&json!({"method": "bearer", "token": {"value": token}}));
             }
             "revocation" => {
                 let format = if self.facts["formats"]["opaque"].is_object() { "opaque" } else { "jwt" };
@@ -290,7 +342,7 @@ impl Peer {
     /// What each flow comes to: nothing, the reason why it cannot work, or why it does not.
     fn outcomes(&self) -> BTreeMap<&'static str, Outcome> {
         let [reject, narrow] = ["reject", "narrow"].map(|rule| self.gateway(rule, &json!({})));
-        let outcome = |flow: &'static str| match self.facts["cannot"][flow].as_str() {
+        let outcome = |flow: &'static str| match self.why_not(flow) {
             Some(reason) => Outcome::Cannot(reason.to_owned()),
             None => match catch_unwind(AssertUnwindSafe(|| self.flow(flow, &reject, &narrow))) {
                 Ok(()) => Outcome::Works,
@@ -331,7 +383,8 @@ fn access_token(response: &Response) -> String {
 fn passes(gateway: &Gateway, token: &str) {
     let response = gateway.send(&Request::get("/invoices").bearer(token));
     assert_eq!(response.status, 200, "{} {token}\n{}", response.text(), gateway.log());
-    assert_eq!(gateway.send(&Request::get("/invoices").bearer(&format!("{token}x"))).status, 401);
+    let forged = gateway.send(&Request::get("/invoices").bearer(&format!("{token}x")));
+    assert_eq!(forged.status, 401, "{} {token}\n{}", forged.text(), gateway.log());
 }
 
 /// A server's name, and how it is started.
@@ -390,5 +443,6 @@ fn interop_prints_every_server_and_flow() {
         ("Authlib", || Peer::python("authlib_server.py")),
         ("django-oauth-toolkit", || Peer::python("django_server.py")),
         ("glewlwyd", Peer::glewlwyd),
+        ("lemonldap-ng", Peer::lemonldap_ng),
     ]);
 }

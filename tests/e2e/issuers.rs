@@ -1,10 +1,14 @@
 //! Tokens as issuers send them: realms that are asked, JWTs that only their issuer can read, scopes and tenants in lists, and
 //! what was taken out of use.
 
+use std::process::{Command, Output};
+
 use serde_json::{Value, json};
 
+use crate::certificate::Certificate;
+
 use crate::issuer::{Behaviour, FaultyIssuer, Received};
-use scopegate_testing::harness::{Gateway, Options, now};
+use scopegate_testing::harness::{AuthorizationServer, Directory, Gateway, Options, Server, now, port_in};
 use scopegate_testing::http::{Connection, Request};
 use scopegate_testing::mint::{Signer, jwks};
 
@@ -243,4 +247,103 @@ fn keys_and_the_introspection_endpoint_are_where_the_issuers_metadata_says() {
         json!(["login.example.com", "keys.example.net"]);
     let allowing = Gateway::start(&configuration, &options(elsewhere.port));
     assert_eq!(allowing.send(&jwt).decision(), decision(200, "-"), "{}", allowing.log());
+}
+
+/// Runs the tool. It trusts the certificates that the machine trusts, or those in the file.
+fn scopegate(arguments: &[&str], trusted: Option<&str>) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+    command.args(arguments).env_remove("NO_COLOR");
+    if let Some(trusted) = trusted {
+        command.env("CURL_CA_BUNDLE", trusted);
+    }
+    let Output { status, stdout, stderr } = command.output().expect("to run the tool");
+    let text = [stdout, stderr].concat();
+    (status.code().expect("an exit code"), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn check_and_explain_fetch_what_a_real_issuer_publishes() {
+    let server = AuthorizationServer::start_as("", None);
+    let directory = Directory::new("fetch");
+    let configuration = json!({
+        "version": 1,
+        "providers": {"real": {"issuer": server.issuer, "audiences": ["billing-api"],
+            "discovery": {"uri": format!("{}/.well-known/openid-configuration", server.issuer), "cluster": "idp"},
+            "introspection": {"client_auth": {"method": "none"}}}},
+        "tenants": [{"id": "acme"}],
+        "suites": [{"name": "api", "operations": [{"name": "read", "path": "/read", "requires": ["read"]}]}],
+    });
+    let file = directory.file("gateway.json", configuration.to_string().as_bytes());
+    let file = file.to_str().expect("a path");
+    let resolve = format!("idp=http://127.0.0.1:{}", server.port);
+    let (code, text) =
+        scopegate(&["check", "--fetch", "--resolve", &resolve, "--format", "json", file], None);
+    assert_eq!(code, 0, "{text}");
+    let report: Value = serde_json::from_str(&text).expect("a report");
+    let found = &report["issuers"][0];
+    assert_eq!(found["metadata"]["issuer"], server.issuer, "{text}");
+    assert!(
+        found["metadata"]["endpoints"].as_array().unwrap().iter().all(|it| it["allowed"] == true),
+        "{text}"
+    );
+    let published = server.jwks();
+    let ids = |keys: &Value| {
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&found["key_set"]), ids(&published));
+
+    let claims = json!({"iss": server.issuer, "aud": "billing-api", "exp": now() + 600, "scope": "read"});
+    let token = server.mint(&json!({"header": {"alg": "RS256", "typ": "at+jwt"}, "claims": claims}));
+    let token = directory.file("token.jwt", token.as_bytes());
+    let request =
+        ["explain", "--config", file, "--path", "/read", "--token", token.to_str().expect("a path")];
+    let (code, text) = scopegate(&[&request[..], &["--fetch", "--resolve", &resolve]].concat(), None);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("the token is verified") && text.contains("found introspection_endpoint: "),
+        "{text}"
+    );
+}
+
+/// Answers as an issuer does, over TLS.
+const TLS_ISSUER: &str = "
+    const { createServer } = require('node:https');
+    const [cert, key, keys] = process.argv.slice(1);
+    const server = createServer({ cert, key }, (request, response) => {
+        response.statusCode = request.headers.host === 'login.example.com' && request.url === '/keys' ? 200 : 404;
+        response.end(keys);
+    });
+    process.stdin.on('end', () => process.exit(0)).resume();
+    server.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ port: server.address().port })));
+";
+
+#[test]
+fn keys_are_fetched_over_tls_from_whom_the_machine_trusts() {
+    let certificate = Certificate::for_host("login.example.com");
+    let keys = jwks([&Signer::new("ES256", "k1", 7)]).to_string();
+    let mut node = Command::new("node");
+    // `--` keeps a certificate that begins with dashes from being an option.
+    node.args(["-e", TLS_ISSUER, "--", &certificate.chain, &certificate.private_key, &keys]);
+    let (_server, ready) = Server::announced("an issuer over TLS", &mut node);
+    let directory = Directory::new("fetch-tls");
+    let configuration = json!({
+        "version": 1,
+        "providers": {"corp": {"issuer": "https://login.example.com", "audiences": ["api"],
+            "remote_jwks": {"uri": "https://login.example.com/keys", "cluster": "idp"}}},
+        "tenants": [{"id": "acme"}],
+        "suites": [{"name": "api", "operations": [{"name": "read", "path": "/read", "requires": ["read"]}]}],
+    });
+    let file = directory.file("gateway.json", configuration.to_string().as_bytes());
+    let trusted = directory.file("ca.pem", certificate.chain.as_bytes());
+    let resolve = format!("idp=https://127.0.0.1:{}", port_in(&ready));
+    let arguments = ["check", "--fetch", "--resolve", &resolve, file.to_str().expect("a path")];
+    let (code, text) = scopegate(&arguments, trusted.to_str());
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("key: `k1`, EC, ES256"), "{text}");
+
+    let (code, text) = scopegate(&arguments, None);
+    assert_eq!(code, 0, "{text}");
+    let told =
+        text.lines().find(|line| line.contains("could not be asked")).unwrap_or_else(|| panic!("{text}"));
+    assert!(told.contains("certificate") && told.ends_with("[SG4101]"), "{told}");
 }

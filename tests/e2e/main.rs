@@ -23,6 +23,7 @@ mod dpop;
 mod fleet;
 mod interop;
 mod introspection;
+mod issuer_pages;
 mod issuers;
 mod keys;
 mod management_server;

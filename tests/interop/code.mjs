@@ -6,6 +6,7 @@ import { authorize } from "./browser.mjs";
 const { values: options } = parseArgs({ options: { url: { type: "string" }, redirect: { type: "string" } } });
 const callback = await authorize(options.url, options.redirect, ({ fields }, page) => {
   if (fields.prompt === "login") return { login: "alice", password: "any" };
+  if ("user" in fields) return { user: "dwho", password: "dwho" };
   if (/name="?password/.test(page)) return { username: "alice", password: "alice-password" };
   return { allow: "Authorize", confirm: "yes" };
 });

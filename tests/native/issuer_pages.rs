@@ -94,6 +94,12 @@ fn each_configuration_passes_check_and_does_what_its_case_file_says() {
 }
 
 #[test]
+fn shapes_that_no_page_has_are_decided_as_their_case_file_says() {
+    let run = scopegate(&["test", "tests/fixtures/issuers/"]);
+    assert_eq!(run.code, 0, "{}", run.out);
+}
+
+#[test]
 fn init_writes_a_pages_configuration_with_its_cases_and_replaces_nothing() {
     let directory = std::env::temp_dir().join(format!("scopegate-init-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();

@@ -40,6 +40,7 @@ mod step_up;
 mod tenant_isolation;
 mod token_endpoint;
 mod tool;
+mod tool_fetch;
 mod tool_live;
 mod tool_scale;
 mod tool_schema;

@@ -60,6 +60,22 @@ fn a_request_costs_what_is_written_down() {
     );
 }
 
+#[test]
+fn a_hundred_thousand_revoked_entries_cost_a_request_what_one_does() {
+    let issuer = Issuer::new(NOW);
+    let good = request("GET", PATH, &issuer.token(&issuer.rs256, 0));
+    let executed = |entries: usize| {
+        let mut revoking = configuration(&issuer, Size::SMALL);
+        let listed: Vec<String> = (0..entries).map(|number| format!("{number}-at-2026")).collect();
+        revoking["providers"]["corp"]["revoked"] =
+            json!({"jti": listed, "subjects": listed, "clients": listed});
+        cost(&revoking, &good, 200)["executed"].as_f64().unwrap()
+    };
+    let (one, many) = (executed(1), executed(100_000 / 3));
+    // Hashes collide where they may.
+    assert!((many - one).abs() < one / 50.0, "{one} with one entry, {many} with a hundred thousand");
+}
+
 /// The average cost of a request which the same one came before, checked to be answered so: 200 is passed on.
 fn cost(configuration: &Value, headers: &HeaderMap, status: u32) -> Value {
     cost_of(configuration, |_| headers.clone(), status)

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use scopegate::config::document::{Node, Value};
 use scopegate::config::{ConfigErrors, Mark, Warning, WarningKind, lint};
+use scopegate::issuer::HttpCall;
 
 use crate::around;
 use crate::check_host::{self, Host};
 use crate::codes::Code;
 use crate::envoy_file::{is_carrier, unset_properties};
 use crate::findings::{Finding, Findings, Format, report};
+use crate::issuer_http::Fetching;
 use crate::progress;
+use crate::published;
 use crate::source::{Inputs, NO_CONFIGURATION, Source};
 use crate::terminal::Terminal;
 use crate::watch;
@@ -34,6 +37,8 @@ Examples:
   scopegate check --format sarif gateway/ > scopegate.sarif
   scopegate check envoy.yaml
   scopegate check --host nginx gateway.yaml
+  scopegate check --fetch gateway.yaml
+  scopegate check --fetch --resolve idp=http://127.0.0.1:8080 gateway.yaml
   helm template gateway | yq .data.config | scopegate check -")]
 pub struct Arguments {
     #[command(flatten)]
@@ -44,6 +49,11 @@ pub struct Arguments {
     /// Report what the filter cannot do on this host, too.
     #[arg(long, value_enum, value_name = "HOST")]
     host: Option<Host>,
+    #[command(flatten)]
+    fetching: Fetching,
+    /// With --fetch: ask the issuer of this tenant, by the name that `iss` has for it, where each has its own; repeatable.
+    #[arg(long = "tenant", value_name = "NAME", requires = "fetch")]
+    tenants: Vec<String>,
     /// How to report.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -62,12 +72,13 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
 
 fn once(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
     let all: Vec<Findings> =
-        sources(&arguments.inputs)?.iter().map(|source| findings(source, arguments.host)).collect();
+        sources(&arguments.inputs)?.iter().map(|source| findings(source, arguments)).collect();
     let text = report(&all, arguments.format, terminal)?;
     let errors: usize = all.iter().map(Findings::errors).sum();
     let warnings: usize = all.iter().map(Findings::warnings).sum();
     let yes = errors == 0 && !(arguments.deny_warnings && warnings > 0);
-    Ok(CommandOutput { text, notes: Vec::new(), yes })
+    let notes = all.into_iter().flat_map(|findings| findings.notes).collect();
+    Ok(CommandOutput { text, notes, yes })
 }
 
 /// One source; or one for each file, where each is a configuration by itself.
@@ -98,8 +109,9 @@ fn is_whole(source: &Source) -> bool {
 }
 
 /// Errors and warnings in the order of the files, and how many more errors were only counted.
-fn findings(source: &Source, host: Option<Host>) -> Findings {
+fn findings(source: &Source, arguments: &Arguments) -> Findings {
     let mut findings = Vec::new();
+    let (mut issuers, mut notes) = (Vec::new(), Vec::new());
     let mut omitted = 0;
     let finding = |code: Code, path: &str, mark: Option<Mark>, message: &str| {
         let (file, mark) = source.locate(mark);
@@ -135,10 +147,27 @@ fn findings(source: &Source, host: Option<Host>) -> Findings {
                                 report(&errors, &mut findings);
                             }
                         }
-                        for found in
-                            host.iter().flat_map(|host| check_host::findings(*host, document, &loaded.policy))
+                        for found in arguments
+                            .host
+                            .iter()
+                            .flat_map(|host| check_host::findings(*host, document, &loaded.policy))
                         {
                             findings.push(finding(found.code, &found.path, found.mark, &found.message));
+                        }
+                        if arguments.fetching.fetch {
+                            let mut send =
+                                |cluster: &str, call: &HttpCall| arguments.fetching.send(cluster, call);
+                            let (all, more) =
+                                published::fetch_all(&loaded.policy, &arguments.tenants, &mut send);
+                            for (issuer, problem) in all.iter().flat_map(|issuer| {
+                                issuer.problems.iter().map(move |problem| (issuer, problem))
+                            }) {
+                                let path = ["providers", &issuer.provider, problem.key].map(str::to_owned);
+                                let mark = check_host::mark_of(document, &path);
+                                findings.push(finding(problem.code, &path.join("."), mark, &problem.message));
+                            }
+                            issuers.extend(all);
+                            notes.extend(more);
                         }
                         warnings.extend(loaded.warnings);
                         warnings.extend(lint::lint(document, &loaded.policy));
@@ -162,5 +191,5 @@ fn findings(source: &Source, host: Option<Host>) -> Findings {
         let place = |finding: &Finding| finding.mark.map(|mark| (mark.line, mark.column));
         (&one.file, place(one)).cmp(&(&other.file, place(other)))
     });
-    Findings { name: source.name.clone(), findings, omitted }
+    Findings { name: source.name.clone(), findings, omitted, issuers, notes }
 }

@@ -110,7 +110,7 @@ pub fn findings(host: Host, document: &Node<'_>, policy: &Policy) -> Vec<HostFin
 }
 
 /// Where the value at `path` stands, or the nearest thing around it.
-fn mark_of(document: &Node<'_>, path: &[String]) -> Option<Mark> {
+pub fn mark_of(document: &Node<'_>, path: &[String]) -> Option<Mark> {
     let mut node = document;
     for part in path {
         let Value::Map(members) = &node.value else { break };

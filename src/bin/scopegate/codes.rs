@@ -154,6 +154,24 @@ fn of_error(kind: ErrorKind) -> (&'static str, &'static str) {
                and requests are answered with 503. Add the cluster, or call it as the proxy does (`scopegate render --cluster \
                NAME=NAME`).",
         ),
+        ErrorKind::MetadataUseless => (
+            "The issuer's metadata is of no use",
+            "`--fetch` read what the issuer says of itself, and the filter would not go by it: `issuer` is not exactly the provider's, an \
+               endpoint is missing, or lies at a host that `discovery.allowed_hosts` does not name, or is not HTTPS where the metadata is. \
+               Without keys from before, every token is answered with 503. Compare `issuer` character by character, the final slash \
+               too, and name further hosts only if they are the issuer's.",
+        ),
+        ErrorKind::NoKeyOfUse => (
+            "The issuer publishes no key that is of use",
+            "`--fetch` read the issuer's keys, and none of them could verify a token: the document is no key set, or its keys are for other \
+               algorithms than the provider's `algorithms`, too weak, or meant for other purposes. What was found of each key stands \
+               below the findings.",
+        ),
+        ErrorKind::IssuerRefuses => (
+            "The issuer refuses to tell",
+            "`--fetch` asked for the issuer's metadata or keys and was answered with another status than 200. With 4xx the URI is most \
+               likely wrong; redirects are not followed, by the filter neither.",
+        ),
     }
 }
 
@@ -187,6 +205,17 @@ fn of_warning(kind: WarningKind) -> (&'static str, &'static str) {
             "The filter works, but not as well as it could: without `vm_id` workers share nothing, without `FAIL_RELOAD` a VM that ended is \
                not replaced, without `allow_on_headers_stop_iteration` token requests are refused, and a Struct loses repeated keys before \
                anybody sees them.",
+        ),
+        WarningKind::IssuerNotReached => (
+            "The issuer could not be asked",
+            "`--fetch` got no answer, or one of 500 and above, from this machine. The proxy may have another way to the issuer; `--resolve \
+               CLUSTER=URL` says where a cluster leads from here, for example through a port that is forwarded.",
+        ),
+        WarningKind::KeyNotUsed => (
+            "The issuer publishes a key that cannot be used",
+            "`--fetch` found a key that looks like one for signatures and is malformed, too weak, symmetric or, worst, gives its private \
+               part away. Tokens that it signs are refused. Tell whoever runs the issuer; a private key that was published must be \
+               replaced.",
         ),
     }
 }
@@ -224,7 +253,7 @@ pub fn run(arguments: &Arguments) -> Result<CommandOutput, Failure> {
 /// All codes in Markdown.
 fn document() -> String {
     let mut text = "# Codes\n\nEach error and warning about a file has a code that stays the same when messages are reworded. SG1 are errors, SG2 \
-                    warnings, SG3 is\nabout what carries a configuration. `scopegate explain-code SG1203` prints one.\n"
+                    warnings, SG3 is\nabout what carries a configuration, SG4 about what issuers publish. `scopegate explain-code SG1203` prints one.\n"
         .to_owned();
     for code in Code::all() {
         let (title, paragraph) = code.explained();

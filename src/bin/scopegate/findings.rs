@@ -6,6 +6,7 @@ use scopegate::config::Mark;
 use serde_json::{Value, json};
 
 use crate::codes::Code;
+use crate::published::Published;
 use crate::terminal::{Style, Terminal, shown};
 
 /// An error or a warning.
@@ -30,6 +31,10 @@ pub struct Findings {
     pub findings: Vec<Finding>,
     /// How many more errors were only counted.
     pub omitted: usize,
+    /// What the issuers publish, where they were asked.
+    pub issuers: Vec<Published>,
+    /// What is left out.
+    pub notes: Vec<String>,
 }
 
 /// `--format`.
@@ -76,6 +81,15 @@ impl Findings {
         if self.omitted > 0 {
             text.push_str(&format!("and {} more errors\n", self.omitted));
         }
+        for issuer in &self.issuers {
+            let of = issuer.tenant.as_ref().map_or(String::new(), |tenant| format!(", tenant `{tenant}`"));
+            let name = format!("provider `{}`{of}", issuer.provider);
+            text.push_str(&format!("{}\n", terminal.paint(Style::Strong, shown(&name))));
+            for (what, value) in issuer.lines() {
+                let what = terminal.paint(Style::Faint, format!("{what}:"));
+                text.push_str(&format!("    {what} {}\n", shown(&value)));
+            }
+        }
         let (errors, warnings) = (self.errors(), self.warnings());
         let verdict = if errors > 0 {
             terminal.paint(Style::Bad, "refused")
@@ -94,13 +108,18 @@ impl Findings {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut report = json!({
             "file": self.name,
             "valid": self.errors() == 0,
             "errors": self.errors(),
             "warnings": self.warnings(),
             "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
-        })
+        });
+        if let (false, Some(members)) = (self.issuers.is_empty(), report.as_object_mut()) {
+            let issuers = self.issuers.iter().map(Published::json).collect();
+            members.insert("issuers".to_owned(), issuers);
+        }
+        report
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request as the filter decides it, with what its issuers would say: for `explain` and `test`.
 //!
-//! Nothing is sent anywhere. Every call that the filter would make is answered at once, from the scene.
+//! Every call that the filter would make is answered at once, from the scene. Nothing is sent anywhere, unless [`Scene::fetching`]
+//! says so.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,12 +15,16 @@ use scopegate::exchange::{Exchange, Facts, Forward, Host, Request, Step, Surroun
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::IssuerFault;
 use scopegate::issuer::calls::{CallKind, place};
+use scopegate::issuer::provider::{Provider, ProviderKeys};
 use scopegate::issuer::state::KeysReply;
 use scopegate::issuer::{ActivePolicy, IntrospectionOutcome, IssuerCall, Question, Waiter, WaiterId, Worker};
 use scopegate::jose::{PureVerifier, SkippedKey};
 use scopegate::policy::Policy;
 use scopegate::respond::{Answer, Rejection};
 use scopegate::token_endpoint::{Fault, MAX_BODY_BYTES};
+
+use crate::issuer_http::Fetching;
+use crate::published::{self, Published};
 
 /// A request and what its issuers would say.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +33,10 @@ pub struct Scene {
     pub headers: Vec<(String, Vec<u8>)>,
     /// JWK Sets, by the provider's name.
     pub jwks: Vec<(String, Vec<u8>)>,
+    /// Metadata of issuers, by the provider's name.
+    pub metadata: Vec<(String, Vec<u8>)>,
+    /// Whether issuers are asked for what is not given here of metadata and keys.
+    pub fetching: Fetching,
     /// The introspection answer.
     pub introspection: Option<Vec<u8>>,
     /// The form of a token request.
@@ -109,6 +118,8 @@ pub struct Call {
     pub place: String,
     /// Keys of the file that are not used, and why.
     pub skipped: Vec<SkippedKey>,
+    /// What the issuer publishes, where that was looked at.
+    pub published: Option<Published>,
 }
 
 /// Lets the filter decide. Its calls are answered at once, from the scene.
@@ -164,14 +175,27 @@ fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Opti
     };
     match call {
         IssuerCall::FetchKeys { provider, tenant, .. } => {
-            let name = name(provider);
-            let body = scene.jwks.iter().find(|(of, _)| *of == name).map(|(_, body)| body.as_slice());
-            let reply = body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable);
             let kind = CallKind::Keys;
             let place = leads(provider, kind, tenant.as_deref());
+            let (name, asked) = (name(provider), active.policy.provider(provider));
+            let (published, reply) = match asked.filter(|_| scene.looks_at_issuer(&name)) {
+                Some(asked) => {
+                    let (published, reply) = scene.fetch(asked, tenant.as_deref());
+                    (Some(published), reply)
+                }
+                None => {
+                    let body = file_of(&scene.jwks, &name).map(<[u8]>::to_vec);
+                    (None, body.map(|body| (200, body)).ok_or(IssuerFault::Unreachable))
+                }
+            };
+            let answered = reply.is_ok();
+            let reply = match &reply {
+                Ok((status, body)) => Ok((*status, &**body)),
+                Err(fault) => Err(fault.clone()),
+            };
             let KeysReply { fault, skipped, .. } =
                 active.keys_reply(provider, tenant.as_deref(), reply, 0, scene.now);
-            (Call { kind, provider: name, answered: body.is_some(), fault, place, skipped }, None)
+            (Call { kind, provider: name, answered, fault, place, skipped, published }, None)
         }
         IssuerCall::Introspect { provider, token, tenant } => {
             let question = Question { token: &token, tenant: tenant.as_deref() };
@@ -189,10 +213,42 @@ fn answer(active: &ActivePolicy, scene: &Scene, call: IssuerCall) -> (Call, Opti
             };
             let kind = CallKind::Introspection;
             let (provider, place) = (name(provider), leads(provider, kind, tenant.as_deref()));
-            let call = Call { kind, provider, answered: body.is_some(), fault, place, skipped: Vec::new() };
+            let answered = body.is_some();
+            let call = Call { kind, provider, answered, fault, place, skipped: Vec::new(), published: None };
             (call, Some(verdict))
         }
     }
+}
+
+impl Scene {
+    /// Whether what the issuer publishes is to be looked at, and not its keys alone taken from a file.
+    fn looks_at_issuer(&self, provider: &str) -> bool {
+        self.fetching.fetch || file_of(&self.metadata, provider).is_some()
+    }
+
+    /// Fetches as the filter does. What the scene has answers first.
+    fn fetch(&self, provider: &Provider, tenant: Option<&str>) -> (Published, published::Fetched) {
+        let is_discovered = match &provider.keys {
+            ProviderKeys::Remote(remote) => remote.discovery.is_some(),
+            ProviderKeys::Local(_) | ProviderKeys::None => false,
+        };
+        let mut files = vec![&self.jwks];
+        if is_discovered {
+            files.push(&self.metadata);
+        }
+        published::fetch(provider, tenant, &mut |cluster, call| {
+            let file = files.pop().and_then(|files| file_of(files, &provider.name));
+            match file {
+                Some(body) => Ok((200, body.to_vec())),
+                None if self.fetching.fetch => self.fetching.send(cluster, call),
+                None => Err("no file was given".to_owned()),
+            }
+        })
+    }
+}
+
+fn file_of<'f>(files: &'f [(String, Vec<u8>)], provider: &str) -> Option<&'f [u8]> {
+    files.iter().find(|(of, _)| *of == provider).map(|(_, body)| body.as_slice())
 }
 
 /// Puts the token where the provider that it names looks for one, or else where any does.

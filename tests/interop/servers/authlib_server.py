@@ -259,6 +259,8 @@ print(json.dumps({
     "authorization": "/oauth/authorize",
     "formats": {"jwt": {}, "opaque": {"format": "opaque"}},
     "methods": ["client_secret_basic", "client_secret_post"],
+    # As its page says.
+    "provider": {"profile": "rfc9068"},
     "cannot": {"discovery": "the library serves no metadata by itself"},
 }), flush=True)
 sys.stdin.read()

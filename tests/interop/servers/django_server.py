@@ -2,15 +2,17 @@
 
 import json
 import sys
+import tempfile
 import threading
 
 import django
 from django.conf import settings
 
+directory = tempfile.TemporaryDirectory(prefix="django-")
 settings.configure(
     SECRET_KEY="only for tests", DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True,
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "file:interop?mode=memory&cache=shared",
-                           "OPTIONS": {"uri": True}}},
+    # In a file: threads that share a database in memory do not wait for each other's locks.
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{directory.name}/interop.db"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "oauth2_provider"],
     MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware",
                 "django.contrib.auth.middleware.AuthenticationMiddleware"],
@@ -73,6 +75,7 @@ print(json.dumps({
     "token": "/o/token/", "introspection": "/o/introspect/", "revocation": "/o/revoke_token/",
     "authorization": "/o/authorize/", "code_client": "billing-app",
     "formats": {"opaque": {}}, "methods": ["client_secret_basic"],
+    "bearer_scope": "introspection",
     # A response has neither `aud` nor `token_type`, and no `iss`.
     "provider": {"issuer": None, "audiences": None, "allow_any_audience": True},
     "introspection_keys": {"required_members": ["client_id"]},

@@ -16,18 +16,20 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use scopegate::issuer::provider::ProviderKeys;
 use scopegate::policy::Policy;
 
 use self::explanation::Explanation;
+use crate::issuer_http::Fetching;
 use crate::scene::{Scene, decide, put_token};
 use crate::source::{Inputs, read_bytes};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, shown};
 use crate::{CommandOutput, Failure, clock};
 
 /// Walk one request through the filter and tell what each step sees and concludes.
 ///
-/// Nothing is sent anywhere: keys and introspection answers come from files. An issuer without a file counts
-/// as unreachable. The token is never printed; what it says is.
+/// Nothing is sent anywhere, unless `--fetch` is there: keys and introspection answers come from files. An issuer without a
+/// file counts as unreachable. The token is never printed; what it says is.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 the request passes, 1 it is refused, 2 there is no answer.
@@ -39,6 +41,7 @@ Examples:
   pbpaste | scopegate explain --config gateway.yaml --path /acme/books --token - \\
       --header 'x-tenant-id: acme' --introspection answer.json \\
       --now 2026-11-22T12:00:00Z --format json
+  scopegate explain --config gateway.yaml --path /acme/books --token token.jwt --fetch
   tail -1 audit.log | scopegate explain --config gateway/ --from-log -")]
 pub struct Arguments {
     /// The configuration: a file, a directory, or what carries one; repeatable for the parts of a table.
@@ -72,6 +75,11 @@ pub struct Arguments {
     /// A provider's JWK Set, as its `remote_jwks` would give it; repeatable.
     #[arg(long, value_name = "PROVIDER=FILE", value_parser = parse_assignment)]
     jwks: Vec<(String, PathBuf)>,
+    /// A provider's metadata, as its `discovery` would give it; repeatable. Its keys still come from --jwks or --fetch.
+    #[arg(long, value_name = "PROVIDER=FILE", value_parser = parse_assignment)]
+    discovery: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    fetching: Fetching,
     /// The issuer's answer to the introspection of the token (RFC 7662 section 2.2).
     #[arg(long, value_name = "FILE")]
     introspection: Option<PathBuf>,
@@ -152,7 +160,7 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
             .into_iter()
             .flatten()
             .chain(&arguments.config)
-            .chain(arguments.jwks.iter().map(|(_, file)| file))
+            .chain(arguments.jwks.iter().chain(&arguments.discovery).map(|(_, file)| file))
             .filter(|path| path.as_os_str() == "-")
             .count();
     if reads_standard_input > 1 {
@@ -161,6 +169,7 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
     let mut scene = Scene {
         client_certificate: arguments.client_certificate_sha256,
         peer_address: arguments.peer_address,
+        fetching: arguments.fetching.clone(),
         now: arguments.now.unwrap_or_else(clock::now),
         ..Scene::default()
     };
@@ -176,11 +185,23 @@ fn scene(arguments: &Arguments, policy: &Policy) -> Result<Scene, Failure> {
         .chain(own)
         .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
         .collect();
-    for (provider, file) in &arguments.jwks {
-        if !policy.providers.iter().any(|known| *known.name == **provider) {
-            return Err(Failure(format!("--jwks: no provider is called `{provider}`")));
+    for (option, files) in [("--jwks", &arguments.jwks), ("--discovery", &arguments.discovery)] {
+        for (name, file) in files {
+            let Some(provider) = policy.providers.iter().find(|known| *known.name == **name) else {
+                return Err(Failure(format!("{option}: no provider is called `{}`", shown(name))));
+            };
+            let read = (name.clone(), read_bytes(file)?.1);
+            if option == "--jwks" {
+                scene.jwks.push(read);
+                continue;
+            }
+            match &provider.keys {
+                ProviderKeys::Remote(remote) if remote.discovery.is_some() => scene.metadata.push(read),
+                ProviderKeys::Remote(_) | ProviderKeys::Local(_) | ProviderKeys::None => {
+                    return Err(Failure(format!("--discovery: provider `{name}` has no `discovery`")));
+                }
+            }
         }
-        scene.jwks.push((provider.clone(), read_bytes(file)?.1));
     }
     if let Some(file) = &arguments.introspection {
         scene.introspection = Some(read_bytes(file)?.1);

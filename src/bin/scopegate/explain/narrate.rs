@@ -14,6 +14,7 @@ use scopegate::http::headers::{borrowed, values};
 use scopegate::identity::{Identity, TenantStanding};
 use scopegate::ids::{OperationId, PermissionId, ProviderId, TenantId};
 use scopegate::issuer::calls::CallKind;
+use scopegate::issuer::discovery::{INTROSPECTION_ENDPOINT, JWKS_URI};
 use scopegate::issuer::provider::{Provider, ProviderKeys};
 use scopegate::policy::{Policy, Unmatched};
 use scopegate::respond::Rejection;
@@ -273,6 +274,7 @@ impl Narrator<'_> {
             if jwt.is_some() && !provider.knows_jwts_by_introspection() {
                 terms_for_jwts(provider, details);
             }
+            discovery(provider, details);
             required_values("provider", &provider.rules.required_values, details);
             let more_scopes = &provider.rules.claims.additional_scopes;
             if !more_scopes.is_empty() {
@@ -322,12 +324,23 @@ impl Narrator<'_> {
                 CallKind::Keys => "keys",
                 CallKind::Introspection => "introspection",
             };
-            let answer = match (call.answered, &call.fault) {
-                (false, _) => format!("{}; no file was given, so it is unreachable", call.place),
-                (true, None) => "; its file answered".to_owned(),
-                (true, Some(fault)) => format!("{}; its file is of no use: {fault}", call.place),
+            let answer = match (&call.published, call.answered, &call.fault) {
+                (None, false, _) => format!("{}; no file was given, so it is unreachable", call.place),
+                (None, true, None) => "; its file answered".to_owned(),
+                (None, true, Some(fault)) => format!("{}; its file is of no use: {fault}", call.place),
+                (Some(_), _, None) => format!("{}; it answered", call.place),
+                (Some(_), _, Some(fault)) => format!("{}; of no use: {fault}", call.place),
             };
             details.add(name, format!("provider `{}` was asked{answer}", call.provider));
+            if let Some(published) = &call.published {
+                for (name, value) in published.lines() {
+                    details.add(&format!("found {name}"), value);
+                }
+                for problem in &published.problems {
+                    details.add("found wrong", &*problem.message);
+                }
+                continue;
+            }
             for key in &call.skipped {
                 details.add("key not used", key.to_string());
             }
@@ -577,6 +590,22 @@ fn terms_for_jwts(provider: &Provider, details: &mut Details) {
         });
         details.add("provider accepts audiences", patterns.collect::<Vec<_>>().join(", "));
     }
+}
+
+/// What the issuer's metadata is taken for, and from where.
+fn discovery(provider: &Provider, details: &mut Details) {
+    let ProviderKeys::Remote(remote) = &provider.keys else { return };
+    let Some(discovery) = &remote.discovery else { return };
+    let mut gives = Vec::new();
+    if discovery.configured_keys.is_none() {
+        gives.push(JWKS_URI);
+    }
+    if discovery.gives_introspection {
+        gives.push(INTROSPECTION_ENDPOINT);
+    }
+    let gives = if gives.is_empty() { "nothing".to_owned() } else { gives.join(" and ") };
+    let hosts = discovery.allowed_hosts.join(", ");
+    details.add("provider's metadata gives", format!("{gives}, at the hosts {hosts}"));
 }
 
 fn required_values(whose: &str, required: &[RequiredValue], details: &mut Details) {

@@ -237,6 +237,7 @@ impl Generator {
             peer_address: None,
             now: Duration::from_secs(NOW),
             variables: None,
+            ..Scene::default()
         }
     }
 }
