@@ -384,13 +384,25 @@ fn a_signed_release_verifies_offline_and_one_that_was_changed_does_not() {
     };
     changed(&directory.join("CHANGELOG.md"), "Unreleased", "Released", "CHANGELOG.md: another digest");
     changed(&directory.join("SHA256SUMS"), "  LICENSE", "  LICENCE", "signature verification failed");
-    let bundle = files.keys().find(|name| name.ends_with(".provenance.sigstore.json")).unwrap();
-    changed(
-        &directory.join(bundle),
-        "\"payload\": \"ey",
-        "\"payload\": \"ez",
-        "signature verification failed",
-    );
+    // Sums that are signed vouch for no provenance: that has a signature of its own.
+    let [bundle, sums, signature] = [".provenance.sigstore.json", "SHA256SUMS", "SHA256SUMS.sig"]
+        .map(|end| directory.join(files.keys().find(|name| name.ends_with(end)).unwrap()));
+    let before = [&bundle, &sums, &signature].map(|path| fs::read(path).unwrap());
+    let forged = String::from_utf8_lossy(&before[0]).replacen("\"payload\": \"ey", "\"payload\": \"ez", 1);
+    let named = String::from_utf8_lossy(&before[1]).replace(&sha256(&before[0]), &sha256(forged.as_bytes()));
+    fs::write(&bundle, forged).unwrap();
+    fs::write(&sums, named).unwrap();
+    let script = "const signed = crypto.sign('sha256', fs.readFileSync(process.argv[1]), fs.readFileSync(process.argv[2]));
+        fs.writeFileSync(process.argv[3], signed.toString('base64'));";
+    let paths = [&sums, Path::new(&private), &signature];
+    successful(Command::new("node").args(["-e", script]).args(paths));
+    let output = verify(&public);
+    let verified = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success() && verified.starts_with("SHA256SUMS: "), "{verified}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("signature verification failed"));
+    for (path, bytes) in [&bundle, &sums, &signature].into_iter().zip(before) {
+        fs::write(path, bytes).unwrap();
+    }
     let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     let digest_of = |kind: &str| {
         let is_it = |each: &&Value| each["annotations"]["kind"] == format!("dev.cosignproject.cosign/{kind}");
@@ -398,7 +410,7 @@ fn a_signed_release_verifies_offline_and_one_that_was_changed_does_not() {
         manifest["digest"].as_str().unwrap().to_owned()
     };
     // Another image under the name of the signed one; what is signed for it is looked for under its own digest.
-    changed(&layout.join("index.json"), &digest_of("image"), &digest_of("sigs"), "another blob");
+    changed(&layout.join("index.json"), &digest_of("image"), &digest_of("sigs"), "no sha256-");
     assert!(verify(&public).status.success());
 
     let message = run(Command::new("node")

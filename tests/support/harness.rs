@@ -548,9 +548,14 @@ fn listener_port(admin_port: u16, name: &str) -> u16 {
     ports.into_iter().find(|(known, _)| known == name).expect("the listener's port").1
 }
 
-/// The names of the listeners and their ports.
+/// The names of the listeners and their ports. Envoy says nothing while it compiles a filter that it has discovered.
 fn listener_ports(admin_port: u16) -> Vec<(String, u16)> {
-    let listeners = http::send(admin_port, &Request::get("/listeners?format=json")).json();
+    let mut answer = None;
+    wait_until("envoy tells its listeners", || {
+        answer = http::try_send(admin_port, &Request::get("/listeners?format=json"));
+        answer.is_some()
+    });
+    let listeners = answer.expect("an answer").json();
     let statuses = listeners["listener_statuses"].as_array().expect("a list of listeners");
     let named = |status: &Value| {
         let port = status["local_address"]["socket_address"]["port_value"].as_u64()?;
