@@ -97,7 +97,7 @@ fn is_whole(source: &Source) -> bool {
 }
 
 /// Errors and warnings in the order of the files, and how many more errors were only counted.
-fn findings(source: &Source, host: Option<Host>) -> Findings {
+pub fn findings(source: &Source, host: Option<Host>) -> Findings {
     let mut findings = Vec::new();
     let mut omitted = 0;
     let finding = |is_error: bool, path: &str, mark: Option<Mark>, message: &str| {

@@ -95,7 +95,8 @@ impl Findings {
         text
     }
 
-    fn json(&self) -> Value {
+    /// For machines.
+    pub fn json(&self) -> Value {
         json!({
             "file": self.name,
             "valid": self.errors() == 0,
