@@ -93,12 +93,13 @@ $(WASM_OUT)/%.wasm: target/$(WASM_TARGET)/release/deps/scopegate.wasm tools/fini
 WITHOUT_PATHS := target.$(WASM_TARGET).rustflags=['--remap-path-prefix=$(CURDIR)=scopegate', \
 	'--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo']
 
-# The core for a browser. It is not the filter: it needs no fat LTO, and its cryptography is the crates' own for 64 bits.
+# The core for a browser. It needs no fat LTO. Its RSA computes in words of 32 bits as the filter's does; Ed25519 is the crate's own, which
+# is built sooner than fiat's.
 PLAYGROUND_CORE := target/$(WASM_TARGET)/browser/playground.wasm
 PLAYGROUND := target/playground
 .PHONY: playground-core
 playground-core: rust
-	RUSTFLAGS="-D warnings --remap-path-prefix=$(CURDIR)=scopegate --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo" \
+	RUSTFLAGS="-D warnings --cfg=cpubits=\"32\" --remap-path-prefix=$(CURDIR)=scopegate --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo" \
 		cargo build --profile browser --bin playground --target $(WASM_TARGET) --no-default-features --features playground --locked
 
 .PHONY: playground

@@ -165,6 +165,19 @@ fn the_playground_decides_as_the_tool_does_and_the_documentation_leads_to_it() {
         assert!(width.as_u64().unwrap() <= limit, "{which}: {width}");
     }
 
+    // What the page may do: its own scripts, WebAssembly, and no way to anybody.
+    let page = fs::read_to_string(directory.join("index.html")).unwrap();
+    assert!(
+        page.contains(
+            "content=\"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src blob:;"
+        ),
+        "{page}"
+    );
+    assert!(
+        !page.contains("'unsafe-eval'") && !page.contains("'unsafe-inline'") && !page.contains("connect-src"),
+        "{page}"
+    );
+
     // Fast. Other tests run beside this one, so that the best of several counts.
     assert!(milliseconds(&seen["firstPaint"]) < 1_000.0, "{}", seen["firstPaint"]);
     assert!(milliseconds(&seen["decision"]["fastest"]) < 50.0, "{}", seen["decision"]);
