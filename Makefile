@@ -94,6 +94,26 @@ $(WASM_OUT)/%.wasm: target/$(WASM_TARGET)/release/deps/scopegate.wasm tools/fini
 WITHOUT_PATHS := target.$(WASM_TARGET).rustflags=['--remap-path-prefix=$(CURDIR)=scopegate', \
 	'--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo']
 
+# The core for a browser. It needs no fat LTO. Its RSA computes in words of 32 bits as the filter's does; Ed25519 is the crate's own, which
+# is built sooner than fiat's.
+PLAYGROUND_CORE := target/$(WASM_TARGET)/browser/playground.wasm
+PLAYGROUND := target/playground
+.PHONY: playground-core
+playground-core: rust
+	RUSTFLAGS="-D warnings --cfg=cpubits=\"32\" --remap-path-prefix=$(CURDIR)=scopegate --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo" \
+		cargo build --profile browser --bin playground --target $(WASM_TARGET) --no-default-features --features playground --locked
+
+.PHONY: playground
+playground: playground-core .env/playground $(WASM_OPT_READY) ## Build the playground, a page that needs no server: target/playground/index.html
+	@$(WASM_OPT_PROGRAM) $(WASM_FEATURES) --vacuum --dce --remove-unused-module-elements --duplicate-function-elimination \
+		$(PLAYGROUND_CORE) --output $(PLAYGROUND_CORE).small
+	@node playground/build.mjs $(PLAYGROUND_CORE).small $(PLAYGROUND)
+
+DOCUMENTATION := target/docs
+.PHONY: docs
+docs: playground ## Build the documentation as a site that needs no server: target/docs/index.html
+	@node playground/site.mjs $(PLAYGROUND_CORE).small $(PLAYGROUND) $(DOCUMENTATION)
+
 .PHONY: reproducible
 reproducible: build ## Build the commit at hand once more in another folder, and compare the files
 	rm -rf target/reproducible && git clone --quiet . target/reproducible/of-another-name
@@ -133,8 +153,10 @@ test: export SCOPEGATE_PROMETHEUS = $(PROMETHEUS_BINARIES)
 test: export SCOPEGATE_PYTHON = $(CURDIR)/.env/second-opinion/bin/python
 test: export SCOPEGATE_KUBERNETES = $(KUBERNETES_BINARIES)
 test: export SCOPEGATE_CHROMIUM = $(CHROMIUM_BINARY)
+test: export SCOPEGATE_PLAYGROUND = $(CURDIR)/$(PLAYGROUND)
+test: export SCOPEGATE_DOCS = $(CURDIR)/$(DOCUMENTATION)
 test: ## Check formatting, lints and documentation, then run every test, real Envoy included
-	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs setup .env/deploy .env/interop .env/browser .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY) $(CHROMIUM_READY)
+	@$(MAKE) --jobs 3 --output-sync=target lint build test-programs docs setup .env/deploy .env/interop .env/browser .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY) $(CHROMIUM_READY)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast $(TESTED); \
 	else \
@@ -212,7 +234,8 @@ fmt: ## Format the code
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules tests/interop/node_modules
+	rm -rf target .env $(SERVERS)/node_modules tests/deploy/node_modules tests/interop/node_modules tests/browser/node_modules \
+		playground/node_modules
 
 .PHONY: setup
 setup: $(ENVOY_READY) .env/node ## Install Envoy and the servers that demo and tests run against
@@ -250,7 +273,8 @@ node:
 .env/deploy: tests/deploy/package-lock.json
 .env/interop: tests/interop/package-lock.json
 .env/browser: tests/browser/package-lock.json
-.env/node .env/deploy .env/interop .env/browser: | node
+.env/playground: playground/package-lock.json
+.env/node .env/deploy .env/interop .env/browser .env/playground: | node
 	@$(call need,npm --version,npm,for example: apt-get install npm or https://nodejs.org)
 	cd $(<D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@mkdir -p .env && touch $@

@@ -21,7 +21,7 @@ pub mod authorize;
 pub mod collections;
 pub mod config;
 pub mod credential;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "playground")))]
 mod edge;
 pub mod exchange;
 pub mod http;

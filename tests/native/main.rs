@@ -32,6 +32,7 @@ mod memory;
 mod metadata;
 mod open_tables;
 mod path_corpus;
+mod playground;
 mod reasons;
 mod route_laws;
 mod scope_matching;

@@ -71,8 +71,10 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
 }
 
 fn once(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Failure> {
-    let all: Vec<Findings> =
-        sources(&arguments.inputs)?.iter().map(|source| findings(source, arguments)).collect();
+    let all: Vec<Findings> = sources(&arguments.inputs)?
+        .iter()
+        .map(|source| findings(source, arguments.host, &arguments.fetching, &arguments.tenants))
+        .collect();
     let text = report(&all, arguments.format, terminal)?;
     let errors: usize = all.iter().map(Findings::errors).sum();
     let warnings: usize = all.iter().map(Findings::warnings).sum();
@@ -109,7 +111,10 @@ fn is_whole(source: &Source) -> bool {
 }
 
 /// Errors and warnings in the order of the files, and how many more errors were only counted.
-fn findings(source: &Source, arguments: &Arguments) -> Findings {
+///
+/// With what the filter cannot do on `host`, and what the issuers publish where `fetching` asks for it, of each of `tenants`
+/// where tenants have issuers of their own.
+pub fn findings(source: &Source, host: Option<Host>, fetching: &Fetching, tenants: &[String]) -> Findings {
     let mut findings = Vec::new();
     let (mut issuers, mut notes) = (Vec::new(), Vec::new());
     let mut omitted = 0;
@@ -147,18 +152,14 @@ fn findings(source: &Source, arguments: &Arguments) -> Findings {
                                 report(&errors, &mut findings);
                             }
                         }
-                        for found in arguments
-                            .host
-                            .iter()
-                            .flat_map(|host| check_host::findings(*host, document, &loaded.policy))
+                        for found in
+                            host.iter().flat_map(|host| check_host::findings(*host, document, &loaded.policy))
                         {
                             findings.push(finding(found.code, &found.path, found.mark, &found.message));
                         }
-                        if arguments.fetching.fetch {
-                            let mut send =
-                                |cluster: &str, call: &HttpCall| arguments.fetching.send(cluster, call);
-                            let (all, more) =
-                                published::fetch_all(&loaded.policy, &arguments.tenants, &mut send);
+                        if fetching.fetch {
+                            let mut send = |cluster: &str, call: &HttpCall| fetching.send(cluster, call);
+                            let (all, more) = published::fetch_all(&loaded.policy, tenants, &mut send);
                             for (issuer, problem) in all.iter().flat_map(|issuer| {
                                 issuer.problems.iter().map(move |problem| (issuer, problem))
                             }) {

@@ -90,34 +90,62 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
         (Some(_), _) => return Err(Failure("with --admin, name the new configuration alone".to_owned())),
         (None, _) => return Err(Failure("name the current configuration and the new one".to_owned())),
     };
-    let ((old_loaded, old_document), (new_loaded, new_document)) = (old.load_whole()?, new.load_whole()?);
-    let (old_policy, new_policy) = (old_loaded.policy, new_loaded.policy);
-    progress::doing("comparing", 0);
-    let events = difference(&old_policy, &new_policy);
-    let kin = (kin::kin(&old_policy, &old_document), kin::kin(&new_policy, &new_document));
-    let access = access_changes(&old_policy, &new_policy, &events, &kin);
-    let settings = settings(&old_document, &new_document);
-    let summary = Summary::of(&old_policy, &new_policy, &events, &access);
-    let templates = templates([&old_document, &new_document]);
-    let is_same = events.is_empty() && access.is_empty() && settings.is_empty();
+    let compared = Compared::new(&old, &new)?;
     let text = match arguments.format {
-        Format::Text => {
-            let grouping = Grouping { templates: &templates, all: arguments.all };
-            let mut text = if is_same { String::new() } else { summary.text(terminal) };
-            text.push_str(&self::text(&events, &access, &settings, &grouping, terminal));
-            text
-        }
-        Format::Json => {
-            let report = json!({
-                "summary": summary.json(),
-                "events": events.iter().map(Change::to_json).collect::<Vec<_>>(),
-                "access": access.iter().map(AccessChange::to_json).collect::<Vec<_>>(),
-                "settings": settings,
-            });
-            format!("{report:#}\n")
-        }
+        Format::Text => compared.text(arguments.all, terminal),
+        Format::Json => format!("{:#}\n", compared.json()),
     };
-    Ok(CommandOutput { text, notes: Vec::new(), yes: is_same || !arguments.exit_code })
+    Ok(CommandOutput { text, notes: Vec::new(), yes: compared.is_same() || !arguments.exit_code })
+}
+
+/// Two configurations and all in which they differ.
+pub struct Compared {
+    events: Vec<Change>,
+    access: Vec<AccessChange>,
+    settings: Vec<String>,
+    summary: Summary,
+    templates: HashMap<String, String>,
+}
+
+impl Compared {
+    /// Compares them.
+    pub fn new(old: &Source, new: &Source) -> Result<Self, Failure> {
+        let ((old_loaded, old_document), (new_loaded, new_document)) = (old.load_whole()?, new.load_whole()?);
+        let (old_policy, new_policy) = (old_loaded.policy, new_loaded.policy);
+        progress::doing("comparing", 0);
+        let events = difference(&old_policy, &new_policy);
+        let kin = (kin::kin(&old_policy, &old_document), kin::kin(&new_policy, &new_document));
+        let access = access_changes(&old_policy, &new_policy, &events, &kin);
+        Ok(Self {
+            settings: settings(&old_document, &new_document),
+            summary: Summary::of(&old_policy, &new_policy, &events, &access),
+            templates: templates([&old_document, &new_document]),
+            events,
+            access,
+        })
+    }
+
+    fn is_same(&self) -> bool {
+        self.events.is_empty() && self.access.is_empty() && self.settings.is_empty()
+    }
+
+    /// For people; with each change where `all` is.
+    pub fn text(&self, all: bool, terminal: &Terminal) -> String {
+        let grouping = Grouping { templates: &self.templates, all };
+        let mut text = if self.is_same() { String::new() } else { self.summary.text(terminal) };
+        text.push_str(&text_of(&self.events, &self.access, &self.settings, &grouping, terminal));
+        text
+    }
+
+    /// For machines; `events` holds the lines that the filter logs.
+    pub fn json(&self) -> serde_json::Value {
+        json!({
+            "summary": self.summary.json(),
+            "events": self.events.iter().map(Change::to_json).collect::<Vec<_>>(),
+            "access": self.access.iter().map(AccessChange::to_json).collect::<Vec<_>>(),
+            "settings": self.settings,
+        })
+    }
 }
 
 /// Every change of access, tenant by tenant. For a tenant without an event of its own only the operations of
@@ -345,7 +373,7 @@ impl AccessChange {
     }
 }
 
-fn text(
+fn text_of(
     events: &[Change],
     access: &[AccessChange],
     settings: &[String],

@@ -107,7 +107,8 @@ impl Findings {
         text
     }
 
-    fn json(&self) -> Value {
+    /// For machines.
+    pub fn json(&self) -> Value {
         let mut report = json!({
             "file": self.name,
             "valid": self.errors() == 0,

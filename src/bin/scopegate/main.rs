@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod answer;
 mod around;
 mod bundle;
 mod catalog;
@@ -25,6 +26,7 @@ mod kin;
 mod man;
 mod matrix;
 mod merge;
+mod outcome;
 mod progress;
 mod published;
 mod render;
@@ -39,6 +41,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::outcome::{CommandOutput, Failure};
 use self::terminal::Terminal;
 
 /// Check, explain and compare scopegate configurations.
@@ -80,6 +83,8 @@ enum Command {
     ExplainCode(codes::Arguments),
     Completions(Completions),
     Man(man::Arguments),
+    #[command(hide = true)]
+    Answer(answer::Arguments),
 }
 
 /// Print the JSON Schema of the configuration, for editors.
@@ -107,32 +112,6 @@ struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// What a command prints, and the answer that its exit code gives.
-struct CommandOutput {
-    /// For standard output.
-    text: String,
-    /// For standard error: notes on what the text leaves out.
-    notes: Vec<String>,
-    /// Whether the answer is yes: exit code 0.
-    yes: bool,
-}
-
-impl CommandOutput {
-    fn yes(text: String) -> Self {
-        Self { text, notes: Vec::new(), yes: true }
-    }
-}
-
-/// Why a command has no answer: exit code 2. One or more lines for standard error.
-#[derive(Debug, PartialEq)]
-struct Failure(String);
-
-impl From<String> for Failure {
-    fn from(message: String) -> Self {
-        Self(message)
-    }
-}
-
 impl Command {
     fn run(self, terminal: &Terminal) -> Result<CommandOutput, Failure> {
         match self {
@@ -144,6 +123,7 @@ impl Command {
             Self::Matrix(arguments) => matrix::run(&arguments, terminal),
             Self::Fmt(arguments) => fmt::run(&arguments),
             Self::Man(arguments) => man::run(&arguments),
+            Self::Answer(arguments) => answer::run(&arguments),
             Self::Bundle(arguments) => bundle::run(&arguments),
             Self::Unbundle(arguments) => bundle::run_unbundle(&arguments),
             Self::ExplainCode(arguments) => codes::run(&arguments),

@@ -47,6 +47,8 @@ pub struct Scene {
     pub peer_address: Option<IpAddr>,
     /// Since the epoch.
     pub now: Duration,
+    /// The access token, where one was put.
+    pub token: Option<String>,
     /// What every variable of the VM's environment holds; None for the tool's own environment.
     pub variables: Option<String>,
 }
@@ -268,6 +270,7 @@ pub fn put_token(scene: &mut Scene, token: &str, policy: &Policy) {
         )
     });
     let Some((place, prefix, _)) = places.first() else { return };
+    scene.token = Some(token.to_owned());
     match place {
         PlaceRef::Header(name) => {
             scene.headers.push(((*name).to_owned(), format!("{prefix}{token}").into_bytes()))

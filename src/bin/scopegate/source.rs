@@ -105,6 +105,13 @@ impl Source {
         Ok(Self { name, files, is_table })
     }
 
+    /// This text of YAML.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        let file =
+            InputFile { name: name.to_owned(), text: text.to_owned(), is_json: false, lines_before: 0 };
+        Self { name: name.to_owned(), files: vec![file], is_table: false }
+    }
+
     /// Reads what the Envoy at `url` has.
     pub fn of_envoy(url: &str) -> Result<Self, Failure> {
         let text = admin::config_dump(url)?;

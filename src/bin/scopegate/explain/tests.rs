@@ -233,8 +233,6 @@ impl Generator {
             jwks: vec![("corp".to_owned(), jwks([&self.issuer]).to_string().into_bytes())],
             introspection: introspection.filter(|answer| !answer.is_empty()),
             body,
-            client_certificate: None,
-            peer_address: None,
             now: Duration::from_secs(NOW),
             variables: None,
             ..Scene::default()

@@ -16,7 +16,7 @@ use scopegate::respond::Reason;
 use crate::catalog::{callers, operation_name, operations, request_text, requirement_text};
 use crate::kin;
 use crate::progress;
-use crate::source::Inputs;
+use crate::source::{Inputs, Source};
 use crate::terminal::{Style, Terminal, shown};
 use crate::{CommandOutput, Failure};
 
@@ -139,6 +139,28 @@ pub fn run(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, 
         Failure(format!("cannot write {}: {error}", shown(&output.display().to_string())))
     })?;
     Ok(CommandOutput { text: String::new(), notes, yes: true })
+}
+
+/// What the page of all tenants shows.
+pub fn data(source: &Source) -> Result<serde_json::Value, Failure> {
+    let (loaded, document) = source.load_whole()?;
+    let policy = loaded.policy;
+    let arguments = Arguments {
+        inputs: Inputs::default(),
+        tenants: Vec::new(),
+        clients: Vec::new(),
+        operations: Vec::new(),
+        suites: Vec::new(),
+        format: Format::Html,
+        output: None,
+    };
+    let kin = kin::kin(&policy, &document);
+    let mut tables = Tables { policy: &policy, kin, known: HashMap::new(), arguments: &arguments };
+    let mut pages = page::Pages::default();
+    for (_, tenant) in policy.tenants.iter() {
+        pages.add(&tenant.id, tables.of_kin(tenant));
+    }
+    Ok(pages.data())
 }
 
 fn chosen<'p>(arguments: &Arguments, policy: &'p Policy) -> Result<Vec<&'p Tenant>, Failure> {

@@ -112,15 +112,19 @@ impl Pages {
         u32::try_from(place).ok().and_then(|place| char::from_u32(0x30 + place)).unwrap_or('?')
     }
 
+    /// What the page shows.
+    pub fn data(&self) -> Value {
+        json!({
+            "tenants": self.tenants, "tables": self.tables, "operations": self.operations,
+            "outcomes": self.outcomes.iter().map(|(class, reason)| json!([class, reason])).collect::<Vec<_>>(),
+        })
+    }
+
     /// The page.
     pub fn page(&self, realm: &str) -> String {
         let realm = shown(realm);
-        let data = json!({
-            "tenants": self.tenants, "tables": self.tables, "operations": self.operations,
-            "outcomes": self.outcomes.iter().map(|(class, reason)| json!([class, reason])).collect::<Vec<_>>(),
-        });
         // Nothing in it can end the element.
-        let data = data.to_string().replace('<', "\\u003c");
+        let data = self.data().to_string().replace('<', "\\u003c");
         let search = |id, label, placeholder| {
             html! {
                 label { (label) " " input #(id) type="search" placeholder=(placeholder) autocomplete="off" spellcheck="false"; }

@@ -34,6 +34,15 @@ pub struct Bench {
     policy: Option<Policy>,
     providers: Map<String, Value>,
     keys: Keys,
+    issued: Issued,
+}
+
+/// Whose keys verify the tokens.
+enum Issued {
+    /// Throw-away ones, in place of each provider's.
+    Here,
+    /// The provider's own. This JWK Set is in place of each provider's; without one, those that are fetched cannot be.
+    Elsewhere(Option<String>),
 }
 
 /// What came of a case.
@@ -81,22 +90,70 @@ impl Bench {
     ///
     /// The document's.
     pub fn new(document: &Node<'_>, cases: &[Case]) -> Result<Self, ConfigErrors> {
+        Self::with_keys(document, cases, Keys::default())
+    }
+
+    /// The same, with keys that were made before.
+    ///
+    /// # Errors
+    ///
+    /// The document's.
+    pub fn with_keys(document: &Node<'_>, cases: &[Case], keys: Keys) -> Result<Self, ConfigErrors> {
+        let mut bench = Self::unprepared(document, keys, Issued::Here)?;
+        bench.prepare_keys(cases);
+        bench.replace_keys(document)?;
+        Ok(bench)
+    }
+
+    /// The policy of `document` for a token that an issuer has signed, with its JWK Set.
+    ///
+    /// # Errors
+    ///
+    /// The document's, or the key set's.
+    pub fn for_issued(document: &Node<'_>, jwks: Option<&str>) -> Result<Self, ConfigErrors> {
+        let issued = Issued::Elsewhere(jwks.map(str::to_owned));
+        let mut bench = Self::unprepared(document, Keys::default(), issued)?;
+        bench.replace_keys(document)?;
+        Ok(bench)
+    }
+
+    fn unprepared(document: &Node<'_>, keys: Keys, issued: Issued) -> Result<Self, ConfigErrors> {
         let policy = config::from_document(document)?.policy;
         let providers = match member(&document.value, "providers").map(DocumentValue::to_json) {
             Some(Value::Object(providers)) => providers,
             Some(_) | None => Map::new(),
         };
-        let mut bench = Self { policy: Some(policy), providers, keys: Keys::default() };
-        bench.prepare_keys(cases);
-        if let Some(replaced) = bench.with_own_keys(document) {
-            bench.policy = Some(config::from_document(&replaced)?.policy);
+        Ok(Self { policy: Some(policy), providers, keys, issued })
+    }
+
+    fn replace_keys(&mut self, document: &Node<'_>) -> Result<(), ConfigErrors> {
+        if let Some(replaced) = self.with_own_keys(document) {
+            self.policy = Some(config::from_document(&replaced)?.policy);
         }
-        Ok(bench)
+        Ok(())
+    }
+
+    /// The JWK Set of a provider, where there is one.
+    fn jwks(&self, provider: &str) -> Option<String> {
+        match &self.issued {
+            Issued::Here => Some(self.keys.jwks(provider).to_string()),
+            Issued::Elsewhere(jwks) => jwks.clone(),
+        }
+    }
+
+    /// What the document says of a provider.
+    pub(super) fn settings(&self, provider: &str) -> Value {
+        self.providers.get(provider).cloned().unwrap_or_default()
     }
 
     /// The policy.
     pub fn policy(&self) -> Option<&Policy> {
         self.policy.as_ref()
+    }
+
+    /// Its keys, for another.
+    pub fn into_keys(self) -> Keys {
+        self.keys
     }
 
     fn prepare_keys(&mut self, cases: &[Case]) {
@@ -118,17 +175,14 @@ impl Bench {
         }
     }
 
-    /// The document with the throw-away keys for each `local_jwks`; None where it has none.
+    /// The document with the keys that stand in for each `local_jwks`; None where it has none.
     fn with_own_keys(&self, document: &Node<'_>) -> Option<Node<'static>> {
         let mut replaced = None;
         for name in self.providers.keys() {
             let has_own =
                 self.providers.get(name).is_some_and(|provider| provider.get("local_jwks").is_some());
-            if !has_own {
-                continue;
-            }
+            let Some(jwks) = self.jwks(name).filter(|_| has_own) else { continue };
             let mut document = replaced.take().unwrap_or_else(|| owned(document));
-            let jwks = self.keys.jwks(name).to_string();
             let keys = owned(&parse_json(jwks.as_bytes()).ok()?);
             let provider = member_mut(member_mut(&mut document, "providers")?, name)?;
             member_mut(provider, "local_jwks")?.value = keys.value;
@@ -143,11 +197,28 @@ impl Bench {
     ///
     /// What keeps the case from being put.
     pub fn decide(&mut self, case: &Case) -> Result<Outcome, String> {
-        let policy = self.policy.as_ref().ok_or("the policy was lost")?;
-        let scene = self.scene(case, policy)?;
+        let scene = self.scene_of(case)?;
+        self.decide_scene(&scene)
+    }
+
+    /// The request of a case, with its token, and what its issuers say.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the case from being put.
+    pub fn scene_of(&self, case: &Case) -> Result<Scene, String> {
+        self.scene(case, self.policy.as_ref().ok_or("the policy was lost")?)
+    }
+
+    /// Decides a request.
+    ///
+    /// # Errors
+    ///
+    /// That a decision before ended in the middle.
+    pub fn decide_scene(&mut self, scene: &Scene) -> Result<Outcome, String> {
         let policy = self.policy.take().ok_or("the policy was lost")?;
-        let decided = decide(policy, &scene);
-        let outcome = outcome(&scene, &decided);
+        let decided = decide(policy, scene);
+        let outcome = outcome(scene, &decided);
         let Decided { active, end, .. } = decided;
         drop(end);
         self.policy = Rc::into_inner(active).map(|active| active.policy);
@@ -189,8 +260,8 @@ impl Bench {
             scene.headers.push(("content-type".to_owned(), form));
         }
         if !case.keys_unreachable {
-            let jwks = |name: &String| (name.clone(), self.keys.jwks(name).to_string().into_bytes());
-            scene.jwks = self.providers.keys().map(jwks).collect();
+            let jwks = |name: &String| Some((name.clone(), self.jwks(name)?.into_bytes()));
+            scene.jwks = self.providers.keys().filter_map(jwks).collect();
         }
         self.add_token(case, policy, (method, &path), &mut scene)?;
         Ok(scene)
@@ -221,7 +292,7 @@ impl Bench {
             return Ok(());
         }
         let provider = provider_of(policy, parts)?;
-        let settings = self.providers.get(&*provider.name).cloned().unwrap_or_default();
+        let settings = self.settings(&provider.name);
         let mut claims = claims(parts, provider, &settings, scene.now)?;
         let algorithm = parts.algorithm.or_else(|| usual_algorithm(provider.rules.algorithms));
         let proof_algorithm = proof_algorithm(provider).filter(|_| parts.dpop == Some(true));
@@ -311,10 +382,11 @@ fn signed_for(provider: &Provider) -> Option<&str> {
     provider.introspection.as_ref()?.signed_for.as_deref()
 }
 
-const TENANT: &str = "{tenant}";
+/// What stands for the tenant of a case's token.
+pub(super) const TENANT: &str = "{tenant}";
 
 /// Whose token a case mints.
-fn provider_of<'p>(policy: &'p Policy, token: &TokenParts) -> Result<&'p Provider, String> {
+pub(super) fn provider_of<'p>(policy: &'p Policy, token: &TokenParts) -> Result<&'p Provider, String> {
     let names = || {
         policy.providers.iter().map(|provider| format!("`{}`", provider.name)).collect::<Vec<_>>().join(", ")
     };
@@ -328,7 +400,7 @@ fn provider_of<'p>(policy: &'p Policy, token: &TokenParts) -> Result<&'p Provide
     }
 }
 
-fn is_signed(provider: &Provider, token: &TokenParts) -> bool {
+pub(super) fn is_signed(provider: &Provider, token: &TokenParts) -> bool {
     match (token.kind, &provider.keys) {
         (Some(TokenKind::Jwt), _) => true,
         (Some(TokenKind::Opaque | TokenKind::None), _) | (None, ProviderKeys::None) => false,
@@ -341,12 +413,15 @@ fn proof_algorithm(provider: &Provider) -> Option<Algorithm> {
 }
 
 /// The claims of a token that its provider takes, with what the case says of them.
-fn claims(
+pub(super) fn claims(
     parts: &TokenParts,
     provider: &Provider,
     settings: &Value,
     now: Duration,
 ) -> Result<Map<String, Value>, String> {
+    if parts.is_whole {
+        return Ok(parts.claims.clone());
+    }
     let mut claims = Map::new();
     let of_tenant = |pattern: &str| match &parts.tenant {
         Some(tenant) => Ok(pattern.replace(TENANT, tenant)),
@@ -411,7 +486,10 @@ fn insert(claims: &mut Map<String, Value>, path: &ClaimPath, value: &str) {
     object.insert((*last).to_owned(), value.into());
 }
 
-fn header(parts: &TokenParts, rules: &TokenRules) -> Map<String, Value> {
+pub(super) fn header(parts: &TokenParts, rules: &TokenRules) -> Map<String, Value> {
+    if parts.is_whole {
+        return parts.header.clone();
+    }
     let accepted = rules.token_types.as_ref().and_then(|types| types.first());
     let usual = if rules.accepts_type(Some("at+jwt")) { None } else { accepted };
     let mut header = Map::new();

@@ -94,6 +94,8 @@ pub struct TokenParts {
     pub raw: Option<String>,
     /// Whether it is bound to a key of the client's, with a proof beside it (RFC 9449).
     pub dpop: Option<bool>,
+    /// Whether `claims` and `header` are all that it says, so that nothing is added.
+    pub is_whole: bool,
 }
 
 /// What kind of token a request carries.
@@ -215,6 +217,20 @@ pub fn read(text: &str) -> Result<CaseFile, ConfigErrors> {
     let file = read_file(&Cursor::root(&document, &report));
     report.finish()?;
     Ok(file.unwrap_or(CaseFile { config: None, cases: Vec::new() }))
+}
+
+/// Reads the members of one case but for its name and what is expected of it.
+///
+/// # Errors
+///
+/// All that is wrong with it, in one report.
+pub fn read_alone(text: &str) -> Result<Case, ConfigErrors> {
+    let document = parse_yaml_document(text)?;
+    let report = Report::default();
+    let root = Cursor::root(&document, &report);
+    let shared = root.map(DEFAULTS_KEYS).map(|fields| Shared::read(&fields, &Shared::default()));
+    report.finish()?;
+    Ok(shared.unwrap_or_default().case(String::new(), None, Expected::default()))
 }
 
 /// What the cases of a file, or of a matrix, share.
@@ -426,6 +442,7 @@ impl TokenParts {
             is_forged,
             raw,
             dpop,
+            is_whole,
         } = self;
         let names = [provider, tenant, client, subject, scope, raw];
         kind.is_none()
@@ -435,6 +452,7 @@ impl TokenParts {
             && algorithm.is_none()
             && is_forged.is_none()
             && dpop.is_none()
+            && !is_whole
     }
 
     fn over(self, outer: &Self) -> Self {
@@ -456,6 +474,7 @@ impl TokenParts {
             is_forged: self.is_forged.or(outer.is_forged),
             raw: self.raw.or_else(|| outer.raw.clone()),
             dpop: self.dpop.or(outer.dpop),
+            is_whole: self.is_whole || outer.is_whole,
         }
     }
 }
@@ -543,6 +562,7 @@ fn token_parts(cursor: &Cursor<'_>) -> Option<TokenParts> {
         is_forged: fields.optional("forged").and_then(|cursor| cursor.boolean()),
         raw: text("raw"),
         dpop: fields.optional("dpop").and_then(|cursor| cursor.boolean()),
+        is_whole: false,
     })
 }
 

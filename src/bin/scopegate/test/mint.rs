@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_compact::alg::{Ed25519, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as _, AlgorithmSignature as _};
+use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
 use rsa::sha2::{Sha256, Sha384, Sha512};
 use rsa::signature::Signer as _;
 use rsa::traits::PublicKeyParts as _;
@@ -34,6 +35,9 @@ enum Family {
 }
 
 impl Family {
+    const ALL: [Self; 7] =
+        [Self::Rsa, Self::P256, Self::P384, Self::P521, Self::Secp256k1, Self::Ed25519, Self::Symmetric];
+
     fn of(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Rs256
@@ -106,6 +110,36 @@ impl Keys {
         Ok(())
     }
 
+    /// The private keys, so that a later process can go on with them.
+    pub fn to_json(&self) -> Option<Value> {
+        let mut all = Vec::new();
+        for ((signer, family), key) in &self.keys {
+            let secret = URL_SAFE_NO_PAD.encode(key.secret()?);
+            all.push(json!({"signer": signer, "family": family.key_id(), "secret": secret}));
+        }
+        Some(all.into())
+    }
+
+    /// What [`Self::to_json`] has written. What cannot be read is left out, and made anew.
+    pub fn from_json(written: &Value) -> Self {
+        let mut keys = BTreeMap::new();
+        for entry in written.as_array().into_iter().flatten() {
+            let text = |member: &str| entry.get(member).and_then(Value::as_str);
+            let (Some(signer), Some(family), Some(secret)) = (text("signer"), text("family"), text("secret"))
+            else {
+                continue;
+            };
+            let family = Family::ALL.into_iter().find(|known| known.key_id() == family);
+            let read = family.zip(URL_SAFE_NO_PAD.decode(secret).ok());
+            if let Some((family, key)) =
+                read.and_then(|(family, secret)| Some((family, PrivateKey::of_secret(family, &secret)?)))
+            {
+                keys.insert((signer.to_owned(), family), key);
+            }
+        }
+        Self { keys }
+    }
+
     /// The public keys of `signer` as a JWK Set.
     pub fn jwks(&self, signer: &str) -> Value {
         let own = self.keys.iter().filter(|((of, _), _)| of == signer);
@@ -170,6 +204,33 @@ impl PrivateKey {
                 Self::Ed25519(jwt_compact::alg::SigningKey::<Ed25519>::from_slice(&random::<32>()?).ok()?)
             }
             Family::Symmetric => Self::Symmetric(random()?),
+        })
+    }
+
+    /// Its secret part: a scalar, a seed, the key itself; of RSA the whole in DER.
+    fn secret(&self) -> Option<Vec<u8>> {
+        Some(match self {
+            Self::Rsa(key) => key.to_pkcs1_der().ok()?.as_bytes().to_vec(),
+            Self::P256(key) => key.to_bytes().to_vec(),
+            Self::P384(key) => key.to_bytes().to_vec(),
+            Self::P521(key) => key.to_bytes().to_vec(),
+            Self::Secp256k1(key) => key.to_bytes().to_vec(),
+            Self::Ed25519(key) => key.as_bytes().to_vec(),
+            Self::Symmetric(key) => key.to_vec(),
+        })
+    }
+
+    fn of_secret(family: Family, secret: &[u8]) -> Option<Self> {
+        Some(match family {
+            Family::Rsa => Self::Rsa(Box::new(rsa::PrivateKey::from_pkcs1_der(secret).ok()?)),
+            Family::P256 => Self::P256(p256::ecdsa::SigningKey::from_slice(secret).ok()?),
+            Family::P384 => Self::P384(p384::ecdsa::SigningKey::from_slice(secret).ok()?),
+            Family::P521 => Self::P521(p521::ecdsa::SigningKey::from_slice(secret).ok()?),
+            Family::Secp256k1 => Self::Secp256k1(k256::ecdsa::SigningKey::from_slice(secret).ok()?),
+            Family::Ed25519 => {
+                Self::Ed25519(jwt_compact::alg::SigningKey::<Ed25519>::from_slice(secret).ok()?)
+            }
+            Family::Symmetric => Self::Symmetric(secret.try_into().ok()?),
         })
     }
 

@@ -1,11 +1,12 @@
 //! `scopegate test`: cases of requests, tokens and what has to come of them, decided by the filter's own core.
 
-mod bench;
-mod case_file;
+pub mod bench;
+pub mod case_file;
 mod coverage;
+pub mod draft;
 mod first;
-mod judge;
-mod mint;
+pub mod judge;
+pub mod mint;
 mod report;
 
 use std::collections::BTreeMap;
@@ -175,19 +176,19 @@ fn once(arguments: &Arguments, terminal: &Terminal) -> Result<CommandOutput, Fai
 fn run_case(bench: &mut Bench, case: &case_file::Case, coverage: &mut Coverage) -> Ran {
     #[allow(clippy::disallowed_methods, reason = "the tool is where a clock may be read")]
     let begun = Instant::now();
-    let (mismatches, steps) = match bench.decide(case) {
+    let (came, mismatches, steps) = match bench.decide(case) {
         Err(message) => {
             let what = "case".to_owned();
-            (vec![Mismatch { what, expected: "to be put".to_owned(), found: message }], Vec::new())
+            (None, vec![Mismatch { what, expected: "to be put".to_owned(), found: message }], Vec::new())
         }
         Ok(outcome) => {
             coverage.add(&outcome);
             let mismatches = judge(&case.expected, &outcome);
             let steps = if mismatches.is_empty() { Vec::new() } else { report::steps(&outcome.explanation) };
-            (mismatches, steps)
+            (Some((outcome.decision, outcome.reason)), mismatches, steps)
         }
     };
-    Ran { name: case.name.clone(), mark: case.mark, mismatches, steps, took: begun.elapsed() }
+    Ran { name: case.name.clone(), mark: case.mark, came, mismatches, steps, took: begun.elapsed() }
 }
 
 /// Whether a file's name is that of a case file.

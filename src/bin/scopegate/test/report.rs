@@ -5,6 +5,7 @@ use std::time::Duration;
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 use scopegate::config::Mark;
+use scopegate::exchange::Decision;
 use scopegate::exchange::trace::StepOutcome;
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ pub struct Ran {
     pub name: String,
     /// Where it stands.
     pub mark: Option<Mark>,
+    /// How it ended and why, where it could be put.
+    pub came: Option<(Decision, Option<String>)>,
     /// How it differs from what was expected; none where it does not.
     pub mismatches: Vec<Mismatch>,
     /// What each step said, of a case that differs.
@@ -127,6 +130,8 @@ pub fn json(files: &[RanFile], coverage: &[(String, Vec<Covered>)]) -> String {
             "line": case.mark.map(|mark| mark.line),
             "column": case.mark.map(|mark| mark.column),
             "ok": case.is_good(),
+            "decision": case.came.as_ref().map(|(decision, _)| decision.as_str()),
+            "reason": case.came.as_ref().and_then(|(_, reason)| reason.as_deref()),
             "mismatches": case.mismatches.iter().map(mismatch).collect::<Vec<_>>(),
             "steps": case.steps,
             "seconds": case.took.as_secs_f64(),
