@@ -2,7 +2,8 @@
 
 #![cfg(feature = "tool")]
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use base16ct::lower::encode_string as hex;
@@ -25,6 +26,31 @@ impl Run {
 /// Runs the tool in the repository's root.
 pub fn scopegate(arguments: &[&str]) -> Run {
     scopegate_reading("", arguments)
+}
+
+/// A server at a port on loopback, by its address: `answer` has the head of each request, and gives status and body. Each answer
+/// leads elsewhere, too.
+pub fn answering(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = Vec::new();
+            let mut part = [0; 1024];
+            while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+                let length = connection.read(&mut part).unwrap();
+                request.extend_from_slice(&part[..length]);
+            }
+            let (status, body) = answer(std::str::from_utf8(&request).unwrap());
+            let head = format!(
+                "HTTP/1.1 {status} -\r\nlocation: /elsewhere\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            connection.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+        }
+    });
+    address
 }
 
 /// Runs the tool in the repository's root, with `input` on standard input.

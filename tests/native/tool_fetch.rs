@@ -2,47 +2,26 @@
 
 #![cfg(feature = "tool")]
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
-use crate::tool::{Run, scopegate};
+use crate::tool::{Run, answering, scopegate};
 
 const ISSUER: &str = "https://login.example.com";
 const NOW: u64 = 1_800_000_000;
 
 /// An issuer at a port on loopback, which answers each path with a status and a body.
 fn issuer(answers: &[(&str, u16, Value)]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let answers: Vec<(String, u16, Value)> =
         answers.iter().map(|(path, status, body)| ((*path).to_owned(), *status, body.clone())).collect();
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut request = Vec::new();
-            let mut part = [0; 1024];
-            while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-                let length = connection.read(&mut part).unwrap();
-                request.extend_from_slice(&part[..length]);
-            }
-            let request = String::from_utf8(request).unwrap();
-            assert!(request.to_lowercase().contains("\r\nhost: login.example.com\r\n"), "{request}");
-            let path = request.split(' ').nth(1).unwrap();
-            let (status, body) = answers
-                .iter()
-                .find(|(known, ..)| known == path)
-                .map_or((404, String::new()), |(_, status, body)| (*status, body.to_string()));
-            let head = format!(
-                "HTTP/1.1 {status} -\r\nlocation: /elsewhere\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
-            connection.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
-        }
-    });
-    address
+    answering(move |request| {
+        assert!(request.to_lowercase().contains("\r\nhost: login.example.com\r\n"), "{request}");
+        let path = request.split(' ').nth(1).unwrap();
+        answers
+            .iter()
+            .find(|(known, ..)| known == path)
+            .map_or((404, String::new()), |(_, status, body)| (*status, body.to_string()))
+    })
 }
 
 const METADATA: &str = "/.well-known/openid-configuration";

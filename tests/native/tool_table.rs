@@ -3,15 +3,13 @@
 #![cfg(feature = "tool")]
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use base16ct::lower::encode_string as hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::tool::{Run, scopegate, scopegate_reading};
+use crate::tool::{Run, answering, scopegate, scopegate_reading};
 
 const BOOKS: &str = "tests/fixtures/tool/books.yaml";
 
@@ -260,25 +258,11 @@ fn what_stands_around_the_filter_is_checked() {
 
 /// An administration interface that answers every request with `dump`.
 fn admin(dump: &Value) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let body = dump.to_string();
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut request = Vec::new();
-            let mut part = [0; 1024];
-            while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-                let length = connection.read(&mut part).unwrap();
-                request.extend_from_slice(&part[..length]);
-            }
-            assert!(request.starts_with(b"GET /config_dump"), "{}", String::from_utf8_lossy(&request));
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            connection.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
-        }
-    });
-    address
+    answering(move |request| {
+        assert!(request.starts_with("GET /config_dump"), "{request}");
+        (200, body.clone())
+    })
 }
 
 #[test]
