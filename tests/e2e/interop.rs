@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 
 use scopegate_testing::harness::{
-    AuthorizationServer, Directory, Gateway, Options, Server, port_in, wait_until,
+    AuthorizationServer, Directory, Gateway, Options, Server, port_in, port_named, wait_until,
 };
 use scopegate_testing::http::{self, Request, Response};
 
@@ -296,7 +296,7 @@ impl Peer {
             "rotation" => {
                 passes(reject, &self.client_credentials(reject, "billing:read", "jwt"));
                 let rotate = self.facts["rotate"].as_str().unwrap_or("/rotate");
-                let control = self.facts["control"].as_u64().expect("a port") as u16;
+                let control = port_named(&self.facts, "control");
                 let rotated = http::send(control, &Request::post(rotate).json(&json!({"keep_old": false})));
                 assert_eq!(rotated.status, 200, "{}", rotated.text());
                 for _ in 0..3 {

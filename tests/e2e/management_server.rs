@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use scopegate_testing::harness::{Server, port_in};
+use scopegate_testing::harness::{Server, port_in, port_named};
 use scopegate_testing::http::{self, Request};
 
 /// A management server on loopback. It ends when this value is dropped.
@@ -36,8 +36,7 @@ pub struct Rejection {
 impl ManagementServer {
     pub fn start() -> Self {
         let (server, ready) = Server::node("management-server", &[]);
-        let control = ready["control"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
-        Self { port: port_in(&ready), control, _server: server }
+        Self { port: port_in(&ready), control: port_named(&ready, "control"), _server: server }
     }
 
     /// Ends every stream and refuses connections. What it knew of proxies is lost, as with a real one that ends.

@@ -131,7 +131,12 @@ impl Drop for Directory {
 
 /// The port in a ready line.
 pub fn port_in(ready: &Value) -> u16 {
-    ready["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port in the ready line")
+    port_named(ready, "port")
+}
+
+/// Another port in a ready line.
+pub fn port_named(ready: &Value, name: &str) -> u16 {
+    ready[name].as_u64().and_then(|port| port.try_into().ok()).expect("a port in the ready line")
 }
 
 /// A real OAuth2 authorization server; `tests/servers/authorization-server.mjs` says what it can do.

@@ -10,6 +10,7 @@ use scopegate::policy::reach::{Holder, Reach};
 use scopegate::respond::{Reason, Rejection};
 use serde_json::{Map, Value, json};
 
+use super::narrate::STAGES;
 use super::remedy::remedy;
 use crate::catalog::{operation_name, operations, request_text, requirement_text};
 use crate::terminal::{Style, Terminal, shown};
@@ -194,22 +195,14 @@ fn operation_of<'p>(
 
 /// The step's name, and what was good before it.
 fn ended_at(step: &str) -> String {
-    const STEPS: [Stage; 7] = [
-        Stage::Path,
-        Stage::Operation,
-        Stage::Credential,
-        Stage::Token,
-        Stage::Tenant,
-        Stage::Scopes,
-        Stage::Forward,
-    ];
-    match STEPS.iter().position(|known| known.as_str() == step) {
-        Some(0) => step.to_owned(),
-        Some(place) => {
-            let before: Vec<&str> = STEPS.iter().take(place).map(|stage| stage.as_str()).collect();
+    // What is logged so is no request for a token.
+    let steps = || STAGES.into_iter().filter(|stage| *stage != Stage::TokenRequest).map(Stage::as_str);
+    match steps().position(|known| known == step) {
+        Some(place) if place > 0 => {
+            let before: Vec<&str> = steps().take(place).collect();
             format!("{step}; {} were good", before.join(", "))
         }
-        None => step.to_owned(),
+        Some(_) | None => step.to_owned(),
     }
 }
 

@@ -30,7 +30,8 @@ use crate::clock;
 use crate::scene::{Decided, End, Scene, lossy};
 use crate::terminal::shown;
 
-const STAGES: [Stage; 8] = [
+/// In their order.
+pub const STAGES: [Stage; 8] = [
     Stage::Path,
     Stage::TokenRequest,
     Stage::Operation,
