@@ -7,11 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use scopegate::config::yaml_to_json;
 use serde_json::{Value, json};
 
 use crate::kubernetes::{CHART, ROOT, TOOL, documents, kubernetes, successful, write};
-use crate::tool::{answering, scopegate_reading};
+use crate::tool::{answering, scopegate, scopegate_reading};
 
 /// What the tests label ConfigMaps of tenants with, unless they say otherwise.
 const LABEL: (&str, &str) = ("scopegate/tenants", "true");
@@ -161,6 +160,23 @@ fn refusal(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// What `tenants.sh` writes of a cluster.
+fn of_the_cluster(cluster: &str) -> String {
+    let output = run(cluster, &Path::new(ROOT).join("deploy/kustomize/tenants.sh"), &["gateway"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A directory with `deploy/policy.yaml` and this part beside it.
+fn parts(name: &str, part: &str) -> String {
+    let policy = fs::read_to_string(Path::new(ROOT).join("deploy/policy.yaml")).unwrap();
+    let directory = format!("parts-{name}");
+    let _ = fs::create_dir_all(Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes").join(&directory));
+    write(&format!("{directory}/policy.yaml"), &policy);
+    let part = write(&format!("{directory}/tenants-of-the-cluster.json"), part);
+    Path::new(&part).parent().unwrap().to_str().unwrap().to_owned()
+}
+
 #[test]
 fn chart_and_bundle_make_the_same_of_labelled_config_maps() {
     let hooli = "- id: hooli\n  template: standard\n  applications:\n    - {client_id: sync, scopes: [\"billing:read\"]}\n";
@@ -178,19 +194,9 @@ fn chart_and_bundle_make_the_same_of_labelled_config_maps() {
     ]);
     let policy = policy();
 
-    let script = Path::new(ROOT).join("deploy/kustomize/tenants.sh");
-    let part = run(&cluster, &script, &["gateway"]);
-    assert!(part.status.success(), "{}", String::from_utf8_lossy(&part.stderr));
-    let part = String::from_utf8(part.stdout).unwrap();
-    let tenants = yaml_to_json(&part).unwrap();
-    assert_eq!(ids(&tenants), ["hooli", "initech", "umbrella"]);
-
-    let parts = Path::new(&policy).with_file_name("parts");
-    fs::create_dir_all(&parts).unwrap();
-    fs::copy("deploy/policy.yaml", parts.join("policy.yaml")).unwrap();
-    fs::write(parts.join("tenants-of-the-cluster.yaml"), part).unwrap();
+    let parts = parts("same", &of_the_cluster(&cluster));
     let bundle = write("bundle-of-the-cluster.json", "");
-    successful(TOOL, &["bundle", parts.to_str().unwrap(), "--output", &bundle]);
+    successful(TOOL, &["bundle", &parts, "--output", &bundle]);
     let bundle: Value = serde_json::from_slice(&fs::read(bundle).unwrap()).unwrap();
     assert_eq!(ids(&bundle), ["acme", "globex", "hooli", "initech", "umbrella"]);
     let made = helm(&cluster, &policy, &[]);
@@ -264,6 +270,88 @@ fn the_tool_checks_what_helm_makes_of_config_maps() {
 }
 
 #[test]
+fn a_config_map_says_nothing_but_tenants_and_nothing_of_others() {
+    let hooli = "- {id: hooli, template: standard}";
+    for (maps, wrong) in [
+        // Keys of the whole, behind the list.
+        (vec![team("bad", &format!("{hooli}\nscope_enforcement: shadow\n"))], "not YAML at line 2, column 1"),
+        (vec![team("bad", &format!("{hooli}\rsuites: []"))], "not YAML at line 2, column 1"),
+        (
+            vec![team("bad", &format!("tenants:\n{hooli}\nproviders: {{}}\n"))],
+            "tenants: expected a list, found a map",
+        ),
+        (
+            vec![team("bad", &format!("{hooli}\n---\nproviders: {{}}\n"))],
+            "tenants: there is more than one document",
+        ),
+        // A text that would go on until another one's entry ends it.
+        (
+            vec![
+                team("bad", "- {id: evil, template: standard, display_name: \""),
+                team("between", hooli),
+                team("last", "\"}\n- {id: hooli, template: standard}"),
+            ],
+            "not YAML at line 1",
+        ),
+        (vec![team("bad", "- hooli")], "tenants[2]: expected a map, found a string"),
+        (vec![team("a", hooli), team("bad", hooli)], "tenant `hooli` stands in"),
+    ] {
+        let parts = parts("wrong", &of_the_cluster(&cluster(&maps)));
+        let run = scopegate(&["check", &parts]);
+        assert_eq!(run.code, 1, "{maps:?}: {}{}", run.out, run.err);
+        let place = "tenants-of-the-cluster.json, ConfigMap gateway/bad, entry tenants.yaml:";
+        assert!(run.out.contains(place) && run.out.contains(wrong), "{maps:?}: {}", run.out);
+    }
+}
+
+#[test]
+fn config_maps_in_files_are_parts_of_a_table() {
+    let ids_of = |part: &str| {
+        let run = scopegate(&["bundle", &parts("files", part)]);
+        assert_eq!(run.code, 0, "{}", run.err);
+        let bundle: Value = serde_json::from_str(&run.out).unwrap();
+        ids(&bundle).join(" ")
+    };
+    let hooli = team("hooli", "- {id: hooli, template: standard}");
+    let initech = team("initech", "- {id: initech, template: standard}");
+    assert_eq!(ids_of(&hooli.to_string()), "acme globex hooli");
+    for kind in ["List", "ConfigMapList"] {
+        let list = |items: Value| json!({"apiVersion": "v1", "kind": kind, "items": items}).to_string();
+        assert_eq!(ids_of(&list(json!([]))), "acme globex");
+        assert_eq!(ids_of(&list(json!([hooli, initech]))), "acme globex hooli initech");
+    }
+    let none = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "none"}});
+    assert_eq!(ids_of(&none.to_string()), "acme globex");
+
+    // Named as files, too, it is no configuration by itself.
+    let directory = parts("files", &team("hooli", "- {id: hooli, template: standrad}").to_string());
+    let part = format!("{directory}/tenants-of-the-cluster.json");
+    let run = scopegate(&["check", &format!("{directory}/policy.yaml"), &part]);
+    assert_eq!(run.code, 1, "{}", run.out);
+    let place =
+        format!("{part}, ConfigMap gateway/hooli, entry tenants.yaml:1:25: error: tenants[2].template");
+    assert!(run.out.contains(&place), "{}", run.out);
+
+    let mut binary = hooli.clone();
+    binary["binaryData"] = json!({"tenants.yaml": "LSB4"});
+    let mut number = hooli.clone();
+    number["data"]["tenants.yaml"] = json!(1);
+    let secret =
+        json!({"apiVersion": "v1", "kind": "List", "items": [hooli, {"apiVersion": "v1", "kind": "Secret"}]});
+    let repeated = r#"{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "", "a": ""}}"#;
+    for (part, wrong) in [
+        (binary.to_string(), "ConfigMap gateway/hooli has `binaryData`: tenants are text, in `data`"),
+        (number.to_string(), "ConfigMap gateway/hooli, entry tenants.yaml is a text, not a number"),
+        (secret.to_string(), "beside ConfigMaps a file of a table holds nothing else"),
+        (repeated.to_owned(), "data.a: the key is repeated"),
+    ] {
+        let run = scopegate(&["bundle", &parts("bad-files", &part)]);
+        assert_eq!(run.code, 2, "{part}");
+        assert!(run.err.contains(wrong), "{part}: {}", run.err);
+    }
+}
+
+#[test]
 fn a_tenant_that_is_defined_twice_is_named_with_both_places() {
     let policy = policy();
     let hooli = "- {id: hooli, template: standard}";
@@ -296,6 +384,14 @@ fn a_tenant_that_is_defined_twice_is_named_with_both_places() {
 #[test]
 fn config_maps_that_cannot_be_read_are_not_left_out() {
     let policy = policy();
+    let mut binary = team("binary", "");
+    binary["binaryData"] = json!({"tenants.yaml": "LSB4"});
+    let found = refusal(&helm(&cluster(&[binary]), &policy, &[]));
+    assert!(
+        found.contains("ConfigMap gateway/binary has `binaryData`: tenants are text, in `data`"),
+        "{found}"
+    );
+
     let found = refusal(&helm(&cluster(&[]), &policy, &["--namespace", "closed"]));
     assert!(found.contains("configmaps is forbidden: User \"deployer\""), "{found}");
 

@@ -46,8 +46,10 @@
 {{- if not (and (hasKey $labels $label) (eq (get $labels $label) $value)) -}}{{- $wanted = false -}}{{- end -}}
 {{- end -}}
 {{- if $wanted -}}
+{{- $of := printf "ConfigMap %s/%s" $map.metadata.namespace $map.metadata.name -}}
+{{- if hasKey $map "binaryData" -}}{{- fail (printf "%s has `binaryData`: tenants are text, in `data`" $of) -}}{{- end -}}
 {{- range $name, $text := $map.data -}}
-{{- $place := printf "ConfigMap %s/%s, entry %s" $map.metadata.namespace $map.metadata.name $name -}}
+{{- $place := printf "%s, entry %s" $of $name -}}
 {{- $entries = append $entries (dict "place" $place "tenants" (include "scopegate.tenants" (list $place $text) | fromJsonArray)) -}}
 {{- end -}}
 {{- end -}}
