@@ -4,21 +4,20 @@
 #![cfg(feature = "tool")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use scopegate::config::yaml_to_json;
 use serde_json::{Value, json};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const TOOL: &str = env!("CARGO_BIN_EXE_scopegate");
-const CHART: &str = "deploy/helm/scopegate";
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub const TOOL: &str = env!("CARGO_BIN_EXE_scopegate");
+pub const CHART: &str = "deploy/helm/scopegate";
 /// What Istio calls the issuer's cluster.
 const CLUSTER: &str = "idp=outbound|443||login.example.com";
 
 /// The directory of helm and kubectl, which `make test` names.
-fn kubernetes() -> PathBuf {
+pub fn kubernetes() -> PathBuf {
     let named = std::env::var_os("SCOPEGATE_KUBERNETES");
     let directory = named.map_or_else(|| Path::new(ROOT).join(".env/kubernetes"), PathBuf::from);
     assert!(
@@ -41,14 +40,14 @@ fn run(program: &str, arguments: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
 
-fn successful(program: &str, arguments: &[&str]) -> String {
+pub fn successful(program: &str, arguments: &[&str]) -> String {
     let output = run(program, arguments);
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The documents of a YAML text, in an order of their own.
-fn documents(text: &str) -> Vec<Value> {
+pub fn documents(text: &str) -> Vec<Value> {
     let mut documents: Vec<Value> = format!("\n{text}")
         .split("\n---\n")
         .filter(|document| document.lines().any(|line| !line.is_empty() && !line.starts_with('#')))
@@ -59,7 +58,7 @@ fn documents(text: &str) -> Vec<Value> {
     documents
 }
 
-fn write(name: &str, text: &str) -> String {
+pub fn write(name: &str, text: &str) -> String {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes");
     fs::create_dir_all(&directory).unwrap();
     let path = directory.join(name);
@@ -210,65 +209,4 @@ fn the_chart_carries_the_dashboard_and_the_alerts_of_this_repository() {
     let made = template(&path, &["--set", "alerts.enabled=true"]);
     let rule = made.iter().find(|document| document["kind"] == "PrometheusRule").unwrap();
     assert!(!rule["spec"]["groups"][0]["rules"].as_array().unwrap().is_empty());
-}
-
-/// Answers as an API server does that has these ConfigMaps, until the test ends.
-fn api_server(maps: Value) -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = String::new();
-            BufReader::new(&stream).read_line(&mut request).unwrap();
-            let asked = request.split(' ').nth(1).unwrap_or_default();
-            let resource = json!({"name": "configmaps", "singularName": "configmap", "namespaced": true, "kind": "ConfigMap", "verbs": ["get", "list"]});
-            let answer = match asked.split('?').next().unwrap() {
-                "/api" => json!({"kind": "APIVersions", "versions": ["v1"]}),
-                "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}),
-                "/api/v1" => {
-                    json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [resource]})
-                }
-                "/api/v1/namespaces/gateway/configmaps"
-                    if asked.contains("labelSelector=scopegate%2Ftenants%3Dtrue") =>
-                {
-                    json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {}, "items": maps})
-                }
-                other => panic!("kubectl asks for {other}"),
-            };
-            let body = answer.to_string();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).unwrap();
-        }
-    });
-    port
-}
-
-#[test]
-fn tenants_of_labelled_config_maps_become_a_part_of_the_configuration() {
-    let map = |name: &str, data: Value| json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": "gateway"}, "data": data});
-    let maps = json!([
-        map("acme", json!({"tenants.yaml": "- id: acme\n  template: standard\n"})),
-        map(
-            "others",
-            json!({"a.yaml": "- id: globex\n  template: standard", "b.yaml": "- {id: initech, template: standard}\n"})
-        ),
-    ]);
-    let server = format!("http://127.0.0.1:{}", api_server(maps));
-    let kubectl = kubernetes().join("kubectl");
-    let output = Command::new("deploy/kustomize/tenants.sh")
-        .args([
-            "gateway",
-            "--server",
-            &server,
-            "--cache-dir",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/kubernetes/cache"),
-        ])
-        .env("KUBECTL", kubectl)
-        .current_dir(ROOT)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let part = yaml_to_json(&String::from_utf8(output.stdout).unwrap()).unwrap();
-    let tenant = |id: &str| json!({"id": id, "template": "standard"});
-    assert_eq!(part, json!({"tenants": [tenant("acme"), tenant("globex"), tenant("initech")]}));
 }

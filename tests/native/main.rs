@@ -13,6 +13,7 @@ mod scene;
 
 mod audit;
 mod config_errors;
+mod config_maps;
 mod delivery;
 mod dpop;
 mod envoy_files;

@@ -28,8 +28,8 @@ pub fn scopegate(arguments: &[&str]) -> Run {
     scopegate_reading("", arguments)
 }
 
-/// A server at a port on loopback, by its address: `answer` has the head of each request, and gives status and body. Each answer
-/// leads elsewhere, too.
+/// A server at a port on loopback, by its address: `answer` has the head of each request, and gives status and body, which is JSON.
+/// Each answer leads elsewhere, too.
 pub fn answering(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -44,7 +44,7 @@ pub fn answering(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Str
             }
             let (status, body) = answer(std::str::from_utf8(&request).unwrap());
             let head = format!(
-                "HTTP/1.1 {status} -\r\nlocation: /elsewhere\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                "HTTP/1.1 {status} -\r\nlocation: /elsewhere\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
             );
             connection.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();

@@ -9,6 +9,7 @@ use scopegate::issuer::HttpCall;
 use crate::around;
 use crate::check_host::{self, Host};
 use crate::codes::Code;
+use crate::config_maps;
 use crate::envoy_file::{is_carrier, unset_properties};
 use crate::findings::{Finding, Findings, Format, report};
 use crate::issuer_http::Fetching;
@@ -106,7 +107,8 @@ fn is_whole(source: &Source) -> bool {
     };
     source.len() == 1
         && source.written().is_ok_and(|documents| {
-            documents.iter().any(|document| is_carrier(document) || has_both(document))
+            config_maps::entries(&documents).is_none()
+                && documents.iter().any(|document| is_carrier(document) || has_both(document))
         })
 }
 

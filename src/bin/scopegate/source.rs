@@ -4,6 +4,7 @@
 //! place in one of them, and [`Source::place`] says which.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Failure;
 use crate::admin;
+use crate::config_maps;
 use crate::document_text;
 use crate::envoy_file::{Configuration, configurations, is_carrier, remark};
 use crate::merge::merge;
@@ -59,6 +61,8 @@ struct InputFile {
     name: String,
     text: String,
     is_json: bool,
+    /// Whether it is an entry of a ConfigMap, which is a list of tenants.
+    is_of_config_map: bool,
     /// How many lines all files before it have.
     lines_before: usize,
 }
@@ -84,7 +88,6 @@ impl Source {
             return Err(Failure(format!("no `*.yaml` or `*.json` in {}", shown_paths().join(", "))));
         }
         let mut files = Vec::with_capacity(found.len());
-        let mut lines_before = 0;
         progress::doing("reading files", found.len());
         for path in &found {
             progress::step();
@@ -94,9 +97,16 @@ impl Source {
                 Failure(format!("{name} is not UTF-8: byte {at} begins no character"))
             })?;
             let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-            let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
-            files.push(InputFile { name, text, is_json, lines_before });
-            lines_before += lines;
+            let file = InputFile { name, text, is_json, is_of_config_map: false, lines_before: 0 };
+            match is_table.then(|| file.entries_of_config_maps()).flatten() {
+                Some(entries) => files.extend(entries?),
+                None => files.push(file),
+            }
+        }
+        let mut lines = 0;
+        for file in &mut files {
+            file.lines_before = lines;
+            lines += file.text.bytes().filter(|byte| *byte == b'\n').count() + 1;
         }
         let name = match &*files {
             [file] if !is_table => file.name.clone(),
@@ -107,16 +117,17 @@ impl Source {
 
     /// This text of YAML.
     pub fn of_text(name: &str, text: &str) -> Self {
-        let file =
-            InputFile { name: name.to_owned(), text: text.to_owned(), is_json: false, lines_before: 0 };
-        Self { name: name.to_owned(), files: vec![file], is_table: false }
+        let (name, text) = (name.to_owned(), text.to_owned());
+        let file = InputFile { name, text, is_json: false, is_of_config_map: false, lines_before: 0 };
+        Self { name: file.name.clone(), files: vec![file], is_table: false }
     }
 
     /// Reads what the Envoy at `url` has.
     pub fn of_envoy(url: &str) -> Result<Self, Failure> {
         let text = admin::config_dump(url)?;
         let name = shown(url);
-        let file = InputFile { name: name.clone(), text, is_json: true, lines_before: 0 };
+        let file =
+            InputFile { name: name.clone(), text, is_json: true, is_of_config_map: false, lines_before: 0 };
         Ok(Self { name, files: vec![file], is_table: false })
     }
 
@@ -278,8 +289,39 @@ impl Source {
 }
 
 impl InputFile {
+    /// The entries of the ConfigMaps in it, where it is a file of some; one that is empty where they have none.
+    fn entries_of_config_maps(&self) -> Option<Result<Vec<Self>, Failure>> {
+        // What cannot be read is reported when the table is.
+        let documents = self.text.contains("apiVersion").then(|| self.parse().ok())??;
+        let failed = |error: &dyn Display| Failure(format!("{}: {}", self.name, shown(&error.to_string())));
+        let entries = match config_maps::entries(&documents)? {
+            Ok(entries) => entries,
+            Err(error) => return Some(Err(failed(&error))),
+        };
+        if let Err(error) = documents.iter().try_for_each(config::check_repeated_keys) {
+            return Some(Err(failed(&error)));
+        }
+        let file = |name: String, text: String| Self {
+            name,
+            text,
+            is_json: false,
+            is_of_config_map: true,
+            lines_before: 0,
+        };
+        if entries.is_empty() {
+            return Some(Ok(vec![file(self.name.clone(), String::new())]));
+        }
+        let name = |entry: &str| format!("{}, {}", self.name, shown(entry));
+        Some(Ok(entries.into_iter().map(|entry| file(name(&entry.name), entry.text)).collect()))
+    }
+
     /// The documents in it.
     fn parse(&self) -> Result<Vec<Node<'_>>, ConfigError> {
+        if self.is_of_config_map {
+            let is_empty = self.text.trim().is_empty();
+            let documents = if is_empty { Vec::new() } else { config::read_yaml_stream(&self.text)? };
+            return config_maps::part(documents).map(|part| vec![part]);
+        }
         if !self.is_json {
             return config::read_yaml_stream(&self.text);
         }
