@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn what_unpacks_to_too_much_is_refused_at_the_bound() {
         let blanks = |length: usize| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
             let block = vec![b' '; 1 << 20];
             (0..length >> 20).for_each(|_| encoder.write_all(&block).unwrap());
             encoder.write_all(&block[..length % (1 << 20)]).unwrap();

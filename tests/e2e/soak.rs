@@ -459,7 +459,7 @@ fn soak_by_extension_discovery(reloads: usize) {
 
 #[test]
 fn reloads_under_load_fail_no_request_and_decide_none_by_a_policy_not_in_force() {
-    soak_by_extension_discovery(40);
+    soak_by_extension_discovery(20);
 }
 
 #[test]

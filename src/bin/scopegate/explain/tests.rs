@@ -255,7 +255,7 @@ fn what_is_explained_is_what_the_core_decides() {
     let active = Worker::default().activate(policy());
     let mut generator = Generator::new(20_261_122);
     let mut reasons = std::collections::BTreeMap::new();
-    for number in 0..4_000 {
+    for number in 0..1_500 {
         let scene = generator.scene();
         let (explanation, text) = told(&scene);
         let told = (
@@ -297,7 +297,7 @@ fn what_is_explained_is_what_the_core_decides() {
     }
     // The requests are varied enough to mean something.
     assert!(reasons.len() > 20, "{reasons:?}");
-    assert!(reasons[""] > 200, "{reasons:?}");
+    assert!(reasons[""] > 75, "{reasons:?}");
 }
 
 fn asks(method: &str, path: &str, claims: &Value) -> Scene {
