@@ -187,8 +187,16 @@ fn built() -> Vec<u8> {
 
 /// The built module with a fault in it.
 pub fn with(fault: Fault) -> Vec<u8> {
-    let bytes = built();
-    let parts = Parts::of(&bytes);
+    put(&built(), fault)
+}
+
+/// The built module with both faults in it, which are put before different exports.
+pub fn with_both(one: Fault, other: Fault) -> Vec<u8> {
+    put(&with(one), other)
+}
+
+fn put(bytes: &[u8], fault: Fault) -> Vec<u8> {
+    let parts = Parts::of(bytes);
     let imports = parts.imports.len() as u32;
     let mut exports = parts.exports.clone();
     let export = exports.iter_mut().find(|(name, ..)| *name == fault.export()).expect("an export");
