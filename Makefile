@@ -161,7 +161,7 @@ test: export SCOPEGATE_DOCS = $(CURDIR)/$(DOCUMENTATION)
 test: ## Check formatting, lints and documentation, then run every test, real Envoy included
 	@$(MAKE) --jobs 3 --output-sync=target formatted test-programs build docs lint-wasm setup .env/deploy .env/interop .env/browser .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY) $(CHROMIUM_READY)
 	@$(BY_CLIPPY); if cargo nextest --version >/dev/null 2>&1; then \
-		set -x; cargo test --doc --locked; cargo nextest run --locked --no-fail-fast --test-threads $$(($$(nproc) + 1)) $(TESTED); \
+		set -x; cargo nextest run --locked --no-fail-fast --test-threads $$(($$(nproc) + 1)) $(TESTED); \
 	else \
 		set -x; cargo test --locked --no-fail-fast $(TESTED); \
 	fi
@@ -172,7 +172,7 @@ BY_CLIPPY := export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings
 # Built while the wasm file is linked, which takes one processor.
 .PHONY: test-programs
 test-programs: rust
-	$(BY_CLIPPY); cargo test --no-run --locked --workspace --all-targets
+	$(BY_CLIPPY); cargo test --no-run --locked --workspace --all-targets && cargo test --doc --locked
 
 .PHONY: soak
 soak: build setup ## Reload the filter 200 times under load and judge every decision; flood it beyond its memory
