@@ -87,11 +87,15 @@ WASM_OUT := target/$(WASM_TARGET)/release/finished
 SMALL_FUNCTIONS := --one-caller-inline-max-function-size 0
 WASM_FEATURES := --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
 
-$(WASM_OUT)/%.wasm: target/$(WASM_TARGET)/release/deps/scopegate.wasm tools/finish-wasm/src/main.rs
+$(WASM_OUT)/optimized.wasm: target/$(WASM_TARGET)/release/deps/scopegate.wasm
 	@mkdir -p $(@D)
-	cargo run --quiet --package finish-wasm --locked -- $* $< $@.unoptimized
-	$(WASM_OPT_PROGRAM) $(WASM_FEATURES) -Oz $(SMALL_FUNCTIONS) $@.unoptimized --output $@.new
-	@rm $@.unoptimized && mv $@.new $@
+	$(WASM_OPT_PROGRAM) $(WASM_FEATURES) -Oz $(SMALL_FUNCTIONS) $< --output $@.new
+	@mv $@.new $@
+
+$(WASM_OUT)/portable.wasm $(WASM_OUT)/envoy.wasm: $(WASM_OUT)/%.wasm: $(WASM_OUT)/optimized.wasm tools/finish-wasm/src/main.rs
+	cargo run --quiet --package finish-wasm --locked -- $* $< $@.new
+	$(WASM_OPT_PROGRAM) $(WASM_FEATURES) --remove-unused-module-elements --reorder-functions $@.new --output $@.new
+	@mv $@.new $@
 
 # Messages of panics name files: not where these lie on the machine that builds.
 WITHOUT_PATHS := target.$(WASM_TARGET).rustflags=['--remap-path-prefix=$(CURDIR)=scopegate', \
