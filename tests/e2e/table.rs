@@ -6,20 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use scopegate::config::yaml_to_json;
-use scopegate_testing::harness::{Gateway, Options, manager, now, wait_until};
+use scopegate_testing::harness::{Directory, Gateway, Options, manager, now, wait_until};
 use scopegate_testing::http::Request;
 use scopegate_testing::mint::{Signer, jwks};
 use scopegate_testing::workload::write_table;
 use serde_json::{Value, json};
 
 use crate::issuer::{Behaviour, FaultyIssuer};
-
-fn scratch(name: &str) -> std::path::PathBuf {
-    let directory = std::env::temp_dir().join(format!("scopegate-e2e-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(&directory).unwrap();
-    directory
-}
 
 /// Runs a line of a shell with the tool at hand; what it wrote to both streams.
 fn shell(line: &str, directory: &Path) -> String {
@@ -36,7 +29,7 @@ fn shell(line: &str, directory: &Path) -> String {
 
 #[test]
 fn a_real_envoy_takes_ten_thousand_tenants_in_the_compact_form() {
-    let directory = scratch("compact");
+    let directory = Directory::new("compact");
     let signer = Signer::new("ES256", "key-1", 1);
     let provider = json!({
         "issuer": "https://login.example.com", "audiences": ["billing-api"], "local_jwks": jwks([&signer]),
@@ -77,7 +70,6 @@ fn a_real_envoy_takes_ten_thousand_tenants_in_the_compact_form() {
     assert!(!gateway.reload(&json!({"version": 1, "compact": "H4sIAAAAAAAA/w=="}), &options));
     assert!(gateway.log().contains("compact: not gzip"), "the log names the key");
     assert_eq!(get("/s499/tenant-09999/r9/1", &last).status, 200);
-    fs::remove_dir_all(directory).unwrap();
 }
 
 /// The README's files and commands, in their order.
@@ -100,7 +92,7 @@ fn http_filters(rendered: &str) -> Value {
 
 #[test]
 fn the_readmes_way_leads_from_an_api_description_to_an_applied_change() {
-    let directory = scratch("way");
+    let directory = Directory::new("way");
     fs::create_dir_all(directory.join("gateway/tenants")).unwrap();
     fs::create_dir_all(directory.join("envoy")).unwrap();
     fs::copy(
@@ -206,5 +198,4 @@ fn the_readmes_way_leads_from_an_api_description_to_an_applied_change() {
         }
     }
     assert!(ran >= 8, "{ran}");
-    fs::remove_dir_all(directory).unwrap();
 }

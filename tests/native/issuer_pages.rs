@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use scopegate::config::yaml_to_json;
+use scopegate_testing::harness::Directory;
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
@@ -101,8 +102,7 @@ fn shapes_that_no_page_has_are_decided_as_their_case_file_says() {
 
 #[test]
 fn init_writes_a_pages_configuration_with_its_cases_and_replaces_nothing() {
-    let directory = std::env::temp_dir().join(format!("scopegate-init-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
+    let directory = Directory::new("init");
     for name in NAMES {
         let path = directory.join(format!("{name}-gateway.yaml"));
         let path = path.to_str().unwrap();
@@ -115,7 +115,6 @@ fn init_writes_a_pages_configuration_with_its_cases_and_replaces_nothing() {
     }
     let run = scopegate(&["test", directory.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.out);
-    fs::remove_dir_all(&directory).unwrap();
 
     let printed = scopegate(&["init", "--issuer", "okta", "-o", "-"]);
     assert_eq!((printed.code, printed.out), (0, read("okta.yaml")));

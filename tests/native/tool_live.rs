@@ -4,20 +4,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use scopegate_testing::harness::Directory;
+
 const BOOKS: &str = "tests/fixtures/tool/books.yaml";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn directory(name: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("scopegate-live-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(&directory).unwrap();
-    directory
-}
 
 /// A process that runs on, and the lines that it prints.
 struct Watching {
@@ -75,7 +70,7 @@ impl Drop for Watching {
 
 #[test]
 fn check_answers_again_whenever_a_file_of_the_table_changes() {
-    let directory = directory("check");
+    let directory = Directory::new("live-check");
     let books = fs::read_to_string(BOOKS).unwrap();
     fs::create_dir(directory.join("gateway")).unwrap();
     let file = directory.join("gateway/books.yaml");
@@ -93,12 +88,11 @@ fn check_answers_again_whenever_a_file_of_the_table_changes() {
     // A file that was not there before is one of the table.
     fs::write(directory.join("gateway/more.yaml"), "realm: other\n").unwrap();
     watching.answers_until("the key stands in gateway/books.yaml");
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
 fn test_runs_again_whenever_a_case_or_its_configuration_changes() {
-    let directory = directory("test");
+    let directory = Directory::new("live-test");
     let books = fs::read_to_string(BOOKS).unwrap();
     fs::create_dir(directory.join("cases")).unwrap();
     fs::create_dir(directory.join("gateway")).unwrap();
@@ -119,7 +113,6 @@ fn test_runs_again_whenever_a_case_or_its_configuration_changes() {
     )
     .unwrap();
     watching.answers_until("operation_not_mapped");
-    fs::remove_dir_all(directory).unwrap();
 }
 
 /// What a shell's command writes to a terminal.

@@ -4,9 +4,10 @@
 #![cfg(feature = "tool")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use scopegate_testing::harness::Directory;
 use scopegate_testing::workload::write_table;
 use serde_json::{Value, json};
 
@@ -14,10 +15,9 @@ use crate::tool::scopegate;
 
 const TENANTS: usize = 2_500;
 
-fn directory() -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("scopegate-scale-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(directory.join("table")).unwrap();
+fn directory() -> Directory {
+    let directory = Directory::new("scale");
+    fs::create_dir(directory.join("table")).unwrap();
     let remote = json!({"uri": "https://login.example.com/jwks.json", "cluster": "idp"});
     let provider =
         json!({"issuer": "https://login.example.com", "audiences": ["billing-api"], "remote_jwks": remote});
@@ -90,5 +90,4 @@ fn a_directory_of_thousands_of_tenants_goes_the_whole_way() {
         seen["openedIn"].as_u64().unwrap() < 10_000 && seen["searchedIn"].as_u64().unwrap() < 2_000,
         "{seen:#}"
     );
-    fs::remove_dir_all(directory).unwrap();
 }

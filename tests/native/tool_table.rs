@@ -3,9 +3,10 @@
 #![cfg(feature = "tool")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base16ct::lower::encode_string as hex;
+use scopegate_testing::harness;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -14,13 +15,11 @@ use crate::tool::{Run, answering, scopegate, scopegate_reading};
 const BOOKS: &str = "tests/fixtures/tool/books.yaml";
 
 /// A directory of one test's own with these files.
-struct Directory(PathBuf);
+struct Directory(harness::Directory);
 
 impl Directory {
     fn new(name: &str, files: &[(&str, &str)]) -> Self {
-        let directory = std::env::temp_dir().join(format!("scopegate-table-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        let directory = Self(directory);
+        let directory = Self(harness::Directory::new(name));
         files.iter().for_each(|(name, text)| directory.write(name, text));
         directory
     }
@@ -33,12 +32,6 @@ impl Directory {
 
     fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

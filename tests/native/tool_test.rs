@@ -3,16 +3,15 @@
 #![cfg(feature = "tool")]
 
 use std::fs;
-use std::path::PathBuf;
 
+use scopegate_testing::harness::Directory;
 use serde_json::Value;
 
 use crate::tool::scopegate;
 
 /// A directory of one test's own, with the configuration of the books in it.
-fn directory(name: &str, cases: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("scopegate-{name}-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
+fn directory(name: &str, cases: &str) -> Directory {
+    let directory = Directory::new(name);
     fs::copy("tests/fixtures/tool/books.yaml", directory.join("books.yaml")).unwrap();
     fs::write(directory.join("books_test.yaml"), cases).unwrap();
     directory
@@ -60,7 +59,6 @@ fn a_case_that_comes_out_otherwise_is_told_with_its_place_and_its_steps() {
     let chosen = scopegate(&["test", directory.to_str().unwrap(), "--run", "a reader *", "--verbose"]);
     assert_eq!(chosen.code, 0, "{}", chosen.out);
     assert_eq!(chosen.out.matches("ok   ").count(), 2, "{}", chosen.out);
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -81,7 +79,6 @@ fn machines_get_json_junit_and_tap() {
     let tap = scopegate(&["test", path, "--format", "tap"]).out;
     assert!(tap.starts_with("TAP version 14\n1..3\nok 1 - "), "{tap}");
     assert!(tap.contains("\nnot ok 3 - ") && tap.contains("more \\#1"), "{tap}");
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -101,7 +98,6 @@ fn a_case_file_that_cannot_be_read_is_told_by_line_and_runs_nothing() {
     );
     assert!(run.err.contains("books_test.yaml:9:13: cases[1].expect: "), "{}", run.err);
     assert!(run.err.contains("did you mean `scope_not_granted`?"), "{}", run.err);
-    fs::remove_dir_all(&directory).unwrap();
     let run = scopegate(&["test", "benches"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("scopegate test --init"), "{}", run.err);
@@ -130,7 +126,6 @@ matrix:
     assert_eq!(run.code, 1);
     assert!(run.out.contains(": acme: reader: add\n"), "{}", run.out);
     assert!(run.out.ends_with("4 cases: 3 as expected, 1 not\n"), "{}", run.out);
-    fs::remove_dir_all(path).unwrap();
 }
 
 #[test]
@@ -150,12 +145,11 @@ fn the_first_case_file_says_what_the_configuration_does() {
     fs::remove_file(path.join("books_test.yaml")).unwrap();
     let run = scopegate(&["test", "--init", path.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.err);
-    for named in [path.clone(), path.join("first_test.yaml")] {
+    for named in [path.to_path_buf(), path.join("first_test.yaml")] {
         let run = scopegate(&["test", named.to_str().unwrap()]);
         assert_eq!(run.code, 0, "{}{}", run.out, run.err);
         assert!(run.out.contains("first_test.yaml: "), "{}", run.out);
     }
-    fs::remove_dir_all(path).unwrap();
 }
 
 #[test]
@@ -179,5 +173,4 @@ cases:
     fs::write(path.join("books.yaml"), dpop).unwrap();
     let run = scopegate(&["test", path.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
-    fs::remove_dir_all(path).unwrap();
 }
