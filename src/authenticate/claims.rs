@@ -172,11 +172,6 @@ impl Claims {
         self.expires_at
     }
 
-    /// `nbf`, since the Unix epoch.
-    pub fn not_before(&self) -> Option<Duration> {
-        self.not_before
-    }
-
     /// `iat`, since the Unix epoch.
     pub fn issued_at(&self) -> Option<Duration> {
         self.issued_at

@@ -84,3 +84,47 @@ impl TenantClaim {
 /// A tenant claim that is present and names nothing: neither a non-empty string nor an integer, nor a list of such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedTenantClaim;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_part_counts_with_the_bytes_that_it_takes() {
+        const NAME: usize = size_of::<Box<str>>();
+        let names = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Box<[Box<str>]>>();
+        let nobody = Principal {
+            issuer: None,
+            issuer_tenant: None,
+            subject: None,
+            client: None,
+            audiences: None,
+            tenant_claims: Ok(Box::new([])),
+            scopes: None,
+            scope_absent_from_introspection: false,
+            issued_at: None,
+            claims: Object::new(),
+        };
+        assert_eq!(nobody.heap_bytes(), 0);
+        let tenants = [TenantClaim::One("acme".into()), TenantClaim::List(names(&["one", "two"]))];
+        let claims = json!({"jti": "12345", "amr": ["pwd"]}).as_object().unwrap().clone();
+        let somebody = Principal {
+            issuer: Some("https://idp.example".into()),
+            issuer_tenant: Some("acme".into()),
+            subject: Some("alice".into()),
+            client: Some("app".into()),
+            audiences: Some(names(&["api", "other"])),
+            tenant_claims: Ok(Box::new(tenants)),
+            scopes: Some(names(&["read", "write"])),
+            claims: claims.clone(),
+            ..nobody
+        };
+        let texts = "https://idp.example".len() + "acme".len() + "alice".len() + "app".len();
+        let audiences = 2 * NAME + "api".len() + "other".len();
+        let tenants = 2 * size_of::<TenantClaim>() + 3 * NAME + "acme".len() + "one".len() + "two".len();
+        let scopes = 2 * NAME + "read".len() + "write".len();
+        assert_eq!(somebody.heap_bytes(), texts + audiences + tenants + scopes + heap_bytes(&claims));
+    }
+}

@@ -66,3 +66,32 @@ impl Revoked {
         self.token_ids.len() + self.subjects.len() + self.clients.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authenticate::{ClaimPaths, Claims};
+    use crate::jose::json::parse_object;
+
+    #[test]
+    fn the_first_list_that_a_token_is_on_is_named_as_in_the_configuration() {
+        let set = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<SeededSet<Box<str>>>();
+        let revoked = Revoked {
+            token_ids: set(&["1", "2"]),
+            subjects: set(&["alice", "bob", "carol"]),
+            clients: set(&["a", "b", "c", "d"]),
+            issued_before: Some(Duration::from_secs(100)),
+            digest: [0; 32],
+        };
+        assert_eq!(revoked.entries(), 9);
+        let cause = |claims: &str| {
+            let claims = Claims::read(parse_object(claims.as_bytes()).unwrap(), &ClaimPaths::default());
+            revoked.cause(&claims.unwrap().into_principal(None, &[])).map(RevokedBy::as_str)
+        };
+        assert_eq!(cause(r#"{"jti":"2","sub":"bob","client_id":"a","iat":1}"#), Some("jti"));
+        assert_eq!(cause(r#"{"jti":"3","sub":"bob","client_id":"a","iat":1}"#), Some("subjects"));
+        assert_eq!(cause(r#"{"jti":"3","sub":"dave","client_id":"a","iat":1}"#), Some("clients"));
+        assert_eq!(cause(r#"{"jti":"3","sub":"dave","client_id":"e","iat":99.5}"#), Some("issued_before"));
+        assert_eq!(cause(r#"{"jti":"3","sub":"dave","client_id":"e","iat":100}"#), None);
+    }
+}

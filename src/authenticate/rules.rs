@@ -114,7 +114,8 @@ impl OtherUse {
     /// The use that a `typ`, a `token_use` or a `token_type` names, however it is written: `ID`, `id_token`, `id+jwt`,
     /// `urn:ietf:params:oauth:token-type:refresh_token`.
     fn named(text: &str) -> Option<Self> {
-        let start = text.rfind([':', '/']).map_or(0, |at| at + 1);
+        // With the separator, which is no letter.
+        let start = text.rfind([':', '/']).unwrap_or_default();
         let name = text.as_bytes().get(start..).unwrap_or_default();
         let letters = || name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
         let is = |word: &&str| letters().eq(word.bytes()) || letters().eq(word.bytes().chain(*b"jwt"));

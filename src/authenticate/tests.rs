@@ -404,6 +404,14 @@ fn a_token_of_another_type_is_refused_however_well_signed() {
 }
 
 #[test]
+fn what_a_token_says_of_itself_can_be_read_before_it_is_believed() {
+    let token = Signer::new("ES256", "key", 1).mint(json!({}), &good_claims());
+    let token = UntrustedToken::parse(&token).unwrap();
+    assert_eq!((token.algorithm(), token.key_id()), (Some(Algorithm::Es256), Some("key")));
+    assert_eq!(Value::Object(token.claims().clone()), good_claims());
+}
+
+#[test]
 fn an_issuer_is_a_string_or_absent() {
     let issuer = |changes| {
         let token = Signer::anonymous("EdDSA", 1).mint(json!({}), &claims_with(changes));
@@ -662,15 +670,18 @@ fn the_tenants_claims_are_judged_when_they_are_asked_for() {
 }
 
 #[test]
-fn a_confirmation_is_a_certificate_alone_or_not_supported() {
+fn a_confirmation_is_a_certificate_or_a_key_alone_or_not_supported() {
     let confirmation =
         |value: Value| validate(&rules(), json!({"cnf": value})).map(|claims| claims.confirmation());
     let digest = base64url::encode(&[7; 32]);
     assert_eq!(confirmation(json!("ABSENT")), Ok(Confirmation::None));
     assert_eq!(confirmation(json!({"x5t#S256": digest})), Ok(Confirmation::CertificateSha256([7; 32])));
+    assert_eq!(confirmation(json!({"jkt": digest})), Ok(Confirmation::KeyThumbprint([7; 32])));
     for unsupported in [
         json!({}),
         json!({"jkt": "x"}),
+        json!({"jkt": digest, "kid": "x"}),
+        json!({"x5t#S256": digest, "kid": "x"}),
         json!({"jwk": {}}),
         json!({"kid": "x"}),
         json!({"x5t#S256": digest, "jkt": "x"}),
@@ -705,6 +716,9 @@ fn an_introspection_response_is_read_and_checked_as_a_token_is() {
     assert_eq!(check(1_800_000_060), Err(TokenError::Expired));
     let malformed = Claims::read(members(r#"{"active":true,"exp":"1800000000"}"#), &paths);
     assert_eq!(malformed, Err(TokenError::ClaimMalformed("exp".into())));
+    // `scp` and `azp` are no members of a response (RFC 7662 section 2.2), whatever some issuers' JWTs have.
+    let foreign = Claims::read(members(r#"{"active":true,"scp":"a","azp":"c"}"#), &paths).unwrap();
+    assert_eq!((foreign.scope(), foreign.client()), (None, None));
 }
 
 #[test]

@@ -424,3 +424,29 @@ impl fmt::Display for TokenError {
 }
 
 impl std::error::Error for TokenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_kept_up_to_a_length_and_a_number() {
+        let kept = |length: usize| {
+            let mut recent = RecentHeaders::default();
+            // Base64url has three octets in four characters.
+            let padding = "x".repeat(length / 4 * 3 - r#"{"alg":"EdDSA","x":""}"#.len());
+            let header = base64url::encode(format!(r#"{{"alg":"EdDSA","x":"{padding}"}}"#).as_bytes());
+            assert_eq!(header.len(), length);
+            recent.parse(header.as_bytes()).unwrap();
+            recent.0.len()
+        };
+        assert_eq!([kept(508), kept(512), kept(516)], [1, 1, 0]);
+        let mut recent = RecentHeaders::default();
+        for number in 0..100 {
+            let header = format!(r#"{{"alg":"EdDSA","kid":"{number}"}}"#);
+            let header = base64url::encode(header.as_bytes());
+            assert_eq!(recent.parse(header.as_bytes()).unwrap().key_id, Some(number.to_string().into()));
+        }
+        assert_eq!(recent.0.len(), RecentHeaders::MAX_ENTRIES);
+    }
+}

@@ -49,11 +49,6 @@ impl PermissionSet {
         self.0.binary_search(&permission).is_ok()
     }
 
-    /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Its members, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = PermissionId> + '_ {
         self.0.iter().copied()

@@ -240,4 +240,15 @@ mod tests {
         assert_eq!(printable(&"x".repeat(64)).chars().count(), 64);
         assert_eq!(printable(&"x".repeat(65)).chars().last(), Some('…'));
     }
+
+    #[test]
+    fn names_and_values_count_with_the_bytes_that_they_take_at_any_depth() {
+        const MEMBER: usize = 2 * (size_of::<String>() + size_of::<Value>());
+        let bytes = |text: &str| heap_bytes(&parse_object(text.as_bytes()).unwrap());
+        assert_eq!(bytes("{}"), 0);
+        assert_eq!(bytes(r#"{"abc":null}"#), MEMBER + 3);
+        assert_eq!(bytes(r#"{"abc":"defgh"}"#), MEMBER + 3 + 5);
+        assert_eq!(bytes(r#"{"abc":["d",1,"ef"]}"#), MEMBER + 3 + 3 * size_of::<Value>() + 1 + 2);
+        assert_eq!(bytes(r#"{"a":{"bc":{"def":"ghij"}},"k":true}"#), 4 * MEMBER + 1 + 2 + 3 + 4 + 1);
+    }
 }

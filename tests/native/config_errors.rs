@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use scopegate::authenticate::{AudienceRule, ClaimPath};
-use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant};
+use scopegate::authorize::{Access, Enforcement, EvidenceKind, Tenant, TenantTable};
 use scopegate::config::{Loaded, parse_json, parse_yaml, yaml_to_json};
 use scopegate::http::headers::borrowed;
 use scopegate::issuer::provider::{ClientAuthentication, ProviderKeys, SecretSource};
@@ -119,6 +119,8 @@ fn the_least_configuration_has_the_defaults_of_the_reference() {
     assert!(!policy.forward.token && !policy.bypass_cors_preflight && !policy.strip_failure_response);
     assert!(policy.forward.headers.is_empty());
     assert_eq!(policy.default_introspection, None);
+    assert_eq!((policy.tenants.len(), policy.tenants.is_empty()), (1, false));
+    assert!(TenantTable::default().is_empty());
     let [corp] = &*policy.providers else { panic!("one provider") };
     assert_eq!(
         corp.issuer,

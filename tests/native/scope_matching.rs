@@ -103,6 +103,7 @@ fn the_scope_claim_is_a_text_with_spaces_or_a_list_of_texts() {
             (json!(["a", "b "]), "claim_malformed"),
             (json!(["a\u{a0}b"]), "claim_malformed"),
             (json!("a,b"), "scope_name_mismatch"),
+            (json!("x,y"), "scope_not_associated_with_suite"),
             (json!("a\tb"), "scope_not_associated_with_suite"),
             (json!(""), "no_scopes_in_token"),
             (json!("  "), "no_scopes_in_token"),
@@ -578,6 +579,22 @@ fn the_challenge_names_no_scope_that_is_not_needed() {
     let scope =
         challenge(&file(tenant, one_operation(json!({"requires": requires}))), json!("wide")).unwrap();
     assert_eq!(scope.split(' ').collect::<BTreeSet<_>>(), BTreeSet::from(["one", "two", "three"]));
+}
+
+#[test]
+fn the_challenge_names_two_scopes_where_two_are_enough() {
+    // Whoever takes the widest first needs both of the narrow ones beside it.
+    let names = ["wide", "narrow-1", "narrow-2", "left", "right"];
+    let tenant = json!({
+        "scopes": names.map(|name| json!({"name": name})),
+        "scope_mapping": {
+            "wide": ["2", "3", "4", "5"], "narrow-1": ["1"], "narrow-2": ["6"], "left": ["1", "2", "3"],
+            "right": ["4", "5", "6"],
+        },
+    });
+    let requires = json!(["1", "2", "3", "4", "5", "6"]);
+    let scope = challenge(&file(tenant, one_operation(json!({"requires": requires}))), json!("x"));
+    assert_eq!(scope.as_deref(), Some("left right"));
 }
 
 #[test]

@@ -42,6 +42,29 @@ fn call(path: &str, changes: Value) -> Outcome {
 }
 
 #[test]
+fn what_is_asked_is_the_operations_own_or_else_its_suites() {
+    let gateway = Gateway::new(&config());
+    let asked = gateway.active.policy.catalog.operations.iter().map(|operation| {
+        let step_up = operation.step_up.as_ref()?;
+        Some((step_up.acr_values.join(" "), step_up.max_age.map(|age| age.as_secs())))
+    });
+    let of = |acr_values: &str, max_age: Option<u64>| Some((acr_values.to_owned(), max_age));
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        [
+            None,
+            of("urn:mfa urn:hw", None),
+            of("", Some(300)),
+            of("urn:mfa", Some(300)),
+            of("urn:mfa", None),
+            of("urn:mfa", Some(3600)),
+            of("urn:pwd", Some(3600)),
+            of("urn:mfa", Some(3600)),
+        ]
+    );
+}
+
+#[test]
 fn the_token_names_one_of_the_classes_that_the_operation_asks_for() {
     // RFC 9470 sections 3 and 6.1.
     for (acr, passes) in [

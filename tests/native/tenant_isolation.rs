@@ -501,6 +501,12 @@ fn required_evidence_must_be_present_whatever_else_names_the_tenant() {
         &with_audience(json!({"required_evidence": ["claim"]})),
         &[(client(json!({})), "/", None, "tenant_missing"), (client(of_one.clone()), "/", None, "tenant1")],
     );
+    // Twice is not none.
+    let named_twice = json!({"required_evidence": ["claim"], "claims": ["tenant_id", "org"]});
+    assert_cases(
+        &file(two_tenants(), named_twice),
+        &[(merge(of_one.clone(), json!({"org": "tenant1"})), "/", None, "tenant1")],
+    );
     let gateway = Gateway::new(&with_audience(json!({"required_evidence": ["host"]})));
     let token = token(client(of_one));
     assert_eq!(brief(&gateway, &Call::get("/"), &token), "tenant_missing");
@@ -516,6 +522,7 @@ fn a_suite_and_an_operation_add_to_the_evidence_that_is_required() {
         {"name": "a", "path": "/a", "access": "authenticated"},
         {"name": "b", "path": "/b/{tenant}", "access": "authenticated", "required_evidence": ["path"]},
         {"name": "c", "path": "/c/**", "access": "authenticated", "required_evidence": ["path"]},
+        {"name": "e", "path": "/e", "access": "authenticated", "required_evidence": ["header"]},
     ]}, {"name": "t", "operations": [{"name": "d", "path": "/d", "access": "authenticated"}]}]);
     let of_one = json!({"tenant_id": "tenant1"});
     assert_cases(
@@ -526,6 +533,7 @@ fn a_suite_and_an_operation_add_to_the_evidence_that_is_required() {
             (of_one.clone(), "/b/tenant1", None, "header_missing"),
             (of_one.clone(), "/b/tenant1", Some("tenant1"), "tenant1"),
             (of_one.clone(), "/c/tenant1", Some("tenant1"), "tenant_missing"),
+            (of_one.clone(), "/e", None, "header_missing"),
             (of_one, "/d", None, "tenant1"),
             (json!({}), "/d", None, "tenant_missing"),
         ],
@@ -539,6 +547,15 @@ fn shadow_lifts_no_required_evidence_but_the_path_of_an_unmapped_request() {
         json!([{"name": "s", "scopes": ["x"], "operations": [{"name": "o", "path": "/of/{tenant}"}]}]);
     let of_one = json!({"tenant_id": "tenant1"});
     assert_cases(&config, &[(of_one.clone(), "/elsewhere", None, "operation_not_mapped")]);
+    let mut both = config.clone();
+    both["tenant_resolution"]["required_evidence"] = json!(["path", "header"]);
+    assert_cases(
+        &both,
+        &[
+            (of_one.clone(), "/elsewhere", None, "header_missing"),
+            (of_one.clone(), "/elsewhere", Some("tenant1"), "operation_not_mapped"),
+        ],
+    );
     config["scope_enforcement"] = json!("shadow");
     assert_cases(
         &config,
