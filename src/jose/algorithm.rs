@@ -239,5 +239,8 @@ mod tests {
             Algorithm::ALL.iter().copied().collect::<AlgorithmSet>().iter().count(),
             Algorithm::ALL.len()
         );
+        for &one in Algorithm::ALL {
+            assert_eq!([one, one].into_iter().collect::<AlgorithmSet>(), AlgorithmSet::of(&[one]), "twice");
+        }
     }
 }

@@ -473,6 +473,9 @@ mod tests {
                 .unwrap();
             assert!(PureVerifier.verify(algorithm, &key, &message, &signature), "{name}");
             assert!(!PureVerifier.verify(algorithm, &key, &message, &raised.to_be_bytes()), "{name}");
+            let mut below = modulus.clone();
+            *below.last_mut().unwrap() -= 1;
+            assert!(!may_verify(algorithm, &key, modulus) && may_verify(algorithm, &key, &below), "{name}");
         }
     }
 

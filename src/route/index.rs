@@ -860,6 +860,36 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_operations_decides_nothing_among_header_matchers() {
+        let index = index([
+            route(0, "/a").header("y", "1", None).header("x", "1", None),
+            route(1, "/a").header("x", "1", None),
+            route(2, "/a"),
+        ]);
+        assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1"), ("x", b"1")]), "0");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("x", b"1")]), "1");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1")]), "2");
+    }
+
+    #[test]
+    fn the_missing_header_is_that_of_the_first_operation_with_the_most_matchers() {
+        let index = index([
+            route(0, "/a").header("x", "1", None).header("y", "1", None),
+            route(1, "/a").header("x", "2", None).header("z", "1", None),
+            route(2, "/a").header("x", "1", None),
+        ]);
+        assert_eq!(find(&index, "h", "/a", "GET", &[]), "missing x");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("x", b"2")]), "missing x");
+        let index = self::index([
+            route(0, "/a").header("y", "1", None).header("x", "1", None),
+            route(1, "/a").header("y", "2", None).header("z", "1", None),
+            route(2, "/a").header("x", "1", None),
+        ]);
+        assert_eq!(find(&index, "h", "/a", "GET", &[]), "missing y");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1")]), "missing x");
+    }
+
+    #[test]
     fn an_absent_header_counts_as_the_default() {
         let index = index([
             route(0, "/a").header("v", "v1", Some("v1")),
@@ -912,6 +942,11 @@ mod tests {
             Lookup::MethodNotMapped { evidence: RouteEvidence::default() },
             "where the operations of a pattern disagree, none is believed"
         );
+        let index = self::index([
+            route(0, "/{tenant}/a").on(&["{tenant}.b"]).methods(&["GET"]),
+            route(1, "/{tenant}/a").on(&["{tenant}.b"]).methods(&["PUT"]),
+        ]);
+        assert_eq!(index.find(Some("umbrella.b"), &path, b"POST", &[]), Lookup::MethodNotMapped { evidence });
     }
 
     #[test]
@@ -984,6 +1019,8 @@ mod tests {
             conflicts([on(0, "{tenant}.a.b").methods(&["GET"]), on(1, "x.{tenant}.b").methods(&["PUT"])]),
             []
         );
+        assert_eq!(conflicts([on(0, "{tenant}.a.b").methods(&["GET"]), on(1, "x.{tenant}.b")]), [(0, 1)]);
+        assert_eq!(conflicts([on(0, "{tenant}"), on(1, "{tenant}").methods(&["GET"])]), [(0, 1)]);
     }
 
     #[test]
