@@ -349,17 +349,17 @@ impl OperationIndex {
             self.tenant_hosts.iter().flat_map(|(after, trees)| {
                 trees.iter().map(move |(before, tree)| {
                     let position = before.matches('.').count();
-                    (position, position + after.matches('.').count() + 1, before, after, tree)
+                    (position, position + after.matches('.').count(), before, after, tree)
                 })
             })
         };
         let mut positions: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for (position, labels, ..) in hosts() {
-            positions.entry(labels).or_default().insert(position);
+        for (position, dots, ..) in hosts() {
+            positions.entry(dots).or_default().insert(position);
         }
         let mut sides: BTreeMap<Overlap, [Vec<usize>; 2]> = BTreeMap::new();
-        for (position, labels, before, after, tree) in hosts() {
-            for &other in positions.get(&labels).into_iter().flatten().filter(|&&other| other != position) {
+        for (position, dots, before, after, tree) in hosts() {
+            for &other in positions.get(&dots).into_iter().flatten().filter(|&&other| other != position) {
                 let host = format!("{before}*{after}");
                 let rest: Vec<&str> = host
                     .split('.')
