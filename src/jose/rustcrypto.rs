@@ -8,22 +8,16 @@ use rsa::signature::Verifier;
 
 use super::algorithm::Algorithm;
 
-/// RSASSA-PKCS1-v1_5 or RSASSA-PSS (RFC 7518 sections 3.3 and 3.5); None where the algorithm is neither.
-pub fn rsa(algorithm: Algorithm) -> Option<fn(&rsa::PublicKey, &[u8], &[u8]) -> bool> {
+/// RSASSA-PKCS1-v1_5 or RSASSA-PSS (RFC 7518 sections 3.3 and 3.5); false where the algorithm is neither.
+pub fn rsa(algorithm: Algorithm, key: &rsa::PublicKey, message: &[u8], signature: &[u8]) -> bool {
     // PSS salts are as long as the hash: RFC 7518 section 3.5.
-    Some(match algorithm {
-        Algorithm::Rs256 => {
-            |key, message, signature| key.pkcs1v15_verify::<Sha256>(message, signature).is_ok()
-        }
-        Algorithm::Rs384 => {
-            |key, message, signature| key.pkcs1v15_verify::<Sha384>(message, signature).is_ok()
-        }
-        Algorithm::Rs512 => {
-            |key, message, signature| key.pkcs1v15_verify::<Sha512>(message, signature).is_ok()
-        }
-        Algorithm::Ps256 => |key, message, signature| key.pss_verify::<Sha256>(message, signature).is_ok(),
-        Algorithm::Ps384 => |key, message, signature| key.pss_verify::<Sha384>(message, signature).is_ok(),
-        Algorithm::Ps512 => |key, message, signature| key.pss_verify::<Sha512>(message, signature).is_ok(),
+    match algorithm {
+        Algorithm::Rs256 => key.pkcs1v15_verify::<Sha256>(message, signature).is_ok(),
+        Algorithm::Rs384 => key.pkcs1v15_verify::<Sha384>(message, signature).is_ok(),
+        Algorithm::Rs512 => key.pkcs1v15_verify::<Sha512>(message, signature).is_ok(),
+        Algorithm::Ps256 => key.pss_verify::<Sha256>(message, signature).is_ok(),
+        Algorithm::Ps384 => key.pss_verify::<Sha384>(message, signature).is_ok(),
+        Algorithm::Ps512 => key.pss_verify::<Sha512>(message, signature).is_ok(),
         Algorithm::Es256
         | Algorithm::Es384
         | Algorithm::Es512
@@ -31,8 +25,8 @@ pub fn rsa(algorithm: Algorithm) -> Option<fn(&rsa::PublicKey, &[u8], &[u8]) -> 
         | Algorithm::Hs256
         | Algorithm::Hs384
         | Algorithm::Hs512
-        | Algorithm::Es256k => return None,
-    })
+        | Algorithm::Es256k => false,
+    }
 }
 
 /// ECDSA with signatures of type `S`: on P-256 with SHA-256, on P-384 with SHA-384, on P-521 with SHA-512 (RFC 7518 section

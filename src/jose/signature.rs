@@ -28,9 +28,7 @@ impl SignatureVerifier for PureVerifier {
             return false;
         }
         match key.material() {
-            KeyMaterial::Rsa { key, .. } => {
-                rustcrypto::rsa(algorithm).is_some_and(|verify| verify(key, message, signature))
-            }
+            KeyMaterial::Rsa { key, .. } => rustcrypto::rsa(algorithm, key, message, signature),
             KeyMaterial::P256(key) => rustcrypto::ecdsa::<_, p256::ecdsa::Signature>(key, message, signature),
             KeyMaterial::P384(key) => rustcrypto::ecdsa::<_, p384::ecdsa::Signature>(key, message, signature),
             KeyMaterial::P521(key) => rustcrypto::ecdsa::<_, p521::ecdsa::Signature>(key, message, signature),
