@@ -811,6 +811,10 @@ mod tests {
         assert_eq!(find(&index, "x.acme.example.com", "/a", "GET", &[]), "0");
         assert_eq!(find(&index, "example.com", "/a", "GET", &[]), "0");
         assert_eq!(find(&index, "", "/a", "GET", &[]), "0");
+        // An address has no label that could be a tenant's.
+        let index = self::index([route(0, "/**"), route(1, "/a").on(&["{tenant}"])]);
+        assert_eq!(find(&index, "acme", "/a", "GET", &[]), "1 acme");
+        assert_eq!(find(&index, "[::1]:443", "/a", "GET", &[]), "0");
     }
 
     #[test]
