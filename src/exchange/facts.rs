@@ -158,3 +158,43 @@ pub fn token_digest(token: &[u8]) -> [u8; 8] {
     }
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_is_all_what_was_not_simply_let_through_or_nothing() {
+        let decisions = [Decision::Allow, Decision::Shadow, Decision::Deny];
+        for (audited, logged) in [
+            (AuditedDecisions::All, [true, true, true]),
+            (AuditedDecisions::Denied, [false, true, true]),
+            (AuditedDecisions::None, [false, false, false]),
+        ] {
+            assert_eq!(decisions.map(|decision| decision.is_logged(audited)), logged, "{audited:?}");
+        }
+    }
+
+    #[test]
+    fn the_uses_of_the_caches_are_counted_under_the_names_that_dashboards_read() {
+        let uses = [
+            CacheUse::TokenHit,
+            CacheUse::TokenMiss,
+            CacheUse::IntrospectionHit,
+            CacheUse::IntrospectionMiss,
+        ];
+        let names = [
+            "token_cache.hits",
+            "token_cache.misses",
+            "introspection_cache.hits",
+            "introspection_cache.misses",
+        ];
+        assert_eq!(uses.map(CacheUse::as_str), names);
+    }
+
+    #[test]
+    fn a_token_stands_in_logs_as_the_beginning_of_its_sha_256() {
+        // FIPS 180-4: SHA-256 of `abc` begins so.
+        assert_eq!(token_digest(b"abc"), [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea]);
+    }
+}

@@ -211,3 +211,15 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_host_has_no_variables_no_peer_and_nothing_shared() {
+        assert_eq!(NoHost.variable("HOME"), None);
+        assert_eq!(NoHost.peer_address(), None);
+        assert!(NoHost.shared().is_none());
+    }
+}

@@ -174,7 +174,7 @@ impl<T: TraceSink> Walk<'_, '_, '_, T> {
     /// A refusal that brings a fresh nonce, where the provider has nonces.
     fn with_nonce(&self, rejection: Rejection, dpop: &Dpop, needs_nonce: bool) -> Rejection {
         let nonce = self.fresh_nonce(dpop);
-        let details = ChallengeDetails { is_dpop: true, needs_nonce, nonce, ..ChallengeDetails::default() };
+        let details = ChallengeDetails { needs_nonce, nonce, ..ChallengeDetails::default() };
         Rejection { challenge: Some(Box::new(details)), ..rejection }
     }
 

@@ -228,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn an_intersection_holds_what_is_in_both_sets() {
+        use Algorithm::{Es256, Es384, Rs256};
+        let (one, other) = (AlgorithmSet::of(&[Rs256, Es256]), AlgorithmSet::of(&[Es256, Es384]));
+        assert_eq!(one.intersection(other), AlgorithmSet::of(&[Es256]));
+        assert!(one.intersection(AlgorithmSet::of(&[Es384])).is_empty());
+    }
+
+    #[test]
     fn a_set_holds_what_was_put_in_and_nothing_else() {
         for &one in Algorithm::ALL {
             let set = AlgorithmSet::of(&[one]);
@@ -239,5 +247,8 @@ mod tests {
             Algorithm::ALL.iter().copied().collect::<AlgorithmSet>().iter().count(),
             Algorithm::ALL.len()
         );
+        for &one in Algorithm::ALL {
+            assert_eq!([one, one].into_iter().collect::<AlgorithmSet>(), AlgorithmSet::of(&[one]), "twice");
+        }
     }
 }

@@ -641,7 +641,11 @@ mod tests {
             (json!({"key_ops": ["verify", "verify"]}), Some(SkipReason::MemberMalformed("key_ops"))),
             (json!({"key_ops": ["verify", 1]}), Some(SkipReason::MemberMalformed("key_ops"))),
             (
-                json!({"key_ops": (0..33).map(|n| format!("x{n}")).collect::<Vec<_>>()}),
+                json!({"key_ops": (0..31).map(|n| format!("x{n}")).chain(["verify".to_owned()]).collect::<Vec<_>>()}),
+                None,
+            ),
+            (
+                json!({"key_ops": (0..32).map(|n| format!("x{n}")).chain(["verify".to_owned()]).collect::<Vec<_>>()}),
                 Some(SkipReason::MemberMalformed("key_ops")),
             ),
             (json!({"key_ops": "verify"}), Some(SkipReason::MemberMalformed("key_ops"))),

@@ -28,13 +28,11 @@ impl SignatureVerifier for PureVerifier {
             return false;
         }
         match key.material() {
-            KeyMaterial::Rsa { key, .. } => {
-                rustcrypto::rsa(algorithm).is_some_and(|scheme| verify_with(&scheme, key, message, signature))
-            }
-            KeyMaterial::P256(key) => verify_with(&rustcrypto::ES256, key, message, signature),
-            KeyMaterial::P384(key) => verify_with(&rustcrypto::ES384, key, message, signature),
-            KeyMaterial::P521(key) => verify_with(&rustcrypto::ES512, key, message, signature),
-            KeyMaterial::Secp256k1(key) => verify_with(&rustcrypto::ES256K, key, message, signature),
+            KeyMaterial::Rsa { key, .. } => rustcrypto::rsa(algorithm, key, message, signature),
+            KeyMaterial::P256(key) => rustcrypto::ecdsa::<_, p256::ecdsa::Signature>(key, message, signature),
+            KeyMaterial::P384(key) => rustcrypto::ecdsa::<_, p384::ecdsa::Signature>(key, message, signature),
+            KeyMaterial::P521(key) => rustcrypto::ecdsa::<_, p521::ecdsa::Signature>(key, message, signature),
+            KeyMaterial::Secp256k1(key) => rustcrypto::es256k(key, message, signature),
             KeyMaterial::Ed25519(key) => {
                 // jwt-compact takes signatures whose `R` is of small order, with which one signature can hold for
                 // several messages.
@@ -473,6 +471,9 @@ mod tests {
                 .unwrap();
             assert!(PureVerifier.verify(algorithm, &key, &message, &signature), "{name}");
             assert!(!PureVerifier.verify(algorithm, &key, &message, &raised.to_be_bytes()), "{name}");
+            let mut below = modulus.clone();
+            *below.last_mut().unwrap() -= 1;
+            assert!(!may_verify(algorithm, &key, modulus) && may_verify(algorithm, &key, &below), "{name}");
         }
     }
 

@@ -65,3 +65,84 @@ pub fn unserved(policy: &Policy, offers: Offers) -> Vec<Unserved> {
     }
     unserved
 }
+
+#[cfg(test)]
+mod tests {
+    use scopegate_testing::mint::{Signer, jwks};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::parse_json;
+
+    const ALL: Offers = Offers { ticks: true, callouts: true, effective_contexts: true, shared_data: true };
+
+    fn policy(configuration: &Value) -> Policy {
+        let loaded = parse_json(configuration.to_string().as_bytes());
+        loaded.unwrap_or_else(|errors| panic!("{errors}")).policy
+    }
+
+    #[test]
+    fn each_part_of_a_configuration_names_what_the_host_lacks_for_it() {
+        let client_auth = json!({"method": "none"});
+        let configuration = json!({
+            "version": 1,
+            "providers": {
+                "keys": {"issuer": "https://keys.example", "audiences": ["api"],
+                    "remote_jwks": {"uri": "https://keys.example/jwks", "cluster": "c"},
+                    "dpop": {"mode": "optional", "public_origin": "https://api.example"}},
+                "found": {"issuer": "https://found.example", "audiences": ["api"],
+                    "discovery": {"uri": "https://found.example/.well-known/openid-configuration", "cluster": "c"}},
+                "asked": {"issuer": "https://asked.example", "audiences": ["api"],
+                    "introspection": {"uri": "https://asked.example/i", "cluster": "c", "client_auth": client_auth}},
+            },
+            "tenants": [{"id": "acme", "providers": ["keys"], "applications": [{"client_id": "app", "provider": "keys", "scopes": []}]}],
+            "suites": [{"name": "s", "operations": [{"name": "o", "path": "/o", "access": "authenticated"}]}],
+            "token_endpoints": [{"path": "/token", "provider": "keys"}],
+        });
+        let policy = policy(&configuration);
+        let lacking = |offers: Offers| -> Vec<String> {
+            let told = unserved(&policy, offers).into_iter();
+            told.map(|unserved| {
+                let (lacks, _remedy) = unserved.message.split_once(':').unwrap();
+                format!("{}: {lacks}", unserved.path.join("."))
+            })
+            .collect()
+        };
+        assert_eq!(lacking(ALL), [""; 0]);
+        assert_eq!(
+            lacking(Offers { ticks: false, ..ALL }),
+            [
+                "providers.asked.introspection: this host has no ticks",
+                "providers.found.discovery: this host has no ticks",
+                "providers.keys.remote_jwks: this host has no ticks",
+                "token_endpoints: this host has no ticks",
+            ]
+        );
+        assert_eq!(
+            lacking(Offers { callouts: false, effective_contexts: false, ..ALL }),
+            [
+                "providers.asked.introspection: this host has no callouts and no effective contexts",
+                "providers.found.discovery: this host has no callouts",
+                "providers.keys.remote_jwks: this host has no callouts",
+                "token_endpoints: this host has no effective contexts",
+            ]
+        );
+        assert_eq!(
+            lacking(Offers { shared_data: false, ..ALL }),
+            ["providers.keys.dpop: this host has no shared data"]
+        );
+    }
+
+    #[test]
+    fn a_configuration_with_keys_of_its_own_needs_nothing_of_the_host() {
+        let keys = jwks([&Signer::new("ES256", "k", 1)]);
+        let configuration = json!({
+            "version": 1,
+            "providers": {"corp": {"issuer": "https://corp.example", "audiences": ["api"], "local_jwks": keys}},
+            "tenants": [{"id": "acme"}],
+            "suites": [{"name": "s", "operations": [{"name": "o", "path": "/o", "access": "authenticated"}]}],
+        });
+        let nothing = Offers { ticks: false, callouts: false, effective_contexts: false, shared_data: false };
+        assert_eq!(unserved(&policy(&configuration), nothing), []);
+    }
+}

@@ -349,17 +349,17 @@ impl OperationIndex {
             self.tenant_hosts.iter().flat_map(|(after, trees)| {
                 trees.iter().map(move |(before, tree)| {
                     let position = before.matches('.').count();
-                    (position, position + after.matches('.').count() + 1, before, after, tree)
+                    (position, position + after.matches('.').count(), before, after, tree)
                 })
             })
         };
         let mut positions: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for (position, labels, ..) in hosts() {
-            positions.entry(labels).or_default().insert(position);
+        for (position, dots, ..) in hosts() {
+            positions.entry(dots).or_default().insert(position);
         }
         let mut sides: BTreeMap<Overlap, [Vec<usize>; 2]> = BTreeMap::new();
-        for (position, labels, before, after, tree) in hosts() {
-            for &other in positions.get(&labels).into_iter().flatten().filter(|&&other| other != position) {
+        for (position, dots, before, after, tree) in hosts() {
+            for &other in positions.get(&dots).into_iter().flatten().filter(|&&other| other != position) {
                 let host = format!("{before}*{after}");
                 let rest: Vec<&str> = host
                     .split('.')
@@ -811,6 +811,10 @@ mod tests {
         assert_eq!(find(&index, "x.acme.example.com", "/a", "GET", &[]), "0");
         assert_eq!(find(&index, "example.com", "/a", "GET", &[]), "0");
         assert_eq!(find(&index, "", "/a", "GET", &[]), "0");
+        // An address has no label that could be a tenant's.
+        let index = self::index([route(0, "/**"), route(1, "/a").on(&["{tenant}"])]);
+        assert_eq!(find(&index, "acme", "/a", "GET", &[]), "1 acme");
+        assert_eq!(find(&index, "[::1]:443", "/a", "GET", &[]), "0");
     }
 
     #[test]
@@ -857,6 +861,36 @@ mod tests {
         assert_eq!(find(&index, "h", "/a", "GET", &[("x", b"2")]), "0");
         assert_eq!(find(&index, "h", "/a", "GET", &[("x", b" 1 ")]), "1");
         assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1"), ("x", b"1")]), "2");
+    }
+
+    #[test]
+    fn the_order_of_operations_decides_nothing_among_header_matchers() {
+        let index = index([
+            route(0, "/a").header("y", "1", None).header("x", "1", None),
+            route(1, "/a").header("x", "1", None),
+            route(2, "/a"),
+        ]);
+        assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1"), ("x", b"1")]), "0");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("x", b"1")]), "1");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1")]), "2");
+    }
+
+    #[test]
+    fn the_missing_header_is_that_of_the_first_operation_with_the_most_matchers() {
+        let index = index([
+            route(0, "/a").header("x", "1", None).header("y", "1", None),
+            route(1, "/a").header("x", "2", None).header("z", "1", None),
+            route(2, "/a").header("x", "1", None),
+        ]);
+        assert_eq!(find(&index, "h", "/a", "GET", &[]), "missing x");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("x", b"2")]), "missing x");
+        let index = self::index([
+            route(0, "/a").header("y", "1", None).header("x", "1", None),
+            route(1, "/a").header("y", "2", None).header("z", "1", None),
+            route(2, "/a").header("x", "1", None),
+        ]);
+        assert_eq!(find(&index, "h", "/a", "GET", &[]), "missing y");
+        assert_eq!(find(&index, "h", "/a", "GET", &[("y", b"1")]), "missing x");
     }
 
     #[test]
@@ -912,6 +946,11 @@ mod tests {
             Lookup::MethodNotMapped { evidence: RouteEvidence::default() },
             "where the operations of a pattern disagree, none is believed"
         );
+        let index = self::index([
+            route(0, "/{tenant}/a").on(&["{tenant}.b"]).methods(&["GET"]),
+            route(1, "/{tenant}/a").on(&["{tenant}.b"]).methods(&["PUT"]),
+        ]);
+        assert_eq!(index.find(Some("umbrella.b"), &path, b"POST", &[]), Lookup::MethodNotMapped { evidence });
     }
 
     #[test]
@@ -984,6 +1023,8 @@ mod tests {
             conflicts([on(0, "{tenant}.a.b").methods(&["GET"]), on(1, "x.{tenant}.b").methods(&["PUT"])]),
             []
         );
+        assert_eq!(conflicts([on(0, "{tenant}.a.b").methods(&["GET"]), on(1, "x.{tenant}.b")]), [(0, 1)]);
+        assert_eq!(conflicts([on(0, "{tenant}"), on(1, "{tenant}").methods(&["GET"])]), [(0, 1)]);
     }
 
     #[test]

@@ -454,6 +454,23 @@ mod tests {
     }
 
     #[test]
+    fn the_label_at_the_placeholder_names_the_tenant() {
+        for (pattern, host, label) in [
+            ("api.{tenant}.example.com", "api.acme.example.com", Some("acme")),
+            ("{tenant}.example.com", "acme.example.com", Some("acme")),
+            ("{tenant}", "acme", Some("acme")),
+            ("api.{tenant}", "api.acme", Some("acme")),
+            ("{tenant}.example.com", ".example.com", None),
+            ("{tenant}.example.com", "a.b.example.com", None),
+            ("{tenant}.example.com", "acme.example.org", None),
+            ("api.{tenant}.example.com", "www.acme.example.com", None),
+            ("acme.example.com", "acme.example.com", None),
+        ] {
+            assert_eq!(HostPattern::parse(pattern).unwrap().tenant_label(host), label, "{pattern} {host}");
+        }
+    }
+
+    #[test]
     fn a_host_pattern_has_one_tenant_label_at_most() {
         assert_eq!(
             HostPattern::parse("API.example.com.:443"),

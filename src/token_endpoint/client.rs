@@ -187,6 +187,10 @@ mod tests {
         for claims in ["{}", "[]", r#"{"sub":"s6"}"#, r#"{"iss":"a","sub":"s6"}"#, r#"{"iss":"","sub":""}"#] {
             assert_eq!(identify(&[], &assertion(claims)), Err(Fault::AssertionMalformed), "{claims}");
         }
+        for claims in [r#"{"iss":"a","sub":""}"#, r#"{"iss":"","sub":"s6"}"#] {
+            let form = format!("client_id=s6&{}", assertion(claims));
+            assert_eq!(identify(&[], &form), Err(Fault::AssertionMalformed), "{claims}");
+        }
         let repeated = assertion(r#"{"iss":"a","iss":"s6","sub":"s6"}"#);
         assert_eq!(identify(&[], &repeated), Err(Fault::AssertionMalformed));
         for form in ["client_assertion=a.b.c", "client_assertion_type=x&client_assertion=a.b.c"] {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use scopegate::exchange::log_json::is_hidden;
-use scopegate::exchange::{Facts, HeaderEdits, Record, Request, Step};
+use scopegate::exchange::{CacheUse, Facts, HeaderEdits, Record, Request, Step};
 use scopegate::http::headers::Header;
 use serde_json::{Value, json};
 
@@ -36,15 +36,19 @@ fn gateway(audit: Value) -> Gateway {
     }))
 }
 
-/// The property `log` and the audit line of a request, without any character that a log may not hold.
-fn told(gateway: &Gateway, headers: &[Header<'_>]) -> (Value, Value) {
-    let facts: Facts = match gateway.step(headers, &mut NoEdits) {
+fn facts(gateway: &Gateway, headers: &[Header<'_>]) -> Facts {
+    match gateway.step(headers, &mut NoEdits) {
         Step::Forward(forward) => forward.facts,
         Step::Reject(_, facts) => facts,
         Step::Await | Step::AwaitBody | Step::Tell(..) | Step::RejectTokenRequest(..) => {
             panic!("decided at once")
         }
-    };
+    }
+}
+
+/// The property `log` and the audit line of a request, without any character that a log may not hold.
+fn told(gateway: &Gateway, headers: &[Header<'_>]) -> (Value, Value) {
+    let facts = facts(gateway, headers);
     let record = Record::new(&facts, &gateway.active.policy);
     let mut log = String::new();
     record.append_to(&mut log);
@@ -145,5 +149,34 @@ fn a_line_names_the_policy_by_the_beginning_of_the_digest_that_reloads_log() {
     let digest = base16ct::lower::encode_string(&gateway.active.policy.digest);
     for told in [&log["policy"], &line["policy"]] {
         assert_eq!(told.as_str(), digest.get(..16));
+    }
+}
+
+#[test]
+fn a_token_is_digested_where_its_decision_is_logged_and_nowhere_else() {
+    for (decisions, digested) in [("all", [true, true]), ("denied", [false, true]), ("none", [false, false])]
+    {
+        let gateway = gateway(json!({"decisions": decisions}));
+        let authorization = bearer("alice", "shop", "acme");
+        let told = ["/orders", "/elsewhere"]
+            .map(|path| facts(&gateway, &request(b"GET", path, &authorization, b"")).token_digest.is_some());
+        assert_eq!(told, digested, "{decisions}");
+    }
+}
+
+#[test]
+fn a_token_that_was_verified_before_is_a_hit_of_the_cache_and_one_of_other_bytes_is_none() {
+    let gateway = gateway(json!({}));
+    let (alice, bob) = (bearer("alice", "shop", "acme"), bearer("bob", "shop", "acme"));
+    let used =
+        |authorization: &str| facts(&gateway, &request(b"GET", "/orders", authorization, b"")).cache_use;
+    for (authorization, expected) in [
+        (&alice, CacheUse::TokenMiss),
+        (&alice, CacheUse::TokenHit),
+        (&bob, CacheUse::TokenMiss),
+        (&alice, CacheUse::TokenHit),
+        (&bob, CacheUse::TokenHit),
+    ] {
+        assert_eq!(used(authorization), Some(expected));
     }
 }

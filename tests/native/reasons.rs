@@ -383,6 +383,82 @@ fn every_refusal_has_the_status_the_challenge_and_the_body_of_the_table() {
 }
 
 #[test]
+fn a_503_names_the_seconds_until_the_issuer_is_asked_again_rounded_up() {
+    let mut gateway = Gateway::new(&config(false));
+    let call = Call::get("/read").bearer(&of_remote());
+    let retry_after = |gateway: &Gateway| {
+        let outcome = gateway.call_answered(&call, &mut |_| Err(IssuerFault::Unreachable));
+        let refused = outcome.refused();
+        assert_eq!(refused.reason, Reason::KeysUnavailable);
+        refused.header("retry-after").unwrap().to_owned()
+    };
+    // Half of the backoff, as there is no jitter here: 0.25 s, 0.5 s, 1 s, ...
+    for (seconds, milliseconds) in [("1", 250), ("1", 500), ("1", 1000), ("2", 2000), ("4", 4000)] {
+        assert_eq!(retry_after(&gateway), seconds);
+        gateway.now += Duration::from_millis(milliseconds);
+    }
+    assert_eq!(retry_after(&gateway), "8");
+    gateway.now += Duration::from_millis(5500);
+    assert_eq!(retry_after(&gateway), "3");
+    gateway.now += Duration::from_millis(500);
+    assert_eq!(retry_after(&gateway), "2");
+}
+
+#[test]
+fn a_request_waits_four_times_at_most() {
+    // An issuer that takes so long for each set that the next one may be asked for, and never brings the key.
+    let mut gateway = Gateway::new(&config(false));
+    let call = Call::get("/read").bearer(&of_remote());
+    let other = jwks([&Signer::new("EdDSA", "other", 9)]).to_string();
+    let mut begun = gateway.begin(&call);
+    let mut waits = 0;
+    let outcome = loop {
+        let mut pending = match begun {
+            Begun::Done(outcome) => break outcome,
+            Begun::Waits(pending) => pending,
+        };
+        waits += 1;
+        assert!(waits < 10, "it waits for ever");
+        for call in std::mem::take(&mut pending.calls) {
+            gateway.answer(&call, Ok((200, other.clone())), &mut pending);
+        }
+        gateway.now += Duration::from_secs(31);
+        begun = gateway.advance(&call, pending);
+    };
+    assert_eq!((waits, outcome.refusal()), (4, Some(Reason::KeysUnavailable)));
+    assert_eq!(gateway.active.waiting(), 0);
+}
+
+#[test]
+fn a_refusal_says_which_claim_or_header_it_is_about() {
+    for (reason, about) in [
+        (Reason::ClaimMissing, &["sub", "exp", "aud", ""][..]),
+        (Reason::ClaimMalformed, &["sub", ""]),
+        (Reason::HeaderMissing, &["x-api-version"; 2]),
+        (Reason::HeaderAmbiguous, &["x-api-version", "x-tenant-id"]),
+        (Reason::HeaderMalformed, &["x-tenant-id", "x-api-version"]),
+    ] {
+        let told = cases().into_iter().filter(|case| case.reason == reason).map(|case| {
+            let refused = case.run(|_| {});
+            let description = refused.body()["error_description"].as_str().unwrap().to_owned();
+            description.rsplit_once(": ").map(|(_, about)| about.to_owned()).unwrap_or_default()
+        });
+        assert_eq!(told.collect::<Vec<_>>(), about, "{reason}");
+    }
+}
+
+#[test]
+fn a_token_may_be_as_long_as_max_token_bytes_says() {
+    let gateway = Gateway::new(&config(true));
+    for (bytes, too_large) in [(4096, false), (4097, true)] {
+        let call = Call::get("/read").bearer(&"a".repeat(bytes));
+        let outcome = gateway.call_answered(&call, &mut |_| Ok((200, json!({"active": false}).to_string())));
+        let expected = if too_large { Reason::TokenTooLarge } else { Reason::TokenInactive };
+        assert_eq!(outcome.refusal(), Some(expected));
+    }
+}
+
+#[test]
 fn a_403_about_scopes_names_the_token_scopes_that_would_do() {
     for (reason, scope) in [
         (Reason::NoScopesInToken, Some("acme.read")),

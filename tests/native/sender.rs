@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use scopegate::exchange::HeaderEdits;
+use scopegate::http::headers::borrowed;
 use scopegate::respond::Reason;
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
@@ -30,6 +32,19 @@ fn behind(name: &str) -> Gateway {
     let proxy = "b8".repeat(32);
     let header = json!({"name": name, "from": ["10.0.0.0/8", proxy]});
     Gateway::new(&config(json!({"certificate_header": header})))
+}
+
+/// Counts the headers that are removed.
+#[derive(Default)]
+struct Removed(usize);
+
+impl HeaderEdits for Removed {
+    fn remove(&mut self, _: &[u8]) {
+        self.0 += 1;
+    }
+
+    fn set(&mut self, _: &str, _: &[u8]) {}
+    fn add(&mut self, _: &str, _: &[u8]) {}
 }
 
 fn bound_token() -> String {
@@ -149,6 +164,27 @@ fn the_binding_may_be_the_introspection_responses() {
 }
 
 #[test]
+fn a_jwt_and_an_answer_that_bind_it_to_different_certificates_open_for_neither() {
+    let config = config(json!({"introspection": {
+        "uri": "https://idp.example/introspect", "cluster": "idp", "client_auth": {"method": "none"},
+        "apply_to": "all",
+    }}));
+    let own: [u8; 32] = Sha256::digest(CERTIFICATE).into();
+    for (said, passes) in [(own, true), ([7; 32], false)] {
+        for certificate in [own, [7; 32]] {
+            let mut gateway = Gateway::new(&config);
+            gateway.certificate = Some(certificate);
+            let body = json!({"active": true, "aud": "api", "sub": "alice",
+                "cnf": {"x5t#S256": URL_SAFE_NO_PAD.encode(said)}});
+            let call = Call::get("/read/1").bearer(&bound_token());
+            let outcome = gateway.call_answered(&call, &mut |_| Ok((200, body.to_string())));
+            let expected = (!passes || certificate != own).then_some(Reason::SenderConstraintFailed);
+            assert_eq!(outcome.refusal(), expected);
+        }
+    }
+}
+
+#[test]
 fn the_chain_beside_a_certificate_is_of_whom_the_certificate_may_be() {
     // RFC 9440 sections 2.3 and 2.4.
     for (peer, stays) in [("10.0.0.1", true), ("192.0.2.1", false)] {
@@ -173,6 +209,16 @@ fn what_nobody_who_may_has_said_of_a_certificate_never_reaches_the_upstream() {
                 assert_eq!(passed.value(&look_alike), None);
             }
         }
+    }
+    // What did not come is not taken away: each edit is a call to the proxy.
+    for name in NAMES {
+        let call = Call::get("/open").header("x-forwarded-for", "10.1.1.1");
+        let mut removed = Removed::default();
+        behind(name).step(&borrowed(&call.headers), &mut removed);
+        assert_eq!(removed.0, 0);
+        let call = call.header(name, value(name, CERTIFICATE)).header(name, value(name, CERTIFICATE));
+        behind(name).step(&borrowed(&call.headers), &mut removed);
+        assert_eq!(removed.0, 1);
     }
     // Where nobody is to say it, the filter has nothing to do with it.
     let gateway = Gateway::new(&config(json!({})));

@@ -541,6 +541,28 @@ fn a_suite_and_an_operation_add_to_the_evidence_that_is_required() {
 }
 
 #[test]
+fn path_evidence_is_waived_for_no_path_that_is_mapped_and_for_none_where_unmapped_ones_may_pass() {
+    let mut config = file(two_tenants(), json!({"required_evidence": ["path"]}));
+    config["suites"] = json!([{"name": "s", "operations": [
+        {"name": "o", "path": "/plain", "methods": ["POST"], "access": "authenticated"},
+        {"name": "t", "path": "/of/{tenant}", "access": "authenticated"},
+    ]}]);
+    let of_one = json!({"tenant_id": "tenant1"});
+    assert_cases(
+        &config,
+        &[
+            (of_one.clone(), "/plain", None, "tenant_missing"),
+            (of_one.clone(), "/elsewhere", None, "operation_not_mapped"),
+        ],
+    );
+    config["unmatched"] = json!("authenticated");
+    assert_cases(
+        &config,
+        &[(of_one.clone(), "/elsewhere", None, "tenant_missing"), (of_one, "/of/tenant1", None, "tenant1")],
+    );
+}
+
+#[test]
 fn shadow_lifts_no_required_evidence_but_the_path_of_an_unmapped_request() {
     let mut config = file(two_tenants(), json!({"required_evidence": ["path"]}));
     config["suites"] =

@@ -359,6 +359,24 @@ fn an_audience_or_resource_must_be_the_tenant_s_own() {
 }
 
 #[test]
+fn where_an_audience_begins_with_the_tenant_only_what_it_matches_is_a_tenants() {
+    let file = CONFIGURATION.replace("\"urn:shared\"]", "\"urn:shared\", \"{tenant}.erp.com\"]");
+    for (target, passes) in [
+        ("tenant1.erp.com", true),
+        ("tenant10.erp.com", false),
+        ("unknown.erp.com", false),
+        ("tenant10.erp.org", true),
+        ("urn:unrelated", true),
+        ("urn:tenant10", false),
+    ] {
+        let body = format!("{CLIENT_CREDENTIALS}&resource={target}");
+        let end = walk(&file, "POST", "/reject", &[], body.as_bytes()).0;
+        let refused = End::Refused(Fault::OtherTarget("resource"));
+        assert_eq!(end, if passes { End::Passes } else { refused }, "{target}");
+    }
+}
+
+#[test]
 fn scopes_in_shadow_are_told_and_left_alone_and_those_switched_off_are_not_looked_at() {
     let by =
         |client: &str, scope: &str| format!("grant_type=client_credentials&client_id={client}&scope={scope}");
@@ -647,7 +665,21 @@ fn an_answer_is_an_error_of_rfc_6749_section_5_2() {
         ErrorCode::InvalidTarget,
         ErrorCode::InvalidScope,
     ];
-    assert_eq!(Fault::Overloaded.answer("erp", true, false).status, 503);
+    let names: Vec<&str> = ErrorCode::ALL.into_iter().map(ErrorCode::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "invalid_request",
+            "invalid_client",
+            "unauthorized_client",
+            "unsupported_grant_type",
+            "invalid_scope",
+            "invalid_target",
+            "temporarily_unavailable",
+        ]
+    );
+    let busy = Fault::Overloaded.answer("erp", true, false);
+    assert_eq!((busy.status, busy.headers.get("retry-after")), (503, Some("1")));
     for (fault, code) in faults.into_iter().zip(codes) {
         assert_eq!(fault.error(), code);
         for has_authorization in [false, true] {
@@ -658,6 +690,7 @@ fn an_answer_is_an_error_of_rfc_6749_section_5_2() {
             assert_eq!(header("content-type"), Some("application/json"));
             assert_eq!(header("cache-control"), Some("no-store"));
             assert_eq!(header("pragma"), Some("no-cache"));
+            assert_eq!((header("retry-after"), answer.grpc_status), (None, -1));
             assert_eq!(header("www-authenticate"), is_challenged.then_some("Basic realm=\"erp\""));
             let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
             assert_eq!(
@@ -668,6 +701,12 @@ fn an_answer_is_an_error_of_rfc_6749_section_5_2() {
         let stripped = fault.answer("erp", true, true);
         assert_eq!(stripped.body, format!("{{\"error\":\"{}\"}}", code.as_str()));
     }
+}
+
+#[test]
+fn a_description_holds_no_character_that_rfc_6749_section_5_2_forbids() {
+    let text = Fault::ScopesUnregistered(Box::new(["a\"b\\c\n\u{e9}~!".into()])).description();
+    assert!(text.ends_with(": abc~!"), "{text}");
 }
 
 #[test]

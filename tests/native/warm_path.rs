@@ -7,6 +7,8 @@ use std::cell::Cell;
 
 use scopegate::exchange::{HeaderEdits, Step};
 use scopegate::http::headers::{Headers, borrowed};
+use scopegate::jose::json::{heap_bytes, parse_object};
+use serde_json::{Value, json};
 
 use crate::gateway::{Call, Gateway, NOW};
 use scopegate_testing::workload::{Issuer, PATH, Size, configuration};
@@ -80,4 +82,28 @@ fn an_allocation_is_counted() {
     let before = (ALLOCATIONS.get(), BYTES.get());
     drop(std::hint::black_box(vec![0_u8; 100]));
     assert_eq!((ALLOCATIONS.get() - before.0, BYTES.get() - before.1), (1, 100));
+}
+
+#[test]
+fn what_claims_are_reckoned_to_take_is_about_what_they_take_and_never_much_less() {
+    let members = |value: &dyn Fn(usize) -> Value, name: &str| -> Value {
+        (0..40)
+            .map(|number| (format!("{name}{number}"), value(number)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    for claims in [
+        members(&|_| json!("x".repeat(1000)), ""),
+        members(&|number| json!(number), &"name".repeat(100)),
+        members(&|_| json!(vec![Value::Null; 100]), ""),
+        members(&|_| json!(["x".repeat(500), "x".repeat(500)]), "scope"),
+        members(&|_| members(&|_| json!("x".repeat(100)), "inner"), "outer"),
+    ] {
+        let claims = parse_object(claims.to_string().as_bytes()).unwrap();
+        let before = BYTES.get();
+        let copy = std::hint::black_box(claims.clone());
+        let taken = BYTES.get() - before;
+        let reckoned = heap_bytes(&copy);
+        assert!((taken / 10 * 9..3 * taken).contains(&reckoned), "{reckoned} for {taken}");
+    }
 }

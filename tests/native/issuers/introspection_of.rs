@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -60,6 +62,50 @@ fn such_jwts_are_what_the_answer_says_and_the_answer_is_about_their_issuer() {
         let (outcome, _) = introspected(&gateway, &Call::get("/a").bearer(&jwt), &answer);
         assert_eq!(outcome.brief(), expected, "{answer}");
     }
+}
+
+#[test]
+fn an_answer_in_another_providers_name_refuses_and_is_remembered_as_a_refusal_is() {
+    let cached = introspection(json!({"cache": {"max_ttl": "60s", "negative_ttl": "5s"}}));
+    let mut config = file(asks(json!({"introspection": cached})));
+    config["providers"]["other"] = provider(json!({"issuer": "https://other.example"}));
+    config["tenants"] = json!([{"id": "acme", "providers": ["idp", "other"]}]);
+    for (issuer, expected, calls_after_six_seconds) in [
+        (ISSUER, "acme", 0),
+        ("https://other.example", "issuer_unknown", 1),
+        ("https://nobody.example", "issuer_unknown", 1),
+    ] {
+        let mut gateway = Gateway::new(&config);
+        let answer = active(json!({"iss": issuer, "scope": "a"}));
+        for calls in [1, calls_after_six_seconds] {
+            let (outcome, asked) = introspected(&gateway, &Call::get("/a").bearer("opaque"), &answer);
+            assert_eq!((outcome.brief().as_str(), asked.len()), (expected, calls), "{issuer}");
+            gateway.now += Duration::from_secs(6);
+        }
+    }
+}
+
+#[test]
+fn what_a_verified_jwt_must_say_the_answer_need_not_repeat_and_must_not_contradict() {
+    let all = introspection(json!({"apply_to": "all", "required_members": []}));
+    let gateway =
+        Gateway::new(&file(json!({"introspection": all, "required_values": {"plan": ["gold", "silver"]}})));
+    for (number, (plan, expected)) in [
+        (json!(null), "acme"),
+        (json!("gold"), "acme"),
+        (json!("silver"), "acme"),
+        (json!("tin"), "claim_malformed"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let jwt = token(json!({"scope": "a", "plan": "gold", "jti": number.to_string()}));
+        let answer = active(json!({"scope": "a", "plan": plan}));
+        let (outcome, _) = introspected(&gateway, &Call::get("/a").bearer(&jwt), &answer);
+        assert_eq!(outcome.brief(), expected, "{plan}");
+    }
+    let jwt = token(json!({"scope": "a"}));
+    assert_eq!(gateway.call(&Call::get("/a").bearer(&jwt)).brief(), "claim_missing");
 }
 
 fn realms(changes: Value) -> Value {
