@@ -16,6 +16,7 @@ mod check;
 mod check_host;
 mod clock;
 mod codes;
+mod config_maps;
 mod diff;
 mod document_text;
 mod envoy_file;
