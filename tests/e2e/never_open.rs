@@ -118,6 +118,7 @@ fn a_trap_lets_nothing_through_ends_what_waited_and_is_over_in_a_moment() {
     for (failure_policy, traps) in [
         ("FAIL_RELOAD", &[at_headers, at_answer][..]),
         ("FAIL_CLOSED", &[at_headers]),
+        ("FAIL_OPEN", &[at_headers]),
         ("FAIL_OPEN", &[at_answer]),
     ] {
         let options = Options {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use scopegate_testing::harness::Directory;
 use serde_json::{Value, json};
 
 use crate::kubernetes::{CHART, ROOT, TOOL, documents, kubernetes, successful, write};
@@ -95,35 +96,30 @@ fn api_server(path: &str, query: &str, maps: &[Value]) -> (u16, Value) {
 }
 
 /// A directory of this cluster's own, for what kubectl and Helm remember of it.
-fn home(server: &str) -> String {
-    let port = server.rsplit(':').next().unwrap();
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes").join(format!("home-{port}"));
-    let _ = fs::remove_dir_all(&home);
-    fs::create_dir_all(&home).unwrap();
+fn home(server: &str) -> Directory {
+    let home = Directory::new("home");
     let context = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "clusters": [{"name": "test", "cluster": {"server": server}}],
         "users": [{"name": "test", "user": {}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
     });
-    fs::write(home.join("kubeconfig"), context.to_string()).unwrap();
-    home.to_str().unwrap().to_owned()
+    home.file("kubeconfig", context.to_string().as_bytes());
+    home
 }
 
 fn run(server: &str, program: &Path, arguments: &[&str]) -> Output {
     let home = home(server);
-    let output = Command::new(program)
+    Command::new(program)
         .args(arguments)
         .current_dir(ROOT)
-        .env("HOME", &home)
-        .env("KUBECONFIG", format!("{home}/kubeconfig"))
+        .env("HOME", &*home)
+        .env("KUBECONFIG", home.join("kubeconfig"))
         .env("KUBECTL", kubernetes().join("kubectl"))
         .env_remove("XDG_CACHE_HOME")
         .env_remove("KUBECACHEDIR")
         .output()
-        .unwrap_or_else(|error| panic!("{program:?}: {error}"));
-    fs::remove_dir_all(home).unwrap();
-    output
+        .unwrap_or_else(|error| panic!("{program:?}: {error}"))
 }
 
 /// The configuration of `deploy/policy.yaml` as the tool bundles it, in a file.
