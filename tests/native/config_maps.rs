@@ -164,13 +164,11 @@ fn of_the_cluster(cluster: &str) -> String {
 }
 
 /// A directory with `deploy/policy.yaml` and this part beside it.
-fn parts(name: &str, part: &str) -> String {
-    let policy = fs::read_to_string(Path::new(ROOT).join("deploy/policy.yaml")).unwrap();
-    let directory = format!("parts-{name}");
-    let _ = fs::create_dir_all(Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes").join(&directory));
-    write(&format!("{directory}/policy.yaml"), &policy);
-    let part = write(&format!("{directory}/tenants-of-the-cluster.json"), part);
-    Path::new(&part).parent().unwrap().to_str().unwrap().to_owned()
+fn parts(part: &str) -> Directory {
+    let directory = Directory::new("parts");
+    fs::copy(Path::new(ROOT).join("deploy/policy.yaml"), directory.join("policy.yaml")).unwrap();
+    directory.file("tenants-of-the-cluster.json", part.as_bytes());
+    directory
 }
 
 #[test]
@@ -190,9 +188,9 @@ fn chart_and_bundle_make_the_same_of_labelled_config_maps() {
     ]);
     let policy = policy();
 
-    let parts = parts("same", &of_the_cluster(&cluster));
+    let parts = parts(&of_the_cluster(&cluster));
     let bundle = write("bundle-of-the-cluster.json", "");
-    successful(TOOL, &["bundle", &parts, "--output", &bundle]);
+    successful(TOOL, &["bundle", parts.to_str().unwrap(), "--output", &bundle]);
     let bundle: Value = serde_json::from_slice(&fs::read(bundle).unwrap()).unwrap();
     assert_eq!(ids(&bundle), ["acme", "globex", "hooli", "initech", "umbrella"]);
     let made = helm(&cluster, &policy, &[]);
@@ -292,8 +290,8 @@ fn a_config_map_says_nothing_but_tenants_and_nothing_of_others() {
         (vec![team("bad", "- hooli")], "tenants[2]: expected a map, found a string"),
         (vec![team("a", hooli), team("bad", hooli)], "tenant `hooli` stands in"),
     ] {
-        let parts = parts("wrong", &of_the_cluster(&cluster(&maps)));
-        let run = scopegate(&["check", &parts]);
+        let parts = parts(&of_the_cluster(&cluster(&maps)));
+        let run = scopegate(&["check", parts.to_str().unwrap()]);
         assert_eq!(run.code, 1, "{maps:?}: {}{}", run.out, run.err);
         let place = "tenants-of-the-cluster.json, ConfigMap gateway/bad, entry tenants.yaml:";
         assert!(run.out.contains(place) && run.out.contains(wrong), "{maps:?}: {}", run.out);
@@ -303,7 +301,7 @@ fn a_config_map_says_nothing_but_tenants_and_nothing_of_others() {
 #[test]
 fn config_maps_in_files_are_parts_of_a_table() {
     let ids_of = |part: &str| {
-        let run = scopegate(&["bundle", &parts("files", part)]);
+        let run = scopegate(&["bundle", parts(part).to_str().unwrap()]);
         assert_eq!(run.code, 0, "{}", run.err);
         let bundle: Value = serde_json::from_str(&run.out).unwrap();
         ids(&bundle).join(" ")
@@ -320,9 +318,9 @@ fn config_maps_in_files_are_parts_of_a_table() {
     assert_eq!(ids_of(&none.to_string()), "acme globex");
 
     // Named as files, too, it is no configuration by itself.
-    let directory = parts("files", &team("hooli", "- {id: hooli, template: standrad}").to_string());
-    let part = format!("{directory}/tenants-of-the-cluster.json");
-    let run = scopegate(&["check", &format!("{directory}/policy.yaml"), &part]);
+    let directory = parts(&team("hooli", "- {id: hooli, template: standrad}").to_string());
+    let part = directory.join("tenants-of-the-cluster.json").display().to_string();
+    let run = scopegate(&["check", directory.join("policy.yaml").to_str().unwrap(), &part]);
     assert_eq!(run.code, 1, "{}", run.out);
     let place =
         format!("{part}, ConfigMap gateway/hooli, entry tenants.yaml:1:25: error: tenants[2].template");
@@ -341,7 +339,7 @@ fn config_maps_in_files_are_parts_of_a_table() {
         (secret.to_string(), "beside ConfigMaps a file of a table holds nothing else"),
         (repeated.to_owned(), "data.a: the key is repeated"),
     ] {
-        let run = scopegate(&["bundle", &parts("bad-files", &part)]);
+        let run = scopegate(&["bundle", parts(&part).to_str().unwrap()]);
         assert_eq!(run.code, 2, "{part}");
         assert!(run.err.contains(wrong), "{part}: {}", run.err);
     }
