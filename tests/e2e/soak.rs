@@ -97,7 +97,7 @@ impl Asks {
 }
 
 /// The token with another letter in its midst, or in the signature where it has one.
-fn spoilt(token: &str) -> String {
+pub fn spoilt(token: &str) -> String {
     let at = token.rfind('.').map_or(token.len() / 2, |dot| dot + 20);
     let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
     format!("{}{other}{}", &token[..at], &token[at + 1..])

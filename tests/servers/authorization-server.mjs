@@ -17,7 +17,8 @@
 //   realms             [NAME]: further issuers at ISSUER/realms/NAME, each with keys of its own, same clients
 //
 // For tests only (`realm` picks one of `realms`; without it the main issuer is meant):
-//   POST /test/rotate-keys  {realm, alg, keep_old: true}     new key of that algorithm (all without it); answers {kids}
+//   POST /test/rotate-keys  {realm, alg, keep_old: true}     new key of that algorithm (all without it); what signed
+//                           until now stays until the next rotation, unless told otherwise; answers {kids}
 //   POST /test/mint         {realm, header, claims, raw_header, raw_payload, kid, secret}
 //                           signs anything with the real key: `header.alg` (RS256) picks it, `kid` picks an exact one,
 //                           a retired one too; `header.kid: null` leaves it out; `raw_*` are strings used as they are;
@@ -78,13 +79,11 @@ class Realm {
   }
 
   async rotate(algorithms = Object.keys(ALGORITHMS), keepOld = true) {
-    const fresh = await Promise.all(algorithms.map(generateKey));
-    const replaced = this.keys.filter((key) => algorithms.includes(key.alg));
-    if (!keepOld) {
-      this.retired.push(...replaced);
-      this.keys = this.keys.filter((key) => !replaced.includes(key));
-    }
-    this.keys.unshift(...fresh);
+    const fresh = await generateKeys(algorithms);
+    const stays = ({ alg, kid }) => !algorithms.includes(alg) || (keepOld && kid === this.privateKey(alg).kid);
+    const kept = this.keys.filter(stays);
+    this.retired.push(...this.keys.filter((key) => !kept.includes(key)));
+    this.keys = [...fresh, ...kept];
     this.provider = this.#provider();
     this.handle = this.provider.callback();
     return fresh.map((key) => key.kid);
@@ -175,11 +174,18 @@ function lifetime(ctx, token) {
   return token.resourceServer?.accessTokenTTL ?? 600;
 }
 
-async function generateKey(alg) {
-  const [type, parameters] = ALGORITHMS[alg];
-  const { privateKey } = await generateKeyPair(type, parameters);
-  const kid = `${alg.toLowerCase()}-${crypto.randomBytes(6).toString("hex")}`;
-  return { ...privateKey.export({ format: "jwk" }), kid, alg, use: "sig" };
+/** A new key for each algorithm; RSA keys, which take long to make, are one key under several names. */
+function generateKeys(algorithms) {
+  const pairs = new Map();
+  return Promise.all(
+    algorithms.map(async (alg) => {
+      const [type, parameters] = ALGORITHMS[alg];
+      if (!pairs.has(type)) pairs.set(type, generateKeyPair(type, parameters));
+      const { privateKey } = await pairs.get(type);
+      const kid = `${alg.toLowerCase()}-${crypto.randomBytes(6).toString("hex")}`;
+      return { ...privateKey.export({ format: "jwk" }), kid, alg, use: "sig" };
+    }),
+  );
 }
 
 function clientMetadata({ client_id, client_secret, auth_method = "client_secret_basic", scopes, redirect_uris }) {
