@@ -27,13 +27,68 @@ const STRICT: (u16, &str) = (403, "scope_not_associated_with_suite");
 const REJECTED: &str = "Unable to create Wasm plugin scopegate";
 
 #[test]
-fn one_push_reaches_every_proxy_under_load_and_no_request_fails() {
+fn a_push_reaches_every_proxy_under_load_a_bad_table_none_and_one_that_was_down_catches_up_before_it_serves()
+{
     let fleet = Fleet::start();
-    let (lenient, strict) = (lenient(), strict());
-    fleet.push(&lenient);
-    let proxies = fleet.proxies(["one", "two"]);
-    fleet.wait_until_taken(&proxies, &lenient);
-    for (_, proxy) in &proxies {
+    let (good, strict) = (lenient(), strict());
+    fleet.push(&good);
+    let mut proxies = fleet.proxies(["one", "two"]);
+    fleet.assert_decided(&proxies, LENIENT);
+    no_request_fails_while_tables_are_pushed(&fleet, &proxies, &good, &strict);
+
+    let mut bad = Resource { version: "bad".to_owned(), ..good.clone() };
+    let table = &mut bad.filter["typed_config"]["config"]["configuration"]["value"];
+    *table = json!(replaced(table.as_str().expect("a text"), "\"billing:refund\"", "\"biling:refund\""));
+    fleet.push(&bad);
+    let rejection = Rejection { version: bad.version.clone(), error: REJECTED.to_owned() };
+    for (name, proxy) in &proxies {
+        wait_until("the proxy rejects it", || {
+            fleet.management.proxy(name).rejection.as_ref() == Some(&rejection)
+        });
+        assert_eq!(fleet.management.proxy(name).active.as_ref(), Some(&good.version));
+        assert_eq!(proxy.stat(&discovery("update_rejected")), Some(1));
+        let mistake = "tenant_templates.billing.applications[0].scopes[2]: scope `billing:refund` is not declared by \
+                       template `billing`; did you mean `biling:refund`?";
+        wait_until("the proxy's log names the mistake", || proxy.log().contains(mistake));
+    }
+    fleet.assert_decided(&proxies, LENIENT);
+
+    let newcomer = [("three", fleet.begin("three", |_| {}))];
+    wait_until("the newcomer rejects it", || {
+        fleet.management.proxy("three").rejection.as_ref() == Some(&rejection)
+    });
+    wait_until("the newcomer listens", || newcomer[0].1.is_ready());
+    assert_closed(&newcomer[0].1, &fleet.list());
+
+    // Down while the table is mended.
+    drop(proxies.remove(0));
+    fleet.push(&strict);
+    for proxies in [&proxies[..], &newcomer[..]] {
+        fleet.wait_until_taken(proxies, &strict);
+        fleet.assert_decided(proxies, STRICT);
+    }
+    let again = fleet.begin("one", |_| {});
+    let mut answers = 0;
+    wait_until("it has answered often", || {
+        if let Some(response) = http::try_send(again.port, &fleet.list()) {
+            assert_eq!(response.decision(), (STRICT.0, STRICT.1.to_owned()));
+            answers += 1;
+        }
+        answers == 20
+    });
+    // What it says of itself may come after its first answers.
+    wait_until("it says so", || fleet.management.proxy("one").active.as_ref() == Some(&strict.version));
+    assert_eq!(again.upstream_count(), 0);
+}
+
+fn no_request_fails_while_tables_are_pushed(
+    fleet: &Fleet,
+    proxies: &[(&str, Gateway)],
+    lenient: &Resource,
+    strict: &Resource,
+) {
+    fleet.wait_until_taken(proxies, lenient);
+    for (_, proxy) in proxies {
         wait_until("the proxy tells what it loaded", || {
             proxy.log().contains(&format!("\"digest\":\"{}", lenient.version))
         });
@@ -66,16 +121,16 @@ fn one_push_reaches_every_proxy_under_load_and_no_request_fails() {
         let _over = Finally(|| is_over.store(true, Ordering::Relaxed));
         wait_until("every connection was served", || of_all(&LENIENT));
         for (resource, decision) in
-            [(&strict, STRICT), (&lenient, LENIENT), (&strict, STRICT), (&lenient, LENIENT)]
+            [(strict, STRICT), (lenient, LENIENT), (strict, STRICT), (lenient, LENIENT)]
         {
             let before = requests.load(Ordering::Relaxed);
             fleet.push(resource);
-            fleet.wait_until_taken(&proxies, resource);
+            fleet.wait_until_taken(proxies, resource);
             let during = requests.load(Ordering::Relaxed) - before;
             println!(
                 "pushed to {} proxies: taken by all in {:?}, {during} requests meanwhile",
                 proxies.len(),
-                fleet.last_answer(&proxies)
+                fleet.last_answer(proxies)
             );
             wait_until("every connection is decided by what was pushed", || of_all(&decision));
         }
@@ -86,60 +141,6 @@ fn one_push_reaches_every_proxy_under_load_and_no_request_fails() {
         assert_eq!(history.into_inner().expect("a lock"), expected);
     }
     println!("{} requests, 0 failed", requests.into_inner());
-}
-
-#[test]
-fn a_bad_scope_table_is_rejected_by_every_proxy_and_one_that_was_down_catches_up_before_it_serves() {
-    let fleet = Fleet::start();
-    let good = lenient();
-    fleet.push(&good);
-    let mut proxies = fleet.proxies(["one", "two"]);
-    fleet.assert_decided(&proxies, LENIENT);
-
-    let mut bad = Resource { version: "bad".to_owned(), ..good.clone() };
-    let table = &mut bad.filter["typed_config"]["config"]["configuration"]["value"];
-    *table = json!(replaced(table.as_str().expect("a text"), "\"billing:refund\"", "\"biling:refund\""));
-    fleet.push(&bad);
-    let rejection = Rejection { version: bad.version.clone(), error: REJECTED.to_owned() };
-    for (name, proxy) in &proxies {
-        wait_until("the proxy rejects it", || {
-            fleet.management.proxy(name).rejection.as_ref() == Some(&rejection)
-        });
-        assert_eq!(fleet.management.proxy(name).active.as_ref(), Some(&good.version));
-        assert_eq!(proxy.stat(&discovery("update_rejected")), Some(1));
-        let mistake = "tenant_templates.billing.applications[0].scopes[2]: scope `billing:refund` is not declared by \
-                       template `billing`; did you mean `biling:refund`?";
-        wait_until("the proxy's log names the mistake", || proxy.log().contains(mistake));
-    }
-    fleet.assert_decided(&proxies, LENIENT);
-
-    let newcomer = [("three", fleet.begin("three", |_| {}))];
-    wait_until("the newcomer rejects it", || {
-        fleet.management.proxy("three").rejection.as_ref() == Some(&rejection)
-    });
-    wait_until("the newcomer listens", || newcomer[0].1.is_ready());
-    assert_closed(&newcomer[0].1, &fleet.list());
-
-    // Down while the table is mended.
-    drop(proxies.remove(0));
-    let strict = strict();
-    fleet.push(&strict);
-    for proxies in [&proxies[..], &newcomer[..]] {
-        fleet.wait_until_taken(proxies, &strict);
-        fleet.assert_decided(proxies, STRICT);
-    }
-    let again = fleet.begin("one", |_| {});
-    let mut answers = 0;
-    wait_until("it has answered often", || {
-        if let Some(response) = http::try_send(again.port, &fleet.list()) {
-            assert_eq!(response.decision(), (STRICT.0, STRICT.1.to_owned()));
-            answers += 1;
-        }
-        answers == 20
-    });
-    // What it says of itself may come after its first answers.
-    wait_until("it says so", || fleet.management.proxy("one").active.as_ref() == Some(&strict.version));
-    assert_eq!(again.upstream_count(), 0);
 }
 
 #[test]

@@ -139,20 +139,30 @@ impl Peer {
         })
     }
 
-    fn gateway(&self, on_unregistered_scope: &str, changes: &Value) -> Gateway {
+    /// A gateway with this configuration: the running one, reloaded.
+    fn gateway<'g>(
+        &self,
+        running: &'g mut Option<Gateway>,
+        on_unregistered_scope: &str,
+        changes: &Value,
+    ) -> &'g Gateway {
         let token = self.text("token").to_owned();
         let bootstrap = move |bootstrap: &mut Value| {
             let manager = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
                 [0]["typed_config"];
-            manager["http_filters"][0]["typed_config"]["config"]["allow_on_headers_stop_iteration"] =
-                json!(true);
             let routes = &mut manager["route_config"]["virtual_hosts"][0]["routes"];
             let route = json!({"match": {"path": token}, "route": {"cluster": "as"}});
             routes.as_array_mut().expect("routes").insert(0, route);
         };
         let clusters = vec![("as".to_owned(), self.port())];
-        let options = Options { clusters, bootstrap: Box::new(bootstrap), ..Options::default() };
-        Gateway::start(&self.configuration(on_unregistered_scope, changes), &options)
+        let options = Options {
+            clusters,
+            reloadable: true,
+            holds_headers: true,
+            bootstrap: Box::new(bootstrap),
+            ..Options::default()
+        };
+        Gateway::with(running, &self.configuration(on_unregistered_scope, changes), &options)
     }
 
     /// A token request through a gateway's guard.
@@ -233,12 +243,12 @@ impl Peer {
     }
 
     /// A gateway that authenticates itself so is told that an opaque token is active.
-    fn introspects(&self, client_auth: &Value) {
+    fn introspects(&self, running: &mut Option<Gateway>, client_auth: &Value) {
         let mut introspection =
             self.configuration("reject", &json!({}))["providers"]["theirs"]["introspection"].take();
         introspection["client_auth"] = client_auth.clone();
-        let gateway = self.gateway("reject", &json!({"introspection": introspection}));
-        passes(&gateway, &self.client_credentials(&gateway, "billing:read", "opaque"));
+        let gateway = self.gateway(running, "reject", &json!({"introspection": introspection}));
+        passes(gateway, &self.client_credentials(gateway, "billing:read", "opaque"));
     }
 
     /// Why a flow cannot work, where it cannot.
@@ -250,88 +260,90 @@ impl Peer {
         cannot[flow].as_str().or_else(|| takes_none.then(why))
     }
 
-    fn flow(&self, flow: &str, reject: &Gateway, narrow: &Gateway) {
+    fn flow(&self, flow: &str, running: &mut Option<Gateway>) {
+        let rule = if flow == "guard: narrow" { "narrow" } else { "reject" };
+        let gateway = self.gateway(running, rule, &json!({}));
         let usual = if self.facts["formats"]["jwt"].is_object() { "jwt" } else { "opaque" };
         match flow {
             "client credentials, JWT" => {
-                passes(reject, &self.client_credentials(reject, "billing:read", "jwt"))
+                passes(gateway, &self.client_credentials(gateway, "billing:read", "jwt"))
             }
             "code, JWT" => {
-                passes(reject, self.code(reject, "jwt")["access_token"].as_str().expect("a token"));
+                passes(gateway, self.code(gateway, "jwt")["access_token"].as_str().expect("a token"));
             }
             "refresh" => {
                 let client = self.facts["code_client"].as_str().unwrap_or("billing-sync");
-                let issued = self.code(reject, usual);
+                let issued = self.code(gateway, usual);
                 let refresh = issued["refresh_token"].as_str().expect("a refresh token");
                 let form = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
-                passes(reject, &access_token(&self.ask(reject, client, &form, Some(usual))));
+                passes(gateway, &access_token(&self.ask(gateway, client, &form, Some(usual))));
                 let more = [form[0], form[1], ("scope", "billing:admin")];
-                let refused = self.ask(reject, client, &more, None);
+                let refused = self.ask(gateway, client, &more, None);
                 assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("invalid_scope")));
             }
             "guard: reject" => {
                 let form = [("grant_type", "client_credentials"), ("scope", "billing:read billing:admin")];
-                let refused = self.ask(reject, "billing-sync", &form, None);
+                let refused = self.ask(gateway, "billing-sync", &form, None);
                 assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("invalid_scope")));
                 assert!(refused.text().contains("billing:admin"), "{}", refused.text());
             }
             "guard: narrow" => {
-                let token = self.client_credentials(narrow, "billing:read billing:admin", usual);
-                passes(narrow, &token);
-                let refused = narrow.send(&Request::post("/invoices").bearer(&token));
+                let token = self.client_credentials(gateway, "billing:read billing:admin", usual);
+                passes(gateway, &token);
+                let refused = gateway.send(&Request::post("/invoices").bearer(&token));
                 assert_eq!(refused.decision(), (403, "scope_not_granted".to_owned()));
                 // Without a scope it asks for those of the application.
                 let form = [("grant_type", "client_credentials")];
-                let all = access_token(&self.ask(narrow, "billing-sync", &form, Some(usual)));
-                assert_eq!(narrow.send(&Request::post("/invoices").bearer(&all)).status, 200);
+                let all = access_token(&self.ask(gateway, "billing-sync", &form, Some(usual)));
+                assert_eq!(gateway.send(&Request::post("/invoices").bearer(&all)).status, 200);
             }
             "own errors" => {
                 let token = self.text("token");
                 let form = [("grant_type", "client_credentials"), ("scope", "billing:read")];
                 let wrong = Request::post(token).basic("billing-sync", "wrong").form(&form);
-                let (through, direct) = (reject.send(&wrong), http::send(self.port(), &wrong));
+                let (through, direct) = (gateway.send(&wrong), http::send(self.port(), &wrong));
                 assert!(matches!(through.status, 400..=403), "{}", through.text());
                 assert_eq!((through.status, through.text()), (direct.status, direct.text()));
             }
             "rotation" => {
-                passes(reject, &self.client_credentials(reject, "billing:read", "jwt"));
+                passes(gateway, &self.client_credentials(gateway, "billing:read", "jwt"));
                 let rotate = self.facts["rotate"].as_str().unwrap_or("/rotate");
                 let control = port_named(&self.facts, "control");
                 let rotated = http::send(control, &Request::post(rotate).json(&json!({"keep_old": false})));
                 assert_eq!(rotated.status, 200, "{}", rotated.text());
                 for _ in 0..3 {
-                    passes(reject, &self.client_credentials(reject, "billing:read", "jwt"));
+                    passes(gateway, &self.client_credentials(gateway, "billing:read", "jwt"));
                 }
             }
             "discovery" => {
                 let discovery =
                     json!({"remote_jwks": null, "discovery": {"uri": self.uri("metadata"), "cluster": "as"}});
                 self.check_fetches(&self.configuration("reject", &discovery));
-                let discovering = self.gateway("reject", &discovery);
-                passes(&discovering, &self.client_credentials(&discovering, "billing:read", "jwt"));
+                let discovering = self.gateway(running, "reject", &discovery);
+                passes(discovering, &self.client_credentials(discovering, "billing:read", "jwt"));
             }
-            "opaque, basic" => passes(reject, &self.client_credentials(reject, "billing:read", "opaque")),
+            "opaque, basic" => passes(gateway, &self.client_credentials(gateway, "billing:read", "opaque")),
             "opaque, post" => {
                 let id = self.facts["post_gateway"].as_str().unwrap_or("gateway");
-                self.introspects(&json!({"method": "client_secret_post", "client_id": id, "client_secret": {"value": format!("{id}-secret")}}));
+                self.introspects(running, &json!({"method": "client_secret_post", "client_id": id, "client_secret": {"value": format!("{id}-secret")}}));
             }
             "opaque, bearer" => {
                 let form = [("grant_type", "client_credentials"), ("scope", self.text("bearer_scope"))];
                 let request =
                     Request::post(self.text("token")).basic("gateway", "gateway-secret").form(&form);
                 let token = access_token(&http::send(self.port(), &request));
-                self.introspects(&json!({"method": "bearer", "token": {"value": token}}));
+                self.introspects(running, &json!({"method": "bearer", "token": {"value": token}}));
             }
             "revocation" => {
                 let format = if self.facts["formats"]["opaque"].is_object() { "opaque" } else { "jwt" };
-                let token = self.client_credentials(reject, "billing:read", format);
-                passes(reject, &token);
+                let token = self.client_credentials(gateway, "billing:read", format);
+                passes(gateway, &token);
                 let request =
                     Request::post(self.text("revocation")).basic("billing-sync", "billing-sync-secret");
                 let revoked = http::send(self.port(), &request.form(&[("token", &token)]));
                 assert_eq!(revoked.status, 200, "{}", revoked.text());
                 wait_until("the revoked token is refused", || {
-                    reject.send(&Request::get("/invoices").bearer(&token)).decision()
+                    gateway.send(&Request::get("/invoices").bearer(&token)).decision()
                         == (401, "token_inactive".to_owned())
                 });
             }
@@ -341,10 +353,10 @@ impl Peer {
 
     /// What each flow comes to: nothing, the reason why it cannot work, or why it does not.
     fn outcomes(&self) -> BTreeMap<&'static str, Outcome> {
-        let [reject, narrow] = ["reject", "narrow"].map(|rule| self.gateway(rule, &json!({})));
-        let outcome = |flow: &'static str| match self.why_not(flow) {
+        let mut running = None;
+        let mut outcome = |flow: &'static str| match self.why_not(flow) {
             Some(reason) => Outcome::Cannot(reason.to_owned()),
-            None => match catch_unwind(AssertUnwindSafe(|| self.flow(flow, &reject, &narrow))) {
+            None => match catch_unwind(AssertUnwindSafe(|| self.flow(flow, &mut running))) {
                 Ok(()) => Outcome::Works,
                 Err(panic) => {
                     let text = panic.downcast_ref::<String>().cloned();

@@ -237,16 +237,17 @@ fn keys_and_the_introspection_endpoint_are_where_the_issuers_metadata_says() {
     assert!(issuer.count("/ask") > 0);
 
     let elsewhere = FaultyIssuer::start(answering(metadata("https://keys.example.net/keys")));
-    let refusing = Gateway::start(&configuration, &options(elsewhere.port));
+    let reloadable = Options { reloadable: true, ..options(elsewhere.port) };
+    let other = Gateway::start(&configuration, &reloadable);
     for request in [&jwt, &opaque] {
-        assert_eq!(refusing.send(request).decision(), decision(503, "keys_unavailable"));
+        assert_eq!(other.send(request).decision(), decision(503, "keys_unavailable"));
     }
     assert_eq!(elsewhere.count("/keys"), 0);
-    assert!(refusing.log().contains("`jwks_uri` of the metadata"), "{}", refusing.log());
+    assert!(other.log().contains("`jwks_uri` of the metadata"), "{}", other.log());
     configuration["providers"]["corp"]["discovery"]["allowed_hosts"] =
         json!(["login.example.com", "keys.example.net"]);
-    let allowing = Gateway::start(&configuration, &options(elsewhere.port));
-    assert_eq!(allowing.send(&jwt).decision(), decision(200, "-"), "{}", allowing.log());
+    assert!(other.reload(&configuration, &reloadable), "{}", other.log());
+    assert_eq!(other.send(&jwt).decision(), decision(200, "-"), "{}", other.log());
 }
 
 /// Runs the tool. It trusts the certificates that the machine trusts, or those in the file.

@@ -213,18 +213,32 @@ fn opaque(count: usize) -> Vec<String> {
 }
 
 #[test]
+fn what_was_learnt_of_thousands_of_tokens_survives_a_reload_and_the_new_table_decides_at_once() {
+    what_was_learnt_survives(2_500, 500);
+}
+
+#[test]
+#[ignore = "takes a minute: `make soak`"]
 fn what_was_learnt_of_ten_thousand_tokens_survives_a_reload_and_the_new_table_decides_at_once() {
+    what_was_learnt_survives(10_000, 2_000);
+}
+
+fn what_was_learnt_survives(signed_count: u64, opaque_count: u64) {
     let mut remembering = Remembering::start();
-    let (signed, opaque) = (signed(10_000), opaque(2_000));
+    let (signed, opaque) = (signed(signed_count as usize), opaque(opaque_count as usize));
     let expect_of_all = |remembering: &Remembering, status: u16, reason: &str| {
         let begun = Instant::now();
         remembering.expect(&signed, status, reason);
         remembering.expect(&opaque, status, reason);
         let work = remembering.work();
-        println!("12,000 requests are answered {status} in {:?}; work so far {work:?}", begun.elapsed());
+        println!(
+            "{} requests are answered {status} in {:?}; work so far {work:?}",
+            signed_count + opaque_count,
+            begun.elapsed()
+        );
     };
     expect_of_all(&remembering, 204, "-");
-    let learnt = [10_000, 1, 2_000];
+    let learnt = [signed_count, 1, opaque_count];
     wait_until("the checks are counted", || remembering.work() == learnt);
     remembering.require("write");
     expect_of_all(&remembering, 403, "scope_not_associated_with_suite");

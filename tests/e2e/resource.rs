@@ -57,13 +57,19 @@ fn a_client_that_knows_only_the_apis_address_finds_the_issuer_gets_a_token_and_c
 }
 
 /// A gateway that a proxy at `from` may tell of certificates, with what Envoy does about `x-forwarded-for`.
-fn gateway(issuer: &AuthorizationServer, from: &str, trusts_forwarded_for: bool) -> Gateway {
+fn gateway<'g>(
+    running: &'g mut Option<Gateway>,
+    issuer: &AuthorizationServer,
+    from: &str,
+    trusts_forwarded_for: bool,
+) -> &'g Gateway {
     let mut configuration = decisions::configuration(issuer);
     configuration["providers"]["corp"]["certificate_header"] = json!({"name": "client-cert", "from": [from]});
     let bootstrap = move |bootstrap: &mut Value| {
         manager(bootstrap)["use_remote_address"] = json!(!trusts_forwarded_for);
     };
-    Gateway::start(&configuration, &Options { bootstrap: Box::new(bootstrap), ..Options::default() })
+    let options = Options { reloadable: true, bootstrap: Box::new(bootstrap), ..Options::default() };
+    Gateway::with(running, &configuration, &options)
 }
 
 #[test]
@@ -78,14 +84,15 @@ fn a_certificate_is_believed_of_a_peers_address_and_never_of_one_in_a_header() {
     let call = || Request::get("/tenant1/invoices").bearer(&token).header("client-cert", &header);
     let failed = (401, "sender_constraint_failed".to_owned());
 
-    let behind = gateway(issuer, "127.0.0.0/8", false);
+    let mut running = None;
+    let behind = gateway(&mut running, issuer, "127.0.0.0/8", false);
     let passed = behind.send(&call());
     assert_eq!((passed.status, passed.upstream_saw("client-cert")), (200, vec![header.clone()]));
     assert_eq!(behind.send(&Request::get("/tenant1/invoices").bearer(&token)).decision(), failed);
 
     // The test's own address is not believed, and one that it only claims to have is nobody's.
-    for trusts_forwarded_for in [false, true] {
-        let elsewhere = gateway(issuer, "10.0.0.0/8", trusts_forwarded_for);
+    for (mut running, trusts_forwarded_for) in [(running, false), (None, true)] {
+        let elsewhere = gateway(&mut running, issuer, "10.0.0.0/8", trusts_forwarded_for);
         assert_eq!(elsewhere.send(&call()).decision(), failed);
         assert_eq!(elsewhere.send(&call().header("x-forwarded-for", "10.0.0.1")).decision(), failed);
         let public = Request::get("/health").header("client-cert", &header);

@@ -105,7 +105,7 @@ struct Parts<'m> {
 impl<'m> Parts<'m> {
     fn of(bytes: &'m [u8]) -> Self {
         let mut parts = Self::default();
-        let slice = |range: std::ops::Range<u64>| &bytes[range.start as usize..range.end as usize];
+        let slice = |range: std::ops::Range<usize>| &bytes[range];
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.expect("the built module");
             if let Some((id, range)) = payload.as_section() {
@@ -117,7 +117,7 @@ impl<'m> Parts<'m> {
                     parts.parameters.extend(types.map(|kind| kind.params().len() as u32));
                 }
                 Payload::ImportSection(imports) => {
-                    let imports = imports.into_imports().map(|import| import.expect("an import"));
+                    let imports = imports.into_iter().map(|import| import.expect("an import"));
                     let functions = imports.filter(|import| matches!(import.ty, TypeRef::Func(_)));
                     parts.imports.extend(functions.map(|import| import.name));
                 }

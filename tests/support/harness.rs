@@ -347,12 +347,22 @@ impl Default for Options {
     }
 }
 
-/// A real Envoy with the filter, the tripwire and an upstream of its own.
+/// The upstream that the gateways of this process share: its port.
+static UPSTREAM: LazyLock<(Server, u16)> = LazyLock::new(|| {
+    let (upstream, ready) = Server::node("upstream", &[]);
+    (upstream, port_in(&ready))
+});
+
+/// The requests that have reached it.
+fn upstream_count() -> u64 {
+    http::send(UPSTREAM.1, &Request::get("/__count")).json()["count"].as_u64().expect("a count")
+}
+
+/// A real Envoy with the filter, the tripwire and an upstream.
 pub struct Gateway {
     _envoy: Server,
     directory: Directory,
-    _upstream: Server,
-    upstream_port: u16,
+    upstream_count_before: u64,
     pub admin_port: u16,
     pub port: u16,
     /// The configuration of the filter in force.
@@ -369,10 +379,11 @@ impl Gateway {
     }
 
     /// One gateway for several configurations, one after the other: Envoy is started with the first and takes the others as
-    /// reloads, which is quicker. Needs reloadable options, the same each time.
+    /// reloads where they differ, which is quicker. Needs reloadable options, the same each time.
     pub fn with<'a>(running: &'a mut Option<Self>, configuration: &Value, options: &Options) -> &'a Self {
         assert!(options.reloadable, "only a reloadable gateway takes another configuration");
-        if let Some(gateway) = running.as_ref() {
+        let in_force = |gateway: &Self| *gateway.configuration.read().expect("a lock") == *configuration;
+        if let Some(gateway) = running.as_ref().filter(|gateway| !in_force(gateway)) {
             assert!(gateway.reload(configuration, options), "refused: {}", gateway.log());
         }
         running.get_or_insert_with(|| Self::start(configuration, options))
@@ -383,9 +394,7 @@ impl Gateway {
     /// # Errors
     /// Envoy's log, where it ends rather than becoming ready.
     pub fn try_start(configuration: &Value, options: &Options) -> Result<Self, String> {
-        let (upstream, ready) = Server::node("upstream", &[]);
-        let upstream_port = port_in(&ready);
-
+        let upstream_count_before = upstream_count();
         let directory = Directory::new("envoy");
         let filter = match (options.filter, options.reloadable) {
             (false, _) => None,
@@ -397,7 +406,7 @@ impl Gateway {
                 Some(discovered_filter(&directory))
             }
         };
-        let mut bootstrap = bootstrap_with(filter, options, upstream_port);
+        let mut bootstrap = bootstrap_with(filter, options);
         if options.listener_drains_in.is_some() {
             discover_listeners(&directory, &mut bootstrap);
         }
@@ -435,8 +444,7 @@ impl Gateway {
         Ok(Self {
             _envoy: envoy,
             directory,
-            _upstream: upstream,
-            upstream_port,
+            upstream_count_before,
             admin_port,
             port,
             configuration: RwLock::new(configuration.clone()),
@@ -464,9 +472,9 @@ impl Gateway {
         http::send(self.port, request)
     }
 
-    /// The requests that have reached the upstream.
+    /// The requests that have reached the upstream since this was started, from other gateways too.
     pub fn upstream_count(&self) -> u64 {
-        http::send(self.upstream_port, &Request::get("/__count")).json()["count"].as_u64().expect("a count")
+        upstream_count() - self.upstream_count_before
     }
 
     /// Hands a running, reloadable Envoy another configuration (or, by `options`, anything else of the filter).
@@ -486,7 +494,7 @@ impl Gateway {
         let filter = wasm_filter(configuration, options);
         if options.listener_drains_in.is_some() {
             let filter = json!({"name": FILTER, "typed_config": filter});
-            let mut bootstrap = bootstrap_with(Some(filter), options, self.upstream_port);
+            let mut bootstrap = bootstrap_with(Some(filter), options);
             discover_listeners(&self.directory, &mut bootstrap);
         } else {
             discover(&self.directory, &filter);
@@ -591,7 +599,7 @@ pub fn validate(configuration: &Value) -> Result<(), String> {
     let directory = Directory::new("validate");
     let options = Options::default();
     let filter = json!({"name": FILTER, "typed_config": wasm_filter(configuration, &options)});
-    let bootstrap = bootstrap_with(Some(filter), &options, 0).to_string();
+    let bootstrap = bootstrap_with(Some(filter), &options).to_string();
     validate_bootstrap(&directory, &bootstrap)
 }
 
@@ -645,7 +653,7 @@ fn discovered_filter(directory: &Directory) -> Value {
 }
 
 /// The bootstrap of `envoy.yaml` in essence, with ports that the system picks.
-fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) -> Value {
+fn bootstrap_with(filter: Option<Value>, options: &Options) -> Value {
     let type_url = |name: &str| format!("type.googleapis.com/{name}");
     let loopback = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
     let mut http_filters: Vec<Value> = filter.into_iter().collect();
@@ -687,7 +695,7 @@ fn bootstrap_with(filter: Option<Value>, options: &Options, upstream_port: u16) 
         json!({"name": name, "connect_timeout": "2s", "load_assignment": {"cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": loopback(port)}}]}]}})
     };
-    let mut clusters = vec![cluster("upstream", upstream_port)];
+    let mut clusters = vec![cluster("upstream", UPSTREAM.1)];
     clusters.extend(options.clusters.iter().map(|(name, port)| cluster(name, *port)));
 
     let mut bootstrap = json!({

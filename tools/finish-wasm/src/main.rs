@@ -89,7 +89,7 @@ fn finish(bytes: &[u8], kind: Kind) -> Result<Vec<u8>, Box<dyn Error>> {
             Payload::CustomSection(_) => {}
             other => {
                 if let Some((id, range)) = other.as_section() {
-                    let data = bytes.get(usize::try_from(range.start)?..usize::try_from(range.end)?);
+                    let data = bytes.get(range);
                     module.section(&RawSection { id, data: data.ok_or("a section ends after the file")? });
                 }
             }
