@@ -165,7 +165,7 @@ test: export SCOPEGATE_DOCS = $(CURDIR)/$(DOCUMENTATION)
 # What a later build would take up takes a clean one a fifth of its time to write down.
 test: export CARGO_INCREMENTAL ?= 0
 test: ## Check formatting, lints and documentation, then run every test, real Envoy included
-	@$(MAKE) --jobs 3 --output-sync=target formatted test-programs build docs lint-wasm setup .env/deploy .env/interop .env/browser .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY) $(CHROMIUM_READY)
+	@$(MAKE) --jobs 3 --output-sync=target formatted lint-wasm build setup .env/deploy .env/interop .env/browser .env/second-opinion $(PROMETHEUS_READY) $(KUBERNETES_READY) $(CHROMIUM_READY) docs test-programs
 	@$(BY_CLIPPY); if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo nextest run --locked --no-fail-fast --test-threads $$(($$(nproc) + 2)) $(TESTED); \
 	else \
@@ -175,7 +175,7 @@ test: ## Check formatting, lints and documentation, then run every test, real En
 # Clippy compiles what it lints: dependencies and tests are compiled once, not once more to be linted.
 BY_CLIPPY := export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__
 
-# Built while the wasm file is linked, which takes one processor.
+# The last that `make test` builds: what takes one processor alone, as linking the wasm file does, is under way by then.
 .PHONY: test-programs
 test-programs: rust
 	$(BY_CLIPPY); cargo test --no-run --locked --workspace --all-targets && cargo test --doc --locked
