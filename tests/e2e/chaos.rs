@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::soak::spoilt;
+use crate::soak::{StopsWhenDropped, spoilt};
 use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, wait_until};
 use scopegate_testing::http::{Connection, Request};
 
@@ -303,15 +303,6 @@ fn chaos(lasts: Duration) {
     wait_until("each case gets its own answer", || {
         all_cases().all(|case| gateway.send(&case.request).decision() == case.decision())
     });
-}
-
-/// Ends the callers also where the test fails, so that it does fail.
-struct StopsWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for StopsWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]

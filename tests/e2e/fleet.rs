@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::management_server::{ManagementServer, Rejection};
+use crate::soak::StopsWhenDropped;
 use scopegate_testing::harness::{AuthorizationServer, Gateway, Options, handed, wait_until};
 use scopegate_testing::http::{self, Connection, Request};
 
@@ -118,7 +119,7 @@ fn no_request_fails_while_tables_are_pushed(
                 }
             });
         }
-        let _over = Finally(|| is_over.store(true, Ordering::Relaxed));
+        let _over = StopsWhenDropped(&is_over);
         wait_until("every connection was served", || of_all(&LENIENT));
         for (resource, decision) in
             [(strict, STRICT), (lenient, LENIENT), (strict, STRICT), (lenient, LENIENT)]
@@ -288,15 +289,6 @@ fn assert_closed(proxy: &Gateway, request: &Request) {
 
 fn last(history: &Mutex<Vec<(u16, String)>>) -> Option<(u16, String)> {
     history.lock().expect("a lock").last().cloned()
-}
-
-/// Runs when it is dropped, also where a test fails.
-struct Finally<F: Fn()>(F);
-
-impl<F: Fn()> Drop for Finally<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }
 
 /// The name of a statistic of the filter's discovery.

@@ -417,7 +417,7 @@ impl Soak {
 }
 
 /// Ends the clients also where the test fails, so that it does fail.
-struct StopsWhenDropped<'a>(&'a AtomicBool);
+pub struct StopsWhenDropped<'a>(pub &'a AtomicBool);
 
 impl Drop for StopsWhenDropped<'_> {
     fn drop(&mut self) {

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "tool")]
 
+use std::path::PathBuf;
+
+use scopegate_testing::harness::Directory;
 use scopegate_testing::mint::{Signer, jwks};
 use serde_json::{Value, json};
 
@@ -57,23 +60,20 @@ suites: [{name: api, operations: [{name: read, path: /read, requires: [read]}]}]
 ";
 
 /// A configuration in a file of its own.
-struct File(std::path::PathBuf);
+struct File {
+    _directory: Directory,
+    path: PathBuf,
+}
 
 impl File {
     fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("scopegate-fetch-{}-{name}", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
+        let directory = Directory::new("fetch");
+        let path = directory.file(name, text.as_bytes());
+        Self { _directory: directory, path }
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        self.path.to_str().unwrap()
     }
 }
 
